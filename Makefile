@@ -1,0 +1,78 @@
+# make run: start the server · make demo: and the React example · make test: run the tests
+# make check: format, lint, types · make attack: attack it · make bench: measure
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+REACT := examples/react
+REACT_SOURCES := $(wildcard $(REACT)/*.json $(REACT)/*.html $(REACT)/*.ts $(REACT)/*.js $(REACT)/src/* $(REACT)/public/*)
+
+.PHONY: setup run demo test check format attack bench clean
+
+setup: $(VENV)/.ready node_modules/.ready $(REACT)/node_modules/.ready
+
+$(VENV)/.ready: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is not Python 3.11 or later; name one, as in make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+# The server runs without Node: its demo page then takes the client library from a public CDN, and tests are skipped.
+node_modules/.ready: package.json package-lock.json
+	@if command -v npm >/dev/null; then \
+		echo npm ci && npm ci --no-audit --no-fund --loglevel=error && touch $@; \
+	else \
+		echo "Node.js is not installed: going on without it"; \
+	fi
+
+$(REACT)/node_modules/.ready: $(REACT)/package.json $(REACT)/package-lock.json
+	@if command -v npm >/dev/null; then \
+		echo npm ci --prefix $(REACT) && npm ci --prefix $(REACT) --no-audit --no-fund --loglevel=error && touch $@; \
+	fi
+
+# Types, lint and the production build of the React example; again only after a change, and not without Node.
+$(REACT)/dist/index.html: $(REACT)/node_modules/.ready $(REACT_SOURCES)
+	@if [ -e $< ]; then \
+		echo npm run check and build in $(REACT) && \
+		npm run --prefix $(REACT) --silent check && npm run --prefix $(REACT) --silent build -- --logLevel warn; \
+	else \
+		echo "Node.js is not installed: the React example is not checked"; \
+	fi
+
+run: setup
+	@$(PY) -m socketserver
+
+# The server and the React example, for two people in two tabs; Ctrl-C ends both.
+demo: setup $(REACT)/dist/index.html
+	@$(PY) $(REACT)/demo.py
+
+test: setup
+	$(PY) -m pytest --cov --cov-report=term
+
+# The attacks of docs/reliability.md in full, in about ten minutes; `make test` runs them shortened.
+attack: setup
+	WEBSOCKET_TEST_ATTACK=full $(PY) -m pytest -s -p no:cacheprovider tests/chaos/test_fuzz.py tests/chaos/test_flood.py \
+		tests/integration/test_hostile.py tests/integration/test_loops_js.py tests/integration/test_time_bounds.py
+
+check: setup $(REACT)/dist/index.html
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: setup
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+# Measures this server and others in turns, in less than an hour; it wants the machine for itself (docs/performance.md).
+# BENCH passes arguments on: make bench BENCH='--turns 1 --seconds 1 --scale 0.1'
+bench: setup benchmarks/node_modules/.ready
+	$(PY) -m benchmarks --json benchmarks/results/latest.json $(BENCH)
+
+benchmarks/node_modules/.ready: benchmarks/package.json benchmarks/package-lock.json
+	npm ci --prefix benchmarks --no-audit --no-fund --loglevel=error
+	touch $@
+
+clean:
+	rm -rf $(VENV) node_modules benchmarks/node_modules $(REACT)/node_modules $(REACT)/dist build dist *.egg-info .coverage* .mypy_cache .ruff_cache \
+		.pytest_cache .hypothesis
