@@ -1,0 +1,20 @@
+"""The delivery engine: Engine.IO 4 and Socket.IO 5 on aiohttp, as a drop-in for `socketio.AsyncServer`."""
+
+from socketio.exceptions import ConnectionRefusedError
+
+from .engine import Engine
+from .engine_packets import PacketError
+from .packets import Json
+from .rooms import RoomManager, combine
+from .server import AsyncServer, ClientInfo
+
+__all__ = [
+    "AsyncServer",
+    "ClientInfo",
+    "ConnectionRefusedError",
+    "Engine",
+    "Json",
+    "PacketError",
+    "RoomManager",
+    "combine",
+]

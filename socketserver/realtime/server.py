@@ -1,0 +1,325 @@
+"""`AsyncServer`: python-socketio's server on this package's engine, for any handlers and any aiohttp application."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+import socketio
+from aiohttp import web
+
+from .dispatch import Dispatcher, internal_error
+from .engine import Engine
+from .rooms import CONNECTED, CONNECTING, Client, RoomManager
+
+MAX_ATTACHED: int = 4
+"""A binary event may be this many times the largest message, in all its attachments."""
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """A connected client, for a monitoring page.
+
+    Attributes:
+        transport: 'polling' or 'websocket'.
+        age_s: seconds since its handshake.
+        unsent_bytes: what it has not taken yet.
+    """
+
+    sid: str
+    namespace: str
+    transport: str
+    remote: str | None
+    age_s: float
+    unsent_bytes: int
+    rooms: int
+
+
+def default_error_ack(exc: BaseException) -> object:
+    """Return what the client gets as ack when its event's handler has raised."""
+    return {"ok": False, "error": internal_error()}
+
+
+class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
+    """A drop-in for `socketio.AsyncServer` on aiohttp.
+
+    Where it differs: events of one client are handled one after the other, in the order in which they were sent, unless
+    `async_handlers=True`. `emit` never runs a handler and never waits. What is emitted to a client by its own connect
+    handler follows its CONNECT packet. `disconnect` does not wait for the disconnect handler, which runs after the
+    event that is being handled. `call` fails at once when the client goes. Malformed packets end their client.
+
+    Args, beside those of `engine.Engine`:
+        client_manager: a `rooms.RoomManager` (the default), or `rooms.combine(AsyncRedisManager)(...)`.
+        logger: a logger for python-socketio's own messages; True for level INFO.
+        async_handlers: whether each event runs in a task of its own, in no order.
+        namespaces: accepted beside those that have handlers, or '*'.
+        disconnect_grace: seconds a client has to go by itself after `disconnect`.
+        end_event: called with 'slow_consumer' or 'malformed' before such a client is dropped; returns the event
+            (name, payload) that tells it, or None.
+        error_ack: makes the ack for an event whose handler has raised.
+    """
+
+    eio: Engine
+    manager: RoomManager
+
+    def __init__(
+        self,
+        client_manager: RoomManager | None = None,
+        logger: bool | logging.Logger = False,
+        json: Any = None,
+        async_handlers: bool = False,
+        namespaces: list[str] | str | None = None,
+        *,
+        disconnect_grace: float = 1.0,
+        end_event: Callable[[str], tuple[str, Any] | None] | None = None,
+        error_ack: Callable[[BaseException], object] = default_error_ack,
+        always_connect: bool = False,
+        serializer: str = "default",
+        **engine_options: Any,
+    ) -> None:
+        if client_manager is None:
+            client_manager = RoomManager()
+        if not isinstance(client_manager, RoomManager):
+            raise TypeError("client_manager must be a RoomManager: use combine(AsyncRedisManager)(url)")
+        if always_connect or serializer != "default" or json is not None:
+            raise ValueError("always_connect, serializer and json are fixed: held emits, the default format, orjson")
+        if isinstance(logger, bool):
+            verbose, logger = logger, logging.getLogger("socketio.server")
+            if verbose:
+                logger.setLevel(logging.INFO)
+        super().__init__(
+            client_manager=client_manager,
+            logger=logger,
+            async_handlers=async_handlers,
+            namespaces=namespaces,
+            **engine_options,
+        )
+        self.disconnect_grace = disconnect_grace
+        self.end_event = end_event
+        self.error_ack = error_ack
+        self.max_event_bytes = MAX_ATTACHED * self.eio.max_payload
+        self._dispatcher = Dispatcher(self)
+        self.eio.plain.handlers.clear()  # what python-socketio has registered for itself
+        self.eio.application = self._dispatcher
+        self.eio.on_open = self._dispatcher.opened
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    # Handlers
+
+    @overload
+    def on(self, event: str, handler: None = None, namespace: str | None = None) -> Callable[[Handler], Handler]: ...
+
+    @overload
+    def on(self, event: str, handler: Handler, namespace: str | None = None) -> None: ...
+
+    def on(self, event: str, handler: Any = None, namespace: str | None = None) -> Any:
+        """Register a handler, as a decorator or directly; '*' stands for every event, or every namespace."""
+        return super().on(event, handler, namespace)
+
+    @overload
+    def event(self, handler: Handler, /) -> Handler: ...
+
+    @overload
+    def event(self, *, namespace: str | None = None) -> Callable[[Handler], Handler]: ...
+
+    def event(self, *args: Any, **kwargs: Any) -> Any:
+        """Register the decorated function for the event of its own name."""
+        return super().event(*args, **kwargs)
+
+    # Sending
+
+    def emit_now(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        to: Any = None,
+        room: Any = None,
+        skip_sid: str | Iterable[str] | None = None,
+        namespace: str | None = None,
+    ) -> int:
+        """Emit to this node's clients, at once and without waiting; it runs nobody's handler.
+
+        Args:
+            data: one argument, a tuple of several, or None; `Json` for what is encoded already.
+            to, room: a room, a sid, a list of these, or None for everybody. Each client gets it once.
+
+        Returns: how many clients it was queued for.
+        Raises: PacketError when the data has no JSON.
+        """
+        return self.manager.emit_now(event, data, namespace or "/", room if to is None else to, skip_sid)
+
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: Any = None,
+        room: Any = None,
+        skip_sid: Any = None,
+        namespace: str | None = None,
+        callback: Callable[..., Any] | None = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """Emit an event, as python-socketio does. With one node it does not wait."""
+        await self.manager.emit(
+            event,
+            data,
+            namespace or "/",
+            room=room if to is None else to,
+            skip_sid=skip_sid,
+            callback=callback,
+            ignore_queue=ignore_queue,
+        )
+
+    async def call(
+        self,
+        event: str,
+        data: Any = None,
+        to: str | None = None,
+        sid: str | None = None,
+        namespace: str | None = None,
+        timeout: float = 60,
+        ignore_queue: bool = False,
+    ) -> Any:
+        """Emit an event to one client and return what it acks: None, one value, or a tuple of several.
+
+        Raises: socketio.exceptions.TimeoutError after `timeout` seconds, or when the client goes.
+        """
+        target = to or sid
+        if target is None:
+            raise ValueError("Cannot use call() to broadcast.")
+        future: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
+
+        def answered(*args: Any) -> None:
+            if not future.done():
+                future.set_result(args)
+
+        client = self.manager.client(target, namespace)
+        key = id(future)
+        if client is not None:
+            if client.push is None:
+                raise socketio.exceptions.TimeoutError
+            client.waiting[key] = future
+        try:
+            await self.emit(event, data, to=target, namespace=namespace, callback=answered, ignore_queue=ignore_queue)
+            async with asyncio.timeout(timeout):
+                args = await future
+        except TimeoutError:
+            raise socketio.exceptions.TimeoutError from None
+        finally:
+            if client is not None:
+                client.waiting.pop(key, None)
+                for number, callback in list(client.asked.items()):
+                    if callback is answered:
+                        del client.asked[number]
+        return args if len(args) > 1 else args[0] if args else None
+
+    # Clients
+
+    async def get_session(self, sid: str, namespace: str | None = None) -> Any:
+        """Return a client's user session, a dict. Raises: KeyError when there is no such client."""
+        return self._client(sid, namespace).data
+
+    async def save_session(self, sid: str, session: Any, namespace: str | None = None) -> None:
+        """Replace a client's user session. Raises: KeyError when there is no such client."""
+        self._client(sid, namespace).data = session
+
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """Return 'polling' or 'websocket'. Raises: KeyError when there is no such client."""
+        return self._client(sid, namespace).session.transport_name
+
+    def is_open(self, sid: str, namespace: str | None = None) -> bool:
+        """Whether the client is there still: its connection stands and it is not leaving. True in its connect handler
+        too, unless it left in the middle."""
+        client = self.manager.client(sid, namespace)
+        return client is not None and client.phase in (CONNECTING, CONNECTED) and client.session.open
+
+    def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """Return what the connect handler got as environ, None when there is no such client."""
+        client = self.manager.client(sid, namespace)
+        return None if client is None else self.eio.environ_of(client.session)
+
+    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """Disconnect a client for good: the JS client does not come back by itself.
+
+        What was sent to it leaves first. From now on nothing it sends reaches a handler; its disconnect handler runs
+        once, with 'server disconnect'. Its transport is closed after `disconnect_grace` if it does not go itself.
+        """
+        client = self.manager.client(sid, namespace)
+        if client is not None:
+            self._dispatcher.kick(client)
+        elif not ignore_queue:
+            await self.manager.can_disconnect(sid, namespace or "/")
+
+    async def close_transport(self, sid: str, namespace: str | None = None, *, reason: str = "transport close") -> None:
+        """Close a client's connection so that the JS client comes back by itself.
+
+        What was sent to it leaves first, within a second. It gets no DISCONNECT packet; the disconnect handlers of all
+        its namespaces get `reason`.
+        """
+        client = self.manager.client(sid, namespace)
+        if client is not None:
+            client.session.finish(reason)
+
+    def _client(self, sid: str, namespace: str | None) -> Client:
+        client = self.manager.client(sid, namespace)
+        if client is None:
+            raise KeyError("Session not found")
+        return client
+
+    # The server
+
+    def attach(self, app: web.Application, socketio_path: str = "socket.io") -> None:
+        """Serve an aiohttp application's clients under /socketio_path/, and shut down with it."""
+        self.eio.attach(app, socketio_path)
+
+    async def shutdown(self) -> None:
+        """Close every client's connection, run the disconnect handlers, and leave no task or timer.
+
+        The JS clients come back by themselves, to whoever serves the address then.
+        """
+        await self.eio.shutdown()
+
+    def instrument(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: python-socketio's admin interface patches the insides that this server replaces."""
+        raise NotImplementedError("the admin interface is not supported")
+
+    def stats(self) -> dict[str, int]:
+        """Return the sizes of all registries; with nobody connected all of them are 0."""
+        spaces = self.manager.namespaces.values()
+        clients = [client for space in spaces for client in space.clients.values()]
+        return {
+            "sessions": len(self.eio.sessions),
+            "clients": len(clients),
+            "rooms": sum(len(space.rooms) for space in spaces),
+            "pending_acks": sum(len(client.asked) for client in clients),
+            "timers": len(self.eio.wheel),
+            "tasks": self.eio.tasks,
+            "outbox_bytes": sum(session.outbox.unsent for session in self.eio.sessions.values()),
+        }
+
+    def connected(self, namespace: str = "/") -> list[str]:
+        """Return the sids of a namespace's clients, without those that are connecting or leaving."""
+        space = self.manager.namespaces.get(namespace)
+        return [] if space is None else [sid for sid, client in space.clients.items() if client.phase == CONNECTED]
+
+    def clients(self) -> Iterator[ClientInfo]:
+        """Yield everybody who is connected."""
+        now = self.eio.wheel.clock()
+        for name, space in self.manager.namespaces.items():
+            for client in [client for client in space.clients.values() if client.phase == CONNECTED]:
+                session = client.session
+                yield ClientInfo(
+                    sid=client.sid,
+                    namespace=name,
+                    transport=session.transport_name,
+                    remote=session.request.remote,
+                    age_s=now - session.created,
+                    unsent_bytes=session.outbox.unsent,
+                    rooms=len(client.rooms),
+                )
