@@ -1,0 +1,309 @@
+"""The words of a chat as values: users, conversations, messages, read marks, and the rules that hold between them.
+
+Pure: no I/O, no asyncio, no clock of its own (times come in as UTC milliseconds), no knowledge of the wire or of a
+database. Everything here is immutable and may be shared between tasks and threads.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NewType, Protocol
+
+UserId = NewType("UserId", str)
+ConversationId = NewType("ConversationId", str)
+MessageId = NewType("MessageId", str)
+
+ConversationKind = Literal["direct", "group"]
+
+
+class Clock(Protocol):
+    """Where times come from, so that tests can set them."""
+
+    def now_ms(self) -> int:
+        """UTC wall-clock time in milliseconds since 1970; may jump."""
+
+    def monotonic_s(self) -> float:
+        """Seconds since some fixed moment; never goes back."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+
+# Seeded from the system once: asking it for every message costs more than the rest of making one.
+_ids = random.Random(secrets.randbits(256))  # noqa: S311 - an id is no secret; who may read is checked
+
+
+def new_id() -> str:
+    """A new identifier: 32 hexadecimal digits, 128 random bits. Unique, but not unguessable."""
+    return f"{_ids.getrandbits(128):032x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a token or a cookie says that somebody is.
+
+    Attributes:
+        user_id: stable, unique; the token's `sub`.
+        name: for display; the token's `name`, else the user id.
+        expires_at_ms: when the proof ends, UTC milliseconds; None for one without an end.
+        login_id: which login a cookie stands for; None for a token.
+    """
+
+    user_id: UserId
+    name: str
+    expires_at_ms: int | None = None
+    login_id: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What never changes of a conversation. Participants are settled when it is created, sorted by id.
+
+    Attributes:
+        members: the participants as a set.
+    """
+
+    id: ConversationId
+    kind: ConversationKind
+    title: str | None
+    created_by: UserId
+    participant_ids: tuple[UserId, ...]
+    created_at_ms: int
+    members: frozenset[UserId] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", frozenset(self.participant_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationDraft:
+    """A conversation that somebody wants to exist.
+
+    Attributes:
+        dedupe_key: two drafts with the same key mean the same conversation; None for one that is always new.
+            Made by `conversation_dedupe_key`.
+    """
+
+    id: ConversationId
+    kind: ConversationKind
+    title: str | None
+    created_by: UserId
+    participant_ids: tuple[UserId, ...]
+    created_at_ms: int
+    dedupe_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One stored message.
+
+    Attributes:
+        seq: position in the conversation: 1, 2, 3, … without a hole.
+        change: the conversation's change number that this message caused; dense from 1 too, and the cursor to
+            resume from. Equal to seq as long as new messages are the only change.
+        idempotency_key: the sender's own name for the message; unique per conversation and sender, for ever.
+        metadata: a JSON object that the server keeps and hands on without looking into it, or None.
+    """
+
+    id: MessageId
+    conversation_id: ConversationId
+    seq: int
+    change: int
+    sender_id: UserId
+    idempotency_key: str
+    body: str
+    metadata: dict[str, Any] | None
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDraft:
+    """A message that somebody wants stored; the store gives it its numbers."""
+
+    id: MessageId
+    conversation_id: ConversationId
+    sender_id: UserId
+    idempotency_key: str
+    body: str
+    metadata: dict[str, Any] | None
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMark:
+    """Up to which seq a participant has read; 0 and None before the first time."""
+
+    user_id: UserId
+    read_seq: int = 0
+    read_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationSummary:
+    """A conversation as one participant's list shows it.
+
+    Attributes:
+        last_message: the newest one, None while there is none.
+        last_seq, last_change: the conversation's newest numbers, 0 while it is empty.
+        read_seq: this participant's read mark.
+        activity_at_ms: when the last message came, or when the conversation was created; the list's order.
+    """
+
+    conversation: Conversation
+    last_message: Message | None
+    last_seq: int
+    last_change: int
+    read_seq: int
+    activity_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Messages that a page left out, both ends included."""
+
+    from_seq: int
+    to_seq: int
+
+
+def participants(creator: UserId, others: Sequence[UserId]) -> tuple[UserId, ...]:
+    """Everybody in a conversation, each once, sorted: the creator and the others."""
+    return tuple(sorted({creator, *others}))
+
+
+def conversation_kind(participant_ids: Sequence[UserId], title: str | None) -> ConversationKind:
+    """Two people without a title are a direct conversation; all else is a group."""
+    return "direct" if len(participant_ids) == 2 and title is None else "group"
+
+
+def conversation_dedupe_key(
+    kind: ConversationKind, participant_ids: Sequence[UserId], created_by: UserId, idempotency_key: str | None
+) -> str | None:
+    """What makes two requests mean the same conversation.
+
+    Two people have one direct conversation, whoever starts it; a group is the same if the same user asked for it
+    with the same idempotency key; without a key it is always a new one.
+    """
+    if kind == "direct":
+        return json.dumps(["direct", *participant_ids])
+    if idempotency_key is not None:
+        return json.dumps(["group", created_by, idempotency_key])
+    return None
+
+
+def same_content(message: Message, draft: MessageDraft) -> bool:
+    """Whether a repeat carries what the original carried. Metadata is compared as JSON: key order does not matter,
+    `1`, `1.0` and `true` differ."""
+    return message.body == draft.body and _canonical(message.metadata) == _canonical(draft.metadata)
+
+
+def same_conversation(conversation: Conversation, draft: ConversationDraft) -> bool:
+    """Whether a repeated request asks for what the first one made."""
+    return (conversation.kind, conversation.title, conversation.participant_ids) == (
+        draft.kind,
+        draft.title,
+        draft.participant_ids,
+    )
+
+
+def _canonical(metadata: Mapping[str, Any] | None) -> str:
+    return json.dumps(metadata, sort_keys=True)
+
+
+# What a client asks for, after validation. One class per event of docs/protocol.md, in its order.
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateConversation:
+    participant_ids: tuple[UserId, ...]
+    title: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListConversations:
+    """`before` is the place after which to go on: (activity_at_ms, conversation id) of the last one seen."""
+
+    limit: int
+    before: tuple[int, ConversationId] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JoinConversation:
+    """`after` is the last `change` that the client has; None for a client that knows nothing yet."""
+
+    conversation_id: ConversationId
+    limit: int
+    after: int | None = None
+    visible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveConversation:
+    conversation_id: ConversationId
+
+
+@dataclass(frozen=True, slots=True)
+class SendMessage:
+    conversation_id: ConversationId
+    idempotency_key: str
+    body: str
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRead:
+    conversation_id: ConversationId
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchHistory:
+    """At most one of `before_seq` and `after_seq` is set; with neither, the newest page."""
+
+    conversation_id: ConversationId
+    limit: int
+    before_seq: int | None = None
+    after_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetTyping:
+    conversation_id: ConversationId
+    typing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetVisibility:
+    conversation_id: ConversationId
+    visible: bool
+
+
+Command = (
+    Authenticate
+    | CreateConversation
+    | ListConversations
+    | JoinConversation
+    | LeaveConversation
+    | SendMessage
+    | MarkRead
+    | FetchHistory
+    | SetTyping
+    | SetVisibility
+)

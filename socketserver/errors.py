@@ -1,0 +1,288 @@
+"""Every error that a client can be told, and every reason for which the server ends a connection.
+
+The codes are stable: applications compare them. Knows nothing of the wire beyond the codes themselves, and nothing
+of Socket.IO; protocol.py turns an error into an ack, handlers.py turns an end into a `session_ended` event.
+
+    ChatError                        code                     retryable
+    ├── InvalidPayload               invalid_payload          no    `fields` names what is wrong
+    ├── UnknownEvent                 unknown_event            no
+    ├── AuthRequired                 auth_required            yes   authenticate, then send again
+    ├── InvalidToken                 invalid_token            no
+    │   └── TokenExpired             token_expired            no    get a fresh token first
+    ├── UserMismatch                 user_mismatch            no    another user on the same socket
+    ├── AuthUnavailable              auth_unavailable         yes   the key server cannot be reached
+    ├── OriginNotAllowed             origin_not_allowed       no
+    ├── ConversationNotFound         conversation_not_found   no    missing, or not yours: the two look alike
+    ├── NotJoined                    not_joined               no    join the conversation on this socket first
+    ├── IdempotencyConflict          idempotency_conflict     no    same key, other content
+    ├── LimitExceeded                limit_exceeded           no    a bound on what one socket may hold open
+    ├── RateLimited                  rate_limited             yes   after `retry_after_ms`
+    ├── TooManyConnects              too_many_connects        yes   after `retry_after_ms`; a loop, most likely
+    ├── TooManyConnections           too_many_connections     yes   after `retry_after_ms`; too many are open
+    ├── StoreUnavailable             store_unavailable        yes   same idempotency key again
+    ├── Overloaded                   overloaded               yes   after `retry_after_ms`
+    └── InternalError                internal_error           no    a bug here; the log has the traceback
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+
+class ChatError(Exception):
+    """An error with a stable `code`, a sentence for developers and advice on whether to try again.
+
+    Attributes:
+        code: lower_snake, stable across versions.
+        message: one English sentence; not stable.
+        retryable: whether the same request can succeed later without a change.
+        retry_after_ms: how long to wait before that, where it is known.
+        fields: what is wrong with which field of the payload, by wire name; lists of sentences, nested like the
+            payload. Only InvalidPayload fills it.
+    """
+
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = False
+    default_message: ClassVar[str]
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after_ms: int | None = None,
+        fields: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message or self.default_message)
+        self.message = message or self.default_message
+        self.retry_after_ms = retry_after_ms
+        self.fields = fields
+
+
+class InvalidPayload(ChatError):
+    """The payload does not have the shape that docs/protocol.md gives for the event."""
+
+    code = "invalid_payload"
+    default_message = "The payload is not valid; error.fields says what is wrong."
+
+
+class UnknownEvent(ChatError):
+    """The server has no event of that name."""
+
+    code = "unknown_event"
+    default_message = "There is no such event."
+
+
+class AuthRequired(ChatError):
+    """The socket has no user yet."""
+
+    code = "auth_required"
+    retryable = True
+    default_message = "Authenticate first: pass auth.token at the handshake, or emit authenticate and wait for its ack."
+
+
+class InvalidToken(ChatError):
+    """The token is malformed, not signed by the configured key, or not meant for this server."""
+
+    code = "invalid_token"
+    default_message = "The token is not valid."
+
+
+class TokenExpired(InvalidToken):
+    """The token was valid once."""
+
+    code = "token_expired"
+    default_message = "The token has expired; get a fresh one and connect again."
+
+
+class UserMismatch(ChatError):
+    """The socket belongs to another user already."""
+
+    code = "user_mismatch"
+    default_message = "This socket belongs to another user; open a new connection to change the user."
+
+
+class AuthUnavailable(ChatError):
+    """The keys to check a token with cannot be fetched at present."""
+
+    code = "auth_unavailable"
+    retryable = True
+    default_message = "The token cannot be checked at present; try again."
+
+
+class OriginNotAllowed(ChatError):
+    """The page that asks was not served from an allowed origin."""
+
+    code = "origin_not_allowed"
+    default_message = "This origin is not allowed; add it to WEBSOCKET_ALLOWED_ORIGINS."
+
+
+class ConversationNotFound(ChatError):
+    """There is no such conversation, or the user does not take part in it; nobody can tell which."""
+
+    code = "conversation_not_found"
+    default_message = "There is no such conversation, or you do not take part in it."
+
+
+class NotJoined(ChatError):
+    """The request is about a conversation that this socket has open, and it has not."""
+
+    code = "not_joined"
+    default_message = "Join the conversation on this socket first."
+
+
+class IdempotencyConflict(ChatError):
+    """The idempotency key was used before, by the same sender in the same place, for other content."""
+
+    code = "idempotency_conflict"
+    default_message = "This idempotencyKey was used before for other content; use a new key for a new message."
+
+
+class LimitExceeded(ChatError):
+    """A bound on what one connection may hold open is reached."""
+
+    code = "limit_exceeded"
+    default_message = "A limit of this server is reached."
+
+
+class RateLimited(ChatError):
+    """More requests than the user's rate allows."""
+
+    code = "rate_limited"
+    retryable = True
+    default_message = "Too many requests; wait for error.retryAfterMs."
+
+
+class TooManyConnects(ChatError):
+    """A user or an address connects again and again."""
+
+    code = "too_many_connects"
+    retryable = True
+    default_message = "Too many connects within a minute; wait for retryAfterMs."
+
+
+class TooManyConnections(ChatError):
+    """An address, or the pages of an origin, have as many connections open as they may."""
+
+    code = "too_many_connections"
+    retryable = True
+    default_message = "Too many connections are open."
+
+
+class StoreUnavailable(ChatError):
+    """The database does not answer, is locked, full or read-only. Nothing was half-written."""
+
+    code = "store_unavailable"
+    retryable = True
+    default_message = "The message store is not available; send again with the same idempotencyKey."
+
+
+class Overloaded(ChatError):
+    """More writes are waiting than the server wants to hold."""
+
+    code = "overloaded"
+    retryable = True
+    default_message = "The server is overloaded; send again with the same idempotencyKey."
+
+
+class InternalError(ChatError):
+    """A bug in the server. The log has the traceback."""
+
+    code = "internal_error"
+    default_message = "The server made a mistake; its log says which."
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A reason for which the server ends a connection; what `session_ended` carries.
+
+    Attributes:
+        code: lower_snake, stable.
+        message: one English sentence for developers.
+        reconnect: whether the client should come back by itself.
+        advice: what the application should tell its user, or do.
+    """
+
+    code: str
+    message: str
+    reconnect: bool
+    advice: str
+
+
+REPLACED: Final = End(
+    "replaced",
+    "The user connected elsewhere, and only the newest socket of a user stays.",
+    reconnect=False,
+    advice="Say that the chat is open in another tab or device, and offer a button that connects again.",
+)
+AUTH_TIMEOUT: Final = End(
+    "auth_timeout",
+    "The socket did not authenticate in time.",
+    reconnect=False,
+    advice="Send the user to the login; connect again with a token.",
+)
+RESTART: Final = End(
+    "restart",
+    "The server restarts.",
+    reconnect=True,
+    advice="Nothing: the client comes back by itself.",
+)
+SLOW_CONSUMER: Final = End(
+    "slow_consumer",
+    "The client did not read what it was sent.",
+    reconnect=True,
+    advice="Nothing: the client comes back and resumes with `after`.",
+)
+MALFORMED: Final = End(
+    "malformed",
+    "The client sent what is not Socket.IO.",
+    reconnect=False,
+    advice="A bug of the application, or a client of another protocol version: see the server's log.",
+)
+STALE: Final = End(
+    "stale",
+    "The connection was found dead or unknown by the regular sweep.",
+    reconnect=True,
+    advice="Nothing: the client comes back by itself.",
+)
+TOKEN_EXPIRED: Final = End(
+    "token_expired",
+    "The token with which the socket authenticated has expired.",
+    reconnect=True,
+    advice="Nothing, if `auth` is a function that gets a fresh token; else send the user to the login.",
+)
+LOGGED_OUT: Final = End(
+    "logged_out",
+    "The login with which the socket was opened has ended.",
+    reconnect=False,
+    advice="Send the user to the login.",
+)
+FLOODING: Final = End(
+    "flooding",
+    "The client went on sending although its requests were refused.",
+    reconnect=False,
+    advice="A bug of the application: it sends in a loop. Wait for `retryAfterMs` before connecting again.",
+)
+TOO_MANY_CONNECTS: Final = End(
+    "too_many_connects",
+    "The user connects again and again.",
+    reconnect=False,
+    advice="Say that the connection cannot be held, and offer a button that connects again after `retryAfterMs`.",
+)
+
+ENDS: Final = {
+    end.code: end
+    for end in (
+        REPLACED,
+        AUTH_TIMEOUT,
+        TOKEN_EXPIRED,
+        LOGGED_OUT,
+        TOO_MANY_CONNECTS,
+        FLOODING,
+        RESTART,
+        SLOW_CONSUMER,
+        MALFORMED,
+        STALE,
+    )
+}

@@ -1,0 +1,37 @@
+"""The message stores, by URL. Only the driver that the URL asks for is imported."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .base import Store
+from .copying import Copyable
+
+_SQLITE: Final = "sqlite:///"
+_MONGO: Final = ("mongodb://", "mongodb+srv://")
+
+
+def open_store(url: str) -> Copyable:
+    """The store that a URL names; not yet opened.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `sqlite:///:memory:`, or a MongoDB connection
+            string (`mongodb://…`, `mongodb+srv://…`), which names the database too.
+
+    Raises: ValueError, with one sentence; it does not repeat the URL, which may hold a password.
+    """
+    if url.startswith(_SQLITE):
+        from .sqlite import SqliteStore
+
+        path = url.removeprefix(_SQLITE)
+        if not path or "?" in path:
+            raise ValueError("A SQLite store URL is sqlite:/// and the path of a file, without options.")
+        return SqliteStore(path)
+    if url.startswith(_MONGO):
+        from .mongo import MongoStore
+
+        return MongoStore(url)
+    raise ValueError("The store URL must start with sqlite:/// , mongodb:// or mongodb+srv:// .")
+
+
+__all__ = ["Copyable", "Store", "open_store"]

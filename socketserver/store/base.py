@@ -1,0 +1,183 @@
+"""The Store Protocol: what every message store promises. This page is the contract; tests/contract holds all to it.
+
+Knows no driver and no wire. A store is used from one event loop; several stores (processes) may share a database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..domain import (
+    Conversation,
+    ConversationDraft,
+    ConversationId,
+    ConversationSummary,
+    Gap,
+    Message,
+    MessageDraft,
+    ReadMark,
+    UserId,
+)
+from ..errors import StoreUnavailable
+
+
+class StoreUnusable(StoreUnavailable):
+    """The database will not become usable by waiting: a wrong address, password, schema or index. Raised by `open`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """`duplicate`: the conversation existed already, and nothing was written."""
+
+    conversation: Conversation
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """`duplicate`: the message was stored by an earlier call, and nothing was written."""
+
+    message: Message
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A conversation at one moment.
+
+    Attributes:
+        read_marks: one per participant, in the order of `conversation.participant_ids`.
+        messages: in seq order.
+        last_seq, change: the newest numbers at that moment; 0 while it is empty. Everything up to `change` is either in
+            `messages`, or in `gap`, or was known to the caller, or is older than the page.
+        gap: what lies between the caller's `after` and the first message, if not everything fitted.
+    """
+
+    conversation: Conversation
+    read_marks: tuple[ReadMark, ...]
+    messages: tuple[Message, ...]
+    last_seq: int
+    change: int
+    gap: Gap | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """Messages in seq order; `has_more` says whether there are more in the direction that was asked for."""
+
+    messages: tuple[Message, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPage:
+    """Summaries, most recent activity first (then by id, descending); `has_more`: older ones exist."""
+
+    summaries: tuple[ConversationSummary, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAdvance:
+    """A participant's read mark after a call, and the conversation's newest seq at that moment.
+
+    `advanced`: this call moved the mark.
+    """
+
+    mark: ReadMark
+    last_seq: int
+    advanced: bool
+
+
+class Store(Protocol):
+    """Durable conversations, messages and read marks.
+
+    **Durable**: when a writing call returns, what it wrote survives a kill -9 and a power cut of the server.
+    **Whole**: a call that raises has written nothing, except after StoreUnavailable and cancellation, when the
+    caller cannot know: the write happened wholly or not at all, and the same call again tells (every write here
+    is idempotent).
+    **Errors**: every method may raise StoreUnavailable (database away, locked, full, read-only), and every writing one
+    Overloaded (too many writes are waiting; nothing was queued). Both can be tried again. A store never raises a
+    driver's own exceptions, and recovers by itself when the database is back.
+    **Values**: every str without lone surrogates comes back as it went in, NUL and operators such as `$ne` included;
+    metadata comes back as equal JSON. What a database cannot hold is refused alone, whatever else is written at the
+    same moment: ValueError for a lone surrogate, a time beyond 64 bits or NaN in metadata, LimitExceeded for a message
+    beyond the database's own limit. A seq, change or cursor out of range is an edge, not an error; limits are at least
+    1.
+    """
+
+    async def open(self) -> None:
+        """Connect, create or migrate the schema, and check it. Does nothing if the store is open.
+
+        Raises: StoreUnusable, with a sentence for the operator, if somebody has to mend something first; and
+            StoreUnavailable if the database does not answer. It may be called again; until it has succeeded, every
+            other method raises StoreUnavailable.
+        """
+
+    async def close(self) -> None:
+        """Finish the writes in progress and free everything. Later calls raise StoreUnavailable. Idempotent.
+
+        The store may be opened again.
+        """
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless a write could succeed now. Costs little; for readiness probes."""
+
+    async def create_conversation(self, draft: ConversationDraft) -> Created:
+        """Store a conversation, or find the one that has the draft's `dedupe_key` (or its id: the same call again).
+
+        Atomic: conversation, participants and their read marks (0) exist together or not at all.
+        Raises: IdempotencyConflict if the one with that key is not `same_conversation`.
+        """
+
+    async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
+        """The conversation, or None. What is returned never changes, so it may be cached."""
+
+    async def get_snapshot(self, conversation_id: ConversationId, *, after: int | None, limit: int) -> Snapshot | None:
+        """A consistent view of one moment, for joining; None if there is no such conversation.
+
+        Messages: with `after` None, the newest `limit`, and no gap. Else those with change > after: all of them, or the
+        newest `limit` and a gap that names the rest. An `after` beyond the newest change (the client knows another
+        database's past) is treated like None.
+        Order: contains every message whose append returned before this call was made, and the senders' marks with them.
+            A mark that advance_read raises while the snapshot is taken may be missing: announce it to whoever joins.
+        """
+
+    async def list_conversations(
+        self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
+    ) -> ConversationPage:
+        """The user's conversations by (activity_at_ms, id), descending; only those less than `before`, if given.
+
+        Order: each as it was after every append that returned before this call was made.
+        """
+
+    async def append_message(self, draft: MessageDraft) -> Appended:
+        """Store a message under the next seq and change, or find the one with the same key.
+
+        Idempotent: for one (conversation_id, sender_id, idempotency_key) there is one message, for ever; a repeat
+        returns it.
+        Order: calls for one conversation are numbered in the order in which they were made on this store, and return in
+        that order. A number is never given out before its row is stored; a repeat or a refusal costs none.
+        Also: raises the sender's read mark to the new seq, with the message, so that sending counts as reading, and
+        sets the conversation's activity to the draft's created_at_ms (never back).
+        Raises: IdempotencyConflict if the stored one is not `same_content`; ConversationNotFound.
+        The caller has checked that the sender takes part.
+        """
+
+    async def list_messages(
+        self,
+        conversation_id: ConversationId,
+        *,
+        before_seq: int | None = None,
+        after_seq: int | None = None,
+        limit: int,
+    ) -> MessagePage:
+        """A page in seq order: the `limit` newest below `before_seq`, or the `limit` oldest above `after_seq`; with
+        neither, the newest. An unknown conversation is an empty page. Not both (ValueError)."""
+
+    async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
+        """Move a participant's read mark up to `seq`, at most to the newest message; never back.
+
+        Raises: ConversationNotFound if there is no such conversation or the user does not take part.
+        """

@@ -1,0 +1,120 @@
+"""Group commit with an order per lane: calls that arrive together travel together, and each lane's stay in line.
+
+Knows no database. A flight carries what waits in all lanes that have nothing in the air; a lane's next calls wait until
+its flight has landed, other lanes' do not. Calls of one lane are therefore done, and answered, in the order in which
+they were made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+_FIRST: Final = 64  # calls per flight, before it is known how fast the database is
+_LEAST: Final = 16  # however slow it is
+
+
+class Call(Protocol):
+    """What travels: a future for the caller, and what came of the call once it has landed."""
+
+    @property
+    def future(self) -> asyncio.Future[Any]: ...
+    @property
+    def result(self) -> Any: ...
+    @property
+    def error(self) -> BaseException | None: ...
+
+
+C = TypeVar("C", bound=Call)
+
+
+class Lanes(Generic[C]):
+    """Lanes of calls that wait, and the flights that carry them.
+
+    Args:
+        fly: does a flight's calls, in order within a lane, and leaves a result or an error in each; must not raise.
+        flights: how many may be in the air at once.
+        most: calls per flight, at most.
+        goal_s: how long a flight should take: while they take longer, they get smaller, so that a slow database is
+            asked for less at a time and none of it runs into a timeout.
+    """
+
+    def __init__(
+        self, fly: Callable[[Sequence[C]], Awaitable[None]], *, flights: int, most: int, goal_s: float = 1.0
+    ) -> None:
+        self._fly = fly
+        self._flights = flights
+        self._most = most
+        self._goal_s = goal_s
+        self._size = min(most, _FIRST)
+        self._waiting: dict[Hashable, deque[C]] = {}
+        self._ready: dict[Hashable, None] = {}  # lanes with calls and nothing in the air, in the order of their turn
+        self._flying: set[asyncio.Task[None]] = set()
+        self._called = False
+
+    def add(self, lane: Hashable, call: C) -> None:
+        """Put a call at the end of its lane. It takes off at the end of the tick at the earliest."""
+        waiting = self._waiting.get(lane)
+        if waiting is None:
+            self._waiting[lane] = deque([call])
+            self._ready[lane] = None
+        else:
+            waiting.append(call)
+        if not self._called:
+            self._called = True
+            call.future.get_loop().call_soon(self._take_off)
+
+    async def drain(self) -> None:
+        """Wait until every call that was added has landed."""
+        while self._waiting:
+            self._take_off()
+            await asyncio.wait(self._flying)
+
+    def _take_off(self) -> None:
+        self._called = False
+        while self._ready and len(self._flying) < self._flights:
+            lanes: list[Hashable] = []
+            calls: list[C] = []
+            while self._ready and len(calls) < self._size:
+                lane = next(iter(self._ready))
+                del self._ready[lane]
+                lanes.append(lane)
+                waiting = self._waiting[lane]
+                calls += [waiting.popleft() for _ in range(min(len(waiting), self._size - len(calls)))]
+            flight = asyncio.ensure_future(self._carry(lanes, calls))
+            self._flying.add(flight)
+            flight.add_done_callback(self._landed)
+
+    async def _carry(self, lanes: Sequence[Hashable], calls: Sequence[C]) -> None:
+        started = time.monotonic()
+        try:
+            await self._fly(calls)
+        finally:
+            if time.monotonic() - started > self._goal_s:
+                self._size = max(_LEAST, len(calls) // 2)
+            elif len(calls) >= self._size:
+                self._size = min(self._most, self._size * 2)
+            _settle(calls)
+            for lane in lanes:
+                if self._waiting[lane]:
+                    self._ready[lane] = None
+                else:
+                    del self._waiting[lane]
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        # Runs after the callers that were just answered: what they call next is on the next flight.
+        self._flying.discard(flight)
+        self._take_off()
+
+
+def _settle(calls: Sequence[Call]) -> None:
+    for call in calls:
+        if call.future.done():  # the caller was cancelled
+            continue
+        if call.error is not None:
+            call.future.set_exception(call.error)
+        else:
+            call.future.set_result(call.result)

@@ -1,0 +1,153 @@
+"""Copying everything from one store into another: each kind is the source once, and the target once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from socketserver.domain import ConversationId, MessageDraft
+from socketserver.errors import StoreUnavailable
+from socketserver.store import Copyable, Store, open_store
+from socketserver.store.base import Appended
+from socketserver.store.copying import CopyError, Counts, Progress, copy_store
+
+import pytest
+from storekit import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
+
+
+@pytest.fixture
+async def memory() -> AsyncIterator[Copyable]:
+    """The other end."""
+    store = open_store("sqlite:///:memory:")
+    await store.open()
+    yield store
+    await store.close()
+
+
+def silent(_: Progress) -> None:
+    """Nobody looks at the progress."""
+
+
+async def fill(store: Store) -> list[ConversationId]:
+    """Everything that there can be."""
+    direct = (await store.create_conversation(conversation_draft(BOB))).conversation.id
+    keyed = (await store.create_conversation(conversation_draft(BOB, CAT, key="k"))).conversation.id
+    empty = await group(store)
+    busy = await group(store)
+    await say(store, busy, 40)
+    await say(store, busy, 30, by=BOB)
+    await store.advance_read(busy, CAT, 33, NOW_MS + 99)
+    await store.advance_read(busy, ANN, 50, NOW_MS + 98)
+    hostile = {"$set": {"a.b": [1, 2**70, None, "\x00"]}}
+    await store.append_message(message_draft(direct, "a\x00b", by=BOB, key="$ne", metadata=hostile, at_ms=NOW_MS + 5))
+    await store.append_message(message_draft(direct, "before", at_ms=NOW_MS - 5))
+    await store.append_message(message_draft(keyed))
+    return [direct, keyed, empty, busy]
+
+
+async def seen(store: Store, ids: list[ConversationId]) -> object:
+    """What anybody can see of these conversations."""
+    return (
+        [await store.get_snapshot(each, after=0, limit=500) for each in ids],
+        [await store.list_conversations(user_id, limit=10, before=None) for user_id in (ANN, BOB, CAT)],
+    )
+
+
+async def test_everything_arrives_as_it_was(backend: Backend, memory: Copyable) -> None:
+    source, target = memory, await backend.open()
+    ids = await fill(source)
+    steps: list[Progress] = []
+    assert await copy_store(source, target, steps.append) == Counts(4, 73)
+    assert await seen(target, ids) == await seen(source, ids)
+    assert (steps[0].step, steps[0].done, steps[0].total) == ("copy", 0, 73)
+    assert (steps[-1].step, steps[-1].done, steps[-1].total) == ("verify", 73, 73)
+
+
+async def test_everything_leaves_as_it_was(store: Copyable, memory: Copyable) -> None:
+    ids = await fill(store)
+    assert await copy_store(store, memory, silent) == Counts(4, 73)
+    assert await seen(memory, ids) == await seen(store, ids)
+
+
+async def test_what_meant_the_same_before_means_the_same_after(backend: Backend, memory: Copyable) -> None:
+    await fill(memory)
+    target = await backend.open()
+    await copy_store(memory, target, silent)
+    assert (await target.create_conversation(conversation_draft(ANN, by=BOB))).duplicate
+    assert (await target.create_conversation(conversation_draft(BOB, CAT, key="k"))).duplicate
+
+
+async def test_an_interrupted_copy_is_started_again(
+    backend: Backend, memory: Copyable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await fill(memory)
+    target = await backend.open()
+    real = target.append_message
+    left = 20
+
+    async def fails_after_some(draft: MessageDraft) -> Appended:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise StoreUnavailable
+        return await real(draft)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, "append_message", fails_after_some)
+        with pytest.raises(StoreUnavailable):
+            await copy_store(memory, target, silent)
+    for _ in range(2):  # and once more, with nothing left to do
+        assert await copy_store(memory, target, silent) == Counts(4, 73)
+    assert await seen(target, ids) == await seen(memory, ids)
+
+
+async def test_a_target_with_something_else_in_the_place_is_refused(store: Copyable, memory: Copyable) -> None:
+    await memory.create_conversation(conversation_draft(BOB))
+    await store.create_conversation(conversation_draft(BOB))  # the same two people, another id
+    with pytest.raises(CopyError, match="empty database"):
+        await copy_store(memory, store, silent)
+
+
+async def test_a_target_whose_conversation_went_on_is_refused(store: Copyable, memory: Copyable) -> None:
+    conversation_id = await group(memory)
+    await copy_store(memory, store, silent)
+    await memory.append_message(message_draft(conversation_id, "here"))
+    await store.append_message(message_draft(conversation_id, "there"))
+    with pytest.raises(CopyError, match="differs"):
+        await copy_store(memory, store, silent)
+    await memory.append_message(message_draft(conversation_id, "here", key="k"))
+    await store.append_message(message_draft(conversation_id, "there", key="k"))
+    await memory.append_message(message_draft(conversation_id, "more"))
+    with pytest.raises(CopyError, match="differs"):
+        await copy_store(memory, store, silent)
+
+
+async def test_a_key_or_an_id_that_means_something_else_in_the_target_is_refused(
+    store: Copyable, memory: Copyable
+) -> None:
+    draft = conversation_draft(BOB, CAT, title="a")
+    await memory.create_conversation(draft)
+    other = conversation_draft(BOB, title="b", conversation_id=draft.id)
+    await store.create_conversation(other)
+    with pytest.raises(CopyError, match="something else"):
+        await copy_store(memory, store, silent)
+
+
+async def test_more_in_the_target_than_in_the_source_is_told(store: Copyable, memory: Copyable) -> None:
+    await group(memory)
+    await group(store)
+    with pytest.raises(CopyError, match=r"source has 1 conversations .* target 2 conversations"):
+        await copy_store(memory, store, silent)
+
+
+async def test_conversations_are_walked_through_in_pages(store: Copyable) -> None:
+    ids = sorted([await group(store) for _ in range(7)])
+    for limit in (1, 3, 7, 8):
+        walked: list[ConversationId] = []
+        while page := await store.list_drafts(after=walked[-1] if walked else None, limit=limit):
+            walked += [draft.id for draft in page]
+        assert walked == ids
+    assert await store.count() == Counts(7, 0)
+
+
+def test_progress_is_one_line_for_a_terminal() -> None:
+    assert Progress("copy", 1200, 2400).bar(10) == "copy   [#####.....] 1,200 of 2,400 messages"
+    assert Progress("verify", 0, 0).bar(3) == "verify [###] 0 of 0 messages"

@@ -1,0 +1,101 @@
+"""What the tests of the stores share: drafts, and the databases to run against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from socketserver.domain import (
+    ConversationDraft,
+    ConversationId,
+    MessageDraft,
+    MessageId,
+    UserId,
+    conversation_dedupe_key,
+    conversation_kind,
+    new_id,
+    participants,
+)
+from socketserver.store import Copyable, Store, open_store
+from typing import Any
+
+ANN, BOB, CAT = UserId("ann"), UserId("bob"), UserId("cat")
+
+NOW_MS = 1_700_000_000_000
+
+
+def conversation_draft(
+    *others: UserId,
+    by: UserId = ANN,
+    title: str | None = None,
+    key: str | None = None,
+    at_ms: int = NOW_MS,
+    conversation_id: str | None = None,
+) -> ConversationDraft:
+    people = participants(by, others or (BOB,))
+    kind = conversation_kind(people, title)
+    return ConversationDraft(
+        ConversationId(conversation_id or new_id()),
+        kind,
+        title,
+        by,
+        people,
+        at_ms,
+        conversation_dedupe_key(kind, people, by, key),
+    )
+
+
+def message_draft(
+    conversation_id: ConversationId,
+    body: str = "hello",
+    *,
+    by: UserId = ANN,
+    key: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    at_ms: int = NOW_MS,
+) -> MessageDraft:
+    return MessageDraft(MessageId(new_id()), conversation_id, by, key or new_id(), body, metadata, at_ms)
+
+
+async def group(store: Store, *others: UserId, at_ms: int = NOW_MS) -> ConversationId:
+    """A new conversation of ann and others (bob and cat, if nobody is named)."""
+    draft = conversation_draft(*(others or (BOB, CAT)), title="a group", at_ms=at_ms)
+    return (await store.create_conversation(draft)).conversation.id
+
+
+async def say(store: Store, conversation_id: ConversationId, count: int, *, by: UserId = ANN) -> None:
+    """Append messages whose bodies are '1', '2', … and whose times are NOW_MS + 1, 2, …"""
+    for number in range(1, count + 1):
+        await store.append_message(message_draft(conversation_id, str(number), by=by, at_ms=NOW_MS + number))
+
+
+async def sequence(store: Store, conversation_id: ConversationId) -> list[int]:
+    """Every seq of a conversation, as a reader that pages forward from the start sees them."""
+    seqs: list[int] = []
+    while True:
+        page = await store.list_messages(conversation_id, after_seq=seqs[-1] if seqs else 0, limit=500)
+        seqs += [message.seq for message in page.messages]
+        if not page.has_more:
+            return seqs
+
+
+@dataclass
+class Backend:
+    """A fresh, empty database; `url` is what `open_store` takes."""
+
+    name: str
+    url: str
+    stores: list[Copyable] = field(default_factory=list)
+
+    async def open(self) -> Copyable:
+        store = open_store(self.url)
+        await store.open()
+        self.stores.append(store)
+        return store
+
+    async def close(self) -> None:
+        for store in self.stores:
+            await store.close()
+
+
+def bodies(messages: Sequence[Any]) -> list[str]:
+    return [message.body for message in messages]
