@@ -1,0 +1,211 @@
+"""The composition root: every part is made here, given what it needs, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from . import protocol
+from .auth import Authenticator, setup_sessions
+from .auto_read import AutoRead
+from .chat import ChatService
+from .domain import Clock, SystemClock, UserId
+from .errors import ENDS, RESTART, InternalError, StoreUnavailable
+from .fanout import Fanout
+from .guards import Guards
+from .handlers import Handlers
+from .housekeeping import Housekeeping
+from .lifecycle import Lifecycle
+from .limits import Buckets
+from .origins import Origins
+from .presence import Presence
+from .protocol import MessageEncoder, Payloads, ServerEvent
+from .proxies import Proxies
+from .rates import Rates
+from .realtime import AsyncServer
+from .routes import setup_routes
+from .sessions import Sessions
+from .settings import Settings
+from .store import open_store
+from .store.base import Store, StoreUnusable
+from .typing_indicator import TypingIndicator
+
+log = logging.getLogger(__name__)
+
+STORE: Final = web.AppKey("store", Store)
+SIO: Final = web.AppKey("sio", AsyncServer)
+SESSIONS: Final = web.AppKey("sessions", Sessions)
+GUARDS: Final = web.AppKey("guards", Guards)
+HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
+# Tells every client that the server restarts, and lets nobody in any more. Called at shutdown; who calls it while the
+# server still listens reaches also the polling clients that are between two polls.
+END_CLIENTS: Final[web.AppKey[Callable[[web.Application], Awaitable[None]]]] = web.AppKey("end_clients")
+
+# A server that stops tells each client to come back after a time of its own from this range. Not sooner than clients
+# come back anyway: whose three attempts are over before the new server listens gives up.
+RESTART_SPREAD_MS: Final = (2_000, 6_000)
+
+# How often a database that was away at the start is tried again.
+STORE_RETRY_S: Final = 1.0
+
+_PROJECT = Path(__file__).resolve().parent.parent
+_DEMO = _PROJECT / "examples" / "demo"
+_CLIENT_BUNDLE = _PROJECT / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
+
+
+async def _open_when_back(store: Store) -> None:
+    """Open a store whose database was away at the start. One that turns out to be unusable stays closed."""
+    while True:
+        await asyncio.sleep(STORE_RETRY_S)
+        try:
+            await store.open()
+        except StoreUnusable as error:
+            log.error("the store is back but cannot be used: %s", error.message)
+            return
+        except StoreUnavailable:
+            continue
+        log.info("the store is back")
+        return
+
+
+def create_app(settings: Settings, *, store: Store | None = None, clock: Clock | None = None) -> web.Application:
+    """The chat server as an aiohttp application.
+
+    Args:
+        store: a store to use instead of settings.store_url; opened and closed with the application either way.
+        clock: where times come from; the machine's clocks by default.
+    Raises: ValueError if settings.store_url is of no known kind.
+    """
+    clock = clock or SystemClock()
+    store = store or open_store(settings.store_url)
+    origins = Origins(settings)
+    authenticator = Authenticator(settings, clock)
+    guards = Guards(settings, Proxies(settings.trusted_proxies), origins, clock)
+    sio = AsyncServer(
+        cors_allowed_origins=origins.allows_environ,
+        cors_credentials=True,
+        ping_interval=settings.ping_interval_s,
+        ping_timeout=settings.ping_timeout_s,
+        max_http_buffer_size=settings.max_event_bytes,
+        outbox_bytes=settings.outbox_bytes,
+        inbox_bytes=settings.inbox_bytes,
+        websocket_compression=settings.websocket_compression,
+        end_event=lambda code: (ServerEvent.SESSION_ENDED, protocol.dump_session_ended(ENDS[code])),
+        allow_request=guards.admit,
+        forbidden=guards.wrong_origin,
+        observer=guards,
+        error_ack=lambda error: protocol.dump_failure(InternalError()),
+    )
+    sessions = Sessions(settings.sockets_per_user)
+    presence = Presence(settings.presence_grace_s)
+    typing = TypingIndicator(settings.typing_ttl_s)
+    auto_read = AutoRead(settings.read_delay_ms / 1000)
+    buckets: Buckets[UserId] = Buckets(settings.messages_per_second, settings.messages_burst)
+    messages = MessageEncoder()
+    rates = Rates(settings.events_per_second, settings.events_burst)
+    fanout = Fanout(sio, sessions, auto_read, messages, clock, small_conversation=settings.small_conversation)
+    chat = ChatService(
+        store,
+        fanout,
+        clock,
+        max_participants=settings.max_participants,
+        messages=buckets,
+        cached_conversations=settings.cached_conversations,
+    )
+    lifecycle = Lifecycle(
+        sio,
+        sessions,
+        presence,
+        typing,
+        fanout,
+        clock,
+        welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
+        on_gone=guards.gone,
+    )
+    handlers = Handlers(
+        payloads=Payloads(settings),
+        authenticator=authenticator,
+        chat=chat,
+        lifecycle=lifecycle,
+        guards=guards,
+        rates=rates,
+        sessions=sessions,
+        presence=presence,
+        typing=typing,
+        fanout=fanout,
+        messages=messages,
+        clock=clock,
+        joined_per_socket=settings.joined_per_socket,
+        watched_per_socket=settings.watched_per_socket,
+    )
+    housekeeping = Housekeeping(
+        chat=chat,
+        lifecycle=lifecycle,
+        presence=presence,
+        typing=typing,
+        auto_read=auto_read,
+        fanout=fanout,
+        buckets=buckets,
+        rates=rates,
+        guards=guards,
+        engine_sessions=lambda: list(sio.eio.sessions.values()),
+        clock=clock,
+        auth_timeout_s=settings.auth_timeout_s,
+        sweep_s=settings.sweep_s,
+    )
+
+    app = web.Application()
+    app[STORE] = store
+    app[SIO] = sio
+    app[SESSIONS] = sessions
+    app[GUARDS] = guards
+    app[HOUSEKEEPING] = housekeeping
+    setup_sessions(app, settings)
+    handlers.register(sio)
+
+    async def end_clients(app: web.Application) -> None:
+        await lifecycle.end_all(RESTART, retry_after_ms=lambda: random.randint(*RESTART_SPREAD_MS))  # noqa: S311
+        await sio.shutdown()
+
+    app[END_CLIENTS] = end_clients
+    # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
+    app.on_shutdown.append(end_clients)
+    sio.attach(app, socketio_path=protocol.PATH.strip("/"))
+    setup_routes(
+        app,
+        authenticator=authenticator,
+        origins=origins,
+        on_log_out=lifecycle.end_login,
+        guards=guards,
+        settings=settings,
+        demo_dir=_DEMO if _DEMO.is_dir() else None,
+        client_bundle=_CLIENT_BUNDLE if _CLIENT_BUNDLE.is_file() else None,
+        ready=store.check,
+    )
+
+    async def run(app: web.Application) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(housekeeping.run())]
+        try:
+            await store.open()
+        except StoreUnusable:
+            tasks[0].cancel()
+            raise
+        except StoreUnavailable as error:
+            log.warning("the store is away, and the server goes on without it until it is back: %s", error.message)
+            tasks.append(asyncio.create_task(_open_when_back(store)))
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await chat.close()
+        await store.close()
+        await authenticator.close()
+
+    app.cleanup_ctx.append(run)
+    return app

@@ -1,0 +1,225 @@
+"""The command line: `serve` (the default), `token`, `types` and `copy`.
+
+Exit status: 0 after a stop by signal or work that is done, 1 when the server cannot start or a copy is not complete, 2
+for settings or arguments that cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from aiohttp import web
+
+from . import __version__, typescript
+from .app import END_CLIENTS, create_app
+from .auth import Authenticator
+from .domain import SystemClock, UserId
+from .errors import Overloaded, StoreUnavailable
+from .settings import Settings, SettingsError, flag, load_settings, unknown_variables, variable
+from .store import open_store
+from .store.copying import Copyable, CopyError, Progress, copy_store
+
+TOKEN_LIFETIME_S: Final = 24 * 3600
+# How long connections may take to close once the server stops.
+SHUTDOWN_S: Final = 10.0
+# How long a connection may be idle, or take for the head of a request. Longer than proxies keep theirs (nginx: 60 s).
+KEEPALIVE_S: Final = 75.0
+
+log = logging.getLogger("socketserver")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns: the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in {"-h", "--help", "--version"}):
+        arguments = ["serve", *arguments]
+    options = parser.parse_args(arguments)
+    flags = {
+        name: value for name, value in vars(options).items() if name in Settings.model_fields and value is not None
+    }
+    try:
+        settings = load_settings(flags)
+        return int(options.run(settings, options))
+    except SettingsError as error:
+        for line in error.lines:
+            print(f"socketserver: {line}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="socketserver", description="A Socket.IO chat server for JavaScript front ends.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"socketserver {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="start the server (the default)", allow_abbrev=False)
+    serve.set_defaults(run=_serve)
+    token = commands.add_parser("token", help="print a token for trying out", allow_abbrev=False)
+    token.add_argument("user", help="the user's id")
+    token.add_argument("--name", help="the user's name; the id by default")
+    token.add_argument(
+        "--lifetime-s", type=int, default=TOKEN_LIFETIME_S, help="how long it is valid, in seconds (default: one day)"
+    )
+    token.set_defaults(run=_token)
+    types = commands.add_parser("types", help="print the events as TypeScript declarations", allow_abbrev=False)
+    types.set_defaults(run=_types)
+    copy = commands.add_parser("copy", help="move everything from one store to another", allow_abbrev=False)
+    copy.add_argument("source", metavar="SRC_URL", help="the store to read, in the form of --store-url")
+    copy.add_argument(
+        "target", metavar="DST_URL", help="the store to fill; what a copy that broke off left is taken up"
+    )
+    copy.set_defaults(run=_copy)
+    for command in (serve, token):
+        settings = command.add_argument_group("settings", "each is also a variable: WEBSOCKET_… in capitals")
+        for name in Settings.model_fields:
+            if command is serve or name.startswith("jwt"):
+                settings.add_argument(
+                    flag(name), dest=name, metavar=_unit(name), help=_help(name).replace("%", "%%"), default=None
+                )
+    return parser
+
+
+def _unit(name: str) -> str:
+    extra = Settings.model_fields[name].json_schema_extra
+    unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+    return unit.upper().replace("1/", "PER_") or "VALUE"
+
+
+def _help(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    return f"{field.description} ({'not set' if default in (None, '') else default})"
+
+
+def _token(settings: Settings, options: argparse.Namespace) -> int:
+    try:
+        token = Authenticator(settings, SystemClock()).issue_token(
+            UserId(options.user), options.name, lifetime_s=options.lifetime_s
+        )
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
+    print(token)
+    return 0
+
+
+def _types(settings: Settings, options: argparse.Namespace) -> int:
+    print(typescript.declarations(settings), end="")
+    return 0
+
+
+def _copy(settings: Settings, options: argparse.Namespace) -> int:
+    if options.source.startswith("sqlite:///") and not Path(options.source.removeprefix("sqlite:///")).is_file():
+        raise SettingsError([f"there is no database {options.source}"])  # opening it would make an empty one
+    stores = []
+    for url in (options.source, options.target):
+        try:
+            stores.append(open_store(url))
+        except ValueError as error:
+            raise SettingsError([f"{_without_password(url)}: {error}"]) from None
+    return asyncio.run(_run_copy(*stores))
+
+
+async def _run_copy(source: Copyable, target: Copyable) -> int:
+    terminal = sys.stderr.isatty()
+
+    def show(progress: Progress) -> None:
+        if terminal:
+            print(f"\r{progress.bar()}", end="", file=sys.stderr, flush=True)
+        elif progress.done == progress.total:
+            print(progress.bar(), file=sys.stderr)
+
+    try:
+        try:
+            await source.open()
+            await target.open()
+            copied = await copy_store(source, target, show)
+        finally:
+            await source.close()
+            await target.close()
+    except (CopyError, StoreUnavailable, Overloaded) as error:
+        print(f"{chr(10) if terminal else ''}socketserver: not complete: {error}", file=sys.stderr)
+        return 1
+    end = "\n" if terminal else ""
+    print(f"{end}copied and verified: {copied.conversations} conversations, {copied.messages} messages")
+    return 0
+
+
+def _serve(settings: Settings, options: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    for name in unknown_variables():
+        log.warning("the environment has %s, which is no setting; see %s serve --help", name, "socketserver")
+    try:
+        import uvloop
+    except ImportError:
+        run = asyncio.run
+    else:
+        run = uvloop.run
+    return run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    try:
+        app = create_app(settings)
+    except ValueError as error:
+        raise SettingsError([f"{variable('store_url')}: {error}"]) from None
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=KEEPALIVE_S, handle_signals=False
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, settings.host, settings.port, reuse_address=True)
+        await site.start()
+    except StoreUnavailable as error:
+        print(f"socketserver: {error.message}", file=sys.stderr)
+        await runner.cleanup()
+        return 1
+    except OSError as error:
+        print(
+            f"socketserver: cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; "
+            f"choose another with {variable('port')}",
+            file=sys.stderr,
+        )
+        await runner.cleanup()
+        return 1
+    for line in _banner(settings, runner.addresses[0][1]):
+        print(line, flush=True)
+    await stop.wait()
+    log.info("stopping")
+    await app[END_CLIENTS](app)
+    await runner.cleanup()
+    return 0
+
+
+def _banner(settings: Settings, port: int) -> list[str]:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{port}"
+    lines = [f"socketserver {__version__} listens on {url}", f"  store  {_without_password(settings.store_url)}"]
+    if settings.development_login:
+        lines.append("  login  development: from this machine anybody may log in under any name")
+        lines.append(f"  demo   {url}/")
+    else:
+        lines.append(f"  login  tokens checked with {variable(settings.token_keys[0])}")
+    return lines
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))

@@ -1,0 +1,124 @@
+"""Who is told what: turns what happened into server events to the right sockets. Rooms are named here and nowhere else.
+
+Nothing here waits: an event is put into the recipients' outboxes, or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import protocol
+from .auto_read import AutoRead, Seen
+from .domain import Clock, Conversation, ConversationId, Message, ReadMark, UserId
+from .protocol import MessageEncoder, ServerEvent
+from .sessions import Connection, Sessions
+
+if TYPE_CHECKING:
+    from .realtime import AsyncServer
+
+
+def conversation_room(conversation_id: ConversationId) -> str:
+    """The sockets that joined a conversation."""
+    return f"c:{conversation_id}"
+
+
+def user_room(user_id: UserId) -> str:
+    """A user's sockets."""
+    return f"u:{user_id}"
+
+
+def watch_room(user_id: UserId) -> str:
+    """The sockets that are told of a user's presence."""
+    return f"p:{user_id}"
+
+
+class Fanout:
+    """The Announcer of ChatService, and the events that are never stored: typing and presence.
+
+    Args:
+        small_conversation: up to how many participants a conversation shows typing, presence and read marks live;
+            above, each of them would cost the square of the participants.
+    """
+
+    def __init__(
+        self,
+        sio: AsyncServer,
+        sessions: Sessions,
+        auto_read: AutoRead,
+        messages: MessageEncoder,
+        clock: Clock,
+        *,
+        small_conversation: int,
+    ) -> None:
+        self._sio = sio
+        self._sessions = sessions
+        self._auto_read = auto_read
+        self._messages = messages
+        self._clock = clock
+        self._small_conversation = small_conversation
+
+    def is_small(self, conversation: Conversation) -> bool:
+        """Whether the participants are told live of each other's typing, presence and reading."""
+        return not self._small_conversation or len(conversation.participant_ids) <= self._small_conversation
+
+    def message_created(self, conversation: Conversation, message: Message) -> None:
+        """`message_created` to the sockets that joined, `conversation_activity` to participants' other sockets."""
+        self._sio.emit_now(
+            ServerEvent.MESSAGE_CREATED,
+            {"message": self._messages.encode(message)},
+            room=conversation_room(conversation.id),
+        )
+        elsewhere: list[str] = []
+        now_s = self._clock.monotonic_s()
+        for user_id in conversation.participant_ids:
+            shown = False
+            for connection in self._sessions.of_user(user_id):
+                visible = connection.joined.get(conversation.id)
+                if visible is None:
+                    elsewhere.append(connection.sid)
+                elif visible:
+                    shown = True
+            if shown and user_id != message.sender_id:  # sending counts as reading already
+                self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
+        if elsewhere:
+            self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, protocol.dump_activity(message), room=elsewhere)
+
+    def conversation_created(self, conversation: Conversation) -> None:
+        """`conversation_created` to all participants' sockets."""
+        self._sio.emit_now(
+            ServerEvent.CONVERSATION_CREATED,
+            {"conversation": protocol.dump_conversation(conversation)},
+            room=[user_room(user_id) for user_id in conversation.participant_ids],
+        )
+
+    def messages_read(self, conversation: Conversation, mark: ReadMark) -> None:
+        """`messages_read` to the sockets that joined, and to the reader's own (for the unread counts)."""
+        rooms = [user_room(mark.user_id)]
+        if self.is_small(conversation):
+            rooms.append(conversation_room(conversation.id))
+        self._sio.emit_now(ServerEvent.MESSAGES_READ, protocol.dump_messages_read(conversation.id, mark), room=rooms)
+
+    def typing(self, conversation_id: ConversationId, user_id: UserId, typing: bool, *, sid: str) -> None:
+        """`user_typing` to the sockets that joined, but not the one that types."""
+        self._sio.emit_now(
+            ServerEvent.USER_TYPING,
+            protocol.dump_typing(conversation_id, user_id, typing),
+            room=conversation_room(conversation_id),
+            skip_sid=sid,
+        )
+
+    def presence(self, user_id: UserId, *, online: bool, last_seen_ms: int | None) -> None:
+        """`presence_changed` to the sockets that watch the user."""
+        self._sio.emit_now(
+            ServerEvent.PRESENCE_CHANGED,
+            protocol.dump_presence(user_id, online, last_seen_ms),
+            room=watch_room(user_id),
+        )
+
+    async def enter(self, connection: Connection, room: str) -> None:
+        """Put a socket into a room."""
+        await self._sio.enter_room(connection.sid, room)
+
+    async def leave(self, connection: Connection, room: str) -> None:
+        """Take a socket out of a room."""
+        await self._sio.leave_room(connection.sid, room)

@@ -1,0 +1,349 @@
+"""The event handlers: one per client event, thin, behind one guard.
+
+The guard gives every event exactly one ack, in the shape of protocol.py: also for a bug, an unknown event, a wrong
+payload or a socket without a user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+from aiohttp import web
+
+from . import domain, protocol
+from .auth import Authenticator
+from .chat import ChatService
+from .domain import Clock, Conversation, ConversationId, Identity, UserId
+from .errors import (
+    FLOODING,
+    TOO_MANY_CONNECTS,
+    AuthRequired,
+    AuthUnavailable,
+    ChatError,
+    InternalError,
+    InvalidToken,
+    LimitExceeded,
+    NotJoined,
+    RateLimited,
+    TooManyConnects,
+    UnknownEvent,
+)
+from .fanout import Fanout, conversation_room, watch_room
+from .guards import Guards
+from .lifecycle import Lifecycle
+from .presence import Presence
+from .protocol import MAX_SAFE_INTEGER, MAX_TOKEN_CHARS, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
+from .rates import Rates
+from .realtime import AsyncServer, ConnectionRefusedError
+from .sessions import Connection, Sessions
+from .typing_indicator import Typing, TypingIndicator
+
+log = logging.getLogger(__name__)
+
+# How long a client that was ended for flooding is told to stay away.
+FLOODING_RETRY_MS: Final = 30_000
+
+Ack = dict[str, Any]
+
+
+class Handlers:
+    """Answers clients' events.
+
+    Args:
+        joined_per_socket, watched_per_socket: bounds on what one socket may have open; 0 for none.
+    """
+
+    def __init__(
+        self,
+        *,
+        payloads: Payloads,
+        authenticator: Authenticator,
+        chat: ChatService,
+        lifecycle: Lifecycle,
+        guards: Guards,
+        rates: Rates,
+        sessions: Sessions,
+        presence: Presence,
+        typing: TypingIndicator,
+        fanout: Fanout,
+        messages: MessageEncoder,
+        clock: Clock,
+        joined_per_socket: int,
+        watched_per_socket: int,
+    ) -> None:
+        self._payloads = payloads
+        self._authenticator = authenticator
+        self._chat = chat
+        self._lifecycle = lifecycle
+        self._guards = guards
+        self._rates = rates
+        self._sessions = sessions
+        self._presence = presence
+        self._typing = typing
+        self._fanout = fanout
+        self._messages = messages
+        self._clock = clock
+        self._joined_per_socket = joined_per_socket
+        self._watched_per_socket = watched_per_socket
+        self._commands: dict[type[Any], Callable[[Connection, UserId, Any], Awaitable[Ack]]] = {
+            domain.CreateConversation: self._create_conversation,
+            domain.ListConversations: self._list_conversations,
+            domain.JoinConversation: self._join_conversation,
+            domain.LeaveConversation: self._leave_conversation,
+            domain.SendMessage: self._send_message,
+            domain.MarkRead: self._mark_read,
+            domain.FetchHistory: self._fetch_history,
+            domain.SetTyping: self._set_typing,
+            domain.SetVisibility: self._set_visibility,
+        }
+
+    def register(self, sio: AsyncServer) -> None:
+        """Put every handler in its place; `*` takes the events that do not exist."""
+        sio.on("connect", self.connect)
+        sio.on("disconnect", self.disconnect)
+        for event in ClientEvent:
+            sio.on(event.value, partial(self.guard, event.value))
+        sio.on("*", self.unknown)
+
+    async def connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        """Accept a socket: with a token, with a login cookie, or without a user for the time being.
+
+        Raises: ConnectionRefusedError with the error as `data`, when the token is not good, or the client connects
+            again and again.
+        """
+        request = environ["aiohttp.request"]
+        guest = self._guards.guest(request)
+        connection = self._lifecycle.accept(sid, guest)
+        try:
+            identity = await self._identity(request, auth)
+            if identity is None:
+                self._guards.admit_anonymous(guest)
+            else:
+                self._guards.admit_user(identity.user_id, guest)
+                await self._lifecycle.authenticate(connection, identity)
+        except BaseException as error:
+            self._lifecycle.gone(sid, "refused")
+            if not isinstance(error, ChatError):
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                log.exception("connect failed")
+                error = InternalError()
+            if isinstance(error, InternalError | AuthUnavailable):  # no fault of the client's
+                self._guards.forgive(guest)
+            else:
+                self._guards.refused(guest)
+            # The guards say in one line what they refuse; a line per try would be what a loop writes.
+            level = logging.DEBUG if isinstance(error, TooManyConnects) else logging.INFO
+            log.log(level, "refused %s address=%s code=%s", sid, guest.address, error.code)
+            raise ConnectionRefusedError(error.message, protocol.dump_error(error)) from None
+
+    async def disconnect(self, sid: str, reason: str) -> None:
+        """A socket is gone."""
+        self._lifecycle.gone(sid, reason)
+
+    async def guard(self, event: str, sid: str, *arguments: object) -> Ack:
+        """Answer one event with one ack, whatever happens."""
+        try:
+            connection = self._sessions.get(sid)
+            if connection is None:  # being ended
+                raise AuthRequired
+            if event != ClientEvent.SEND_MESSAGE or connection.identity is None:
+                self._rates.take(connection, self._clock.monotonic_s())
+            if connection.identity is None and event != ClientEvent.AUTHENTICATE:
+                raise AuthRequired
+            command = self._payloads.load(event, arguments)
+            if isinstance(command, domain.Authenticate):
+                return await self._authenticate(connection, command)
+            if connection.identity is None:
+                raise AuthRequired
+            return await self._commands[type(command)](connection, connection.identity.user_id, command)
+        except ChatError as error:
+            return self._failure(sid, event, error)
+        except Exception:
+            log.exception("the handler of an event failed")
+            return {**dump_failure(InternalError())}
+
+    async def unknown(self, *arguments: object) -> Ack:
+        """Answer an event that does not exist.
+
+        The library calls this with the event's name, the sid and the client's arguments; but without the name, if a
+        client names its event `*` (python-socketio 5.18 finds it as if registered under that name).
+        """
+        for sid in arguments[:2]:
+            connection = self._sessions.get(sid) if isinstance(sid, str) else None
+            if connection is not None:
+                try:
+                    self._rates.take(connection, self._clock.monotonic_s())
+                except RateLimited as error:
+                    return self._failure(connection.sid, "", error)
+                break
+        return {**dump_failure(UnknownEvent())}
+
+    def _failure(self, sid: str, event: str, error: ChatError) -> Ack:
+        connection = self._sessions.get(sid)
+        if connection is not None:
+            now_s = self._clock.monotonic_s()
+            if isinstance(error, RateLimited):
+                stays = self._rates.refused(connection, now_s)
+            elif event == ClientEvent.SEND_MESSAGE and connection.identity is not None:
+                stays = self._rates.repeat(connection, now_s)  # no message, so it was not charged
+            else:
+                stays = True
+            if not stays:
+                self._lifecycle.end_soon(connection, FLOODING, retry_after_ms=FLOODING_RETRY_MS)
+            elif isinstance(error, TooManyConnects):
+                self._guards.refused(connection.guest)
+                self._lifecycle.end_soon(connection, TOO_MANY_CONNECTS, retry_after_ms=error.retry_after_ms)
+        return {**dump_failure(error)}
+
+    async def _identity(self, request: web.Request, auth: object) -> Identity | None:
+        token = auth.get("token") if isinstance(auth, dict) else None
+        if token is None:
+            return await self._authenticator.from_request(request)
+        if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN_CHARS:
+            raise InvalidToken(f"auth.token must be a string of 1 to {MAX_TOKEN_CHARS} characters.")
+        return await self._authenticator.from_token(token)
+
+    async def _authenticate(self, connection: Connection, command: domain.Authenticate) -> Ack:
+        identity = await self._authenticator.from_token(command.token)
+        if connection.end is not None:
+            raise AuthRequired
+        if connection.identity is None:
+            self._guards.admit_user(identity.user_id, connection.guest)
+        await self._lifecycle.authenticate(connection, identity)
+        return dump_ok(user=protocol.dump_user(identity))
+
+    async def _create_conversation(
+        self, connection: Connection, user_id: UserId, command: domain.CreateConversation
+    ) -> Ack:
+        created = await self._chat.create_conversation(user_id, command)
+        return dump_ok(conversation=protocol.dump_conversation(created.conversation), duplicate=created.duplicate)
+
+    async def _list_conversations(
+        self, connection: Connection, user_id: UserId, command: domain.ListConversations
+    ) -> Ack:
+        page = await self._chat.list_conversations(user_id, command)
+        direct = [summary.conversation for summary in page.summaries if summary.conversation.kind == "direct"]
+        others = [other for conversation in direct for other in conversation.participant_ids if other != user_id]
+        await self._watch(connection, others)
+        return dump_ok(
+            conversations=[protocol.dump_summary(summary) for summary in page.summaries],
+            presence=[
+                protocol.dump_presence(other, self._presence.is_online(other), self._presence.last_seen_ms(other))
+                for other in others
+            ],
+            hasMore=page.has_more,
+            nextBefore=protocol.dump_cursor(page.summaries[-1]) if page.has_more else None,
+        )
+
+    async def _join_conversation(
+        self, connection: Connection, user_id: UserId, command: domain.JoinConversation
+    ) -> Ack:
+        conversation = await self._chat.conversation(user_id, command.conversation_id)
+        # First into the room, then the snapshot: what is stored in between arrives twice, rather than not at all.
+        joining = conversation.id not in connection.joined
+        if joining:
+            if self._joined_per_socket and len(connection.joined) >= self._joined_per_socket:
+                raise LimitExceeded(f"A socket may join at most {self._joined_per_socket} conversations; leave one.")
+            await self._fanout.enter(connection, conversation_room(conversation.id))
+        connection.joined[conversation.id] = command.visible
+        try:
+            snapshot = await self._chat.snapshot(user_id, command)
+            read = next(mark for mark in snapshot.read_marks if mark.user_id == user_id)
+            if command.visible and read.read_seq < snapshot.last_seq:
+                seen = domain.MarkRead(conversation.id, snapshot.last_seq)
+                read = (await self._chat.mark_read(user_id, seen)).mark
+        except BaseException:
+            if joining:
+                await self._leave(connection, conversation.id)
+            raise
+        if self._fanout.is_small(conversation):
+            await self._watch(connection, [other for other in conversation.participant_ids if other != user_id])
+        ack = dump_ok(
+            conversation=protocol.dump_conversation(conversation),
+            participants=[
+                protocol.dump_participant(
+                    read if mark.user_id == user_id else mark,
+                    online=self._presence.is_online(mark.user_id),
+                    last_seen_at_ms=self._presence.last_seen_ms(mark.user_id),
+                )
+                for mark in snapshot.read_marks
+            ],
+            messages=[protocol.dump_message(message) for message in snapshot.messages],
+            change=snapshot.change,
+            lastSeq=snapshot.last_seq,
+            readSeq=read.read_seq,
+            unreadCount=max(0, snapshot.last_seq - read.read_seq),
+        )
+        if snapshot.gap is not None:
+            ack["gap"] = protocol.dump_gap(snapshot.gap)
+        return ack
+
+    async def _leave_conversation(
+        self, connection: Connection, user_id: UserId, command: domain.LeaveConversation
+    ) -> Ack:
+        await self._chat.conversation(user_id, command.conversation_id)
+        await self._leave(connection, command.conversation_id)
+        return dump_ok()
+
+    async def _send_message(self, connection: Connection, user_id: UserId, command: domain.SendMessage) -> Ack:
+        appended = await self._chat.send_message(user_id, command)
+        if appended.duplicate and not self._rates.repeat(connection, self._clock.monotonic_s()):
+            self._lifecycle.end_soon(connection, FLOODING, retry_after_ms=FLOODING_RETRY_MS)
+        self._stop_typing(connection, command.conversation_id, user_id)
+        return dump_ok(message=self._messages.encode(appended.message), duplicate=appended.duplicate)
+
+    async def _mark_read(self, connection: Connection, user_id: UserId, command: domain.MarkRead) -> Ack:
+        advance = await self._chat.mark_read(user_id, command)
+        return dump_ok(readSeq=advance.mark.read_seq, unreadCount=advance.last_seq - advance.mark.read_seq)
+
+    async def _fetch_history(self, connection: Connection, user_id: UserId, command: domain.FetchHistory) -> Ack:
+        page = await self._chat.fetch_history(user_id, command)
+        return dump_ok(messages=[protocol.dump_message(message) for message in page.messages], hasMore=page.has_more)
+
+    async def _set_typing(self, connection: Connection, user_id: UserId, command: domain.SetTyping) -> Ack:
+        conversation = await self._joined(connection, user_id, command.conversation_id)
+        if not command.typing:
+            self._stop_typing(connection, conversation.id, user_id)
+        elif self._fanout.is_small(conversation):
+            typing = Typing(conversation.id, user_id, connection.sid)
+            if self._typing.start(typing, self._clock.monotonic_s()):
+                self._fanout.typing(conversation.id, user_id, True, sid=connection.sid)
+        return dump_ok()
+
+    async def _set_visibility(self, connection: Connection, user_id: UserId, command: domain.SetVisibility) -> Ack:
+        conversation = await self._joined(connection, user_id, command.conversation_id)
+        connection.joined[conversation.id] = command.visible
+        if command.visible:  # whatever is there by now is being looked at
+            await self._chat.mark_read(user_id, domain.MarkRead(conversation.id, MAX_SAFE_INTEGER))
+        return dump_ok()
+
+    async def _joined(self, connection: Connection, user_id: UserId, conversation_id: ConversationId) -> Conversation:
+        conversation = await self._chat.conversation(user_id, conversation_id)
+        if conversation_id not in connection.joined:
+            raise NotJoined
+        return conversation
+
+    async def _leave(self, connection: Connection, conversation_id: ConversationId) -> None:
+        if connection.joined.pop(conversation_id, None) is None:
+            return
+        if connection.identity is not None:
+            self._stop_typing(connection, conversation_id, connection.identity.user_id)
+        await self._fanout.leave(connection, conversation_room(conversation_id))
+
+    async def _watch(self, connection: Connection, user_ids: list[UserId]) -> None:
+        for user_id in user_ids:
+            if user_id in connection.watched:
+                continue
+            if self._watched_per_socket and len(connection.watched) >= self._watched_per_socket:
+                return
+            connection.watched[user_id] = None
+            await self._fanout.enter(connection, watch_room(user_id))
+
+    def _stop_typing(self, connection: Connection, conversation_id: ConversationId, user_id: UserId) -> None:
+        if self._typing.stop(Typing(conversation_id, user_id, connection.sid)):
+            self._fanout.typing(conversation_id, user_id, False, sid=connection.sid)

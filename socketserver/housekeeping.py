@@ -1,0 +1,114 @@
+"""What happens with time: sockets that never authenticated, or whose token has run out, are ended; typing and presence
+run out, read marks are written, registries are swept. Two tasks for all of it, whatever the number of clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+from .auto_read import AutoRead, Seen
+from .chat import ChatService
+from .domain import Clock, MarkRead, UserId
+from .errors import ChatError
+from .fanout import Fanout
+from .guards import Guards
+from .lifecycle import Lifecycle
+from .limits import Buckets
+from .presence import Presence
+from .rates import Rates
+from .typing_indicator import TypingIndicator
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 0.1
+
+
+class Housekeeping:
+    """The task that looks at the clock.
+
+    Attributes:
+        mended: how many differences the sweeps have found between our registries and the engine's.
+
+    Args:
+        engine_sessions: gives all sessions that the engine has.
+        auth_timeout_s: how long a socket may be without a user.
+        sweep_s: how often the registries are checked.
+    """
+
+    def __init__(
+        self,
+        *,
+        chat: ChatService,
+        lifecycle: Lifecycle,
+        presence: Presence,
+        typing: TypingIndicator,
+        auto_read: AutoRead,
+        fanout: Fanout,
+        buckets: Buckets[UserId],
+        rates: Rates,
+        guards: Guards,
+        engine_sessions: Callable[[], Iterable[Any]],
+        clock: Clock,
+        auth_timeout_s: float,
+        sweep_s: float,
+    ) -> None:
+        self._chat = chat
+        self._lifecycle = lifecycle
+        self._presence = presence
+        self._typing = typing
+        self._auto_read = auto_read
+        self._fanout = fanout
+        self._buckets = buckets
+        self._rates = rates
+        self._guards = guards
+        self._engine_sessions = engine_sessions
+        self._clock = clock
+        self._auth_timeout_s = auth_timeout_s
+        self._sweep_s = sweep_s
+        self.mended = 0
+        self._next_sweep_s = clock.monotonic_s() + sweep_s
+
+    async def run(self) -> None:
+        """Tick until cancelled. Read marks are written beside the rest, so that a slow store holds nothing else up."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repeat(self.tick))
+            group.create_task(self._repeat(self.write_read_marks))
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await step()
+            except Exception:
+                log.exception("housekeeping failed")
+
+    async def tick(self) -> None:
+        """Do what is due now and needs no store."""
+        now_s = self._clock.monotonic_s()
+        for typing in self._typing.expire(now_s):
+            self._fanout.typing(typing.conversation_id, typing.user_id, False, sid=typing.sid)
+        for user_id, last_seen_ms in self._presence.expire(now_s):
+            self._fanout.presence(user_id, online=False, last_seen_ms=last_seen_ms)
+        await self._lifecycle.end_without_user(self._auth_timeout_s)
+        await self._lifecycle.end_expired()
+        if now_s >= self._next_sweep_s:
+            self._next_sweep_s = now_s + self._sweep_s
+            self._buckets.sweep(now_s)
+            self._rates.sweep(now_s)
+            self.mended += self._guards.sweep(self._engine_sessions())
+            self.mended += await self._lifecycle.sweep()
+
+    async def write_read_marks(self) -> None:
+        """Write the automatic read marks that are due; they share the store's commits."""
+        due = self._auto_read.due(self._clock.monotonic_s())
+        await asyncio.gather(*(self._write_read_mark(seen) for seen in due))
+
+    async def _write_read_mark(self, seen: Seen) -> None:
+        try:
+            await self._chat.mark_read(seen.user_id, MarkRead(seen.conversation_id, seen.seq))
+        except ChatError as error:
+            # The messages stay unread, and the next sight marks them.
+            log.warning("a read mark was not written: %s", error.code)

@@ -1,0 +1,351 @@
+"""Plain HTTP beside the sockets: the login cookie under /session, /healthz, /readyz, and for development the demo page.
+
+Answers are JSON in the shape of an ack: `{ok: true, …}` or `{ok: false, error: {code, message, retryable, …}}`. The
+codes are those of errors.py, and two that only HTTP has: `not_found` and `method_not_allowed`. Knows no sockets.
+
+    GET    /session   200 {ok, user: {id, name}} for a valid login cookie, else 401
+    POST   /session   sets the cookie for `Authorization: Bearer TOKEN`, or in the development login for the body
+                      {"user": "alice"}; answers like GET, in the development login with the `token` beside
+    DELETE /session   takes the cookie away, also when there is none, and ends the sockets that it opened
+    GET    /healthz   200 {ok} while the process answers
+    GET    /readyz    200 {ok} while messages can be stored, else 503 with `store_unavailable`
+    GET    /, /demo/… the demo page, in the development login only
+
+Against requests that a foreign page makes a browser send (CSRF): an Origin that is not allowed is refused always, and
+for POST and DELETE a missing one too when the request carries a login cookie. In the development login nothing at all
+is answered under a Host that is not this machine's, so that no page can come here under a name of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import unicodedata
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from .auth import COOKIE_NAME, DEVELOPMENT_LOGIN_S, Authenticator, check_user_id
+from .domain import Identity
+from .errors import (
+    AuthRequired,
+    AuthUnavailable,
+    ChatError,
+    InternalError,
+    InvalidPayload,
+    InvalidToken,
+    OriginNotAllowed,
+    StoreUnavailable,
+    TooManyConnects,
+)
+from .guards import Guards
+from .origins import Origins
+from .protocol import dump_failure, dump_ok, dump_user
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES: Final = 4096
+BODY_TIMEOUT_S: Final = 10.0
+CDN: Final = "https://cdn.socket.io"
+
+# The first class that an error is an instance of decides.
+_STATUSES: Final[tuple[tuple[type[ChatError], int], ...]] = (
+    (InvalidPayload, 400),
+    (AuthRequired, 401),
+    (InvalidToken, 401),
+    (OriginNotAllowed, 403),
+    (TooManyConnects, 429),
+    (AuthUnavailable, 503),
+    (StoreUnavailable, 503),
+)
+_METHODS: Final = "GET, POST, DELETE"
+_PAGE_HEADERS: Final = {
+    # The page's own files, its sockets (older Safari does not count ws: as 'self'), and the client library's CDN.
+    "Content-Security-Policy": (
+        f"default-src 'self'; script-src 'self' {CDN}; connect-src 'self' ws: wss: {CDN}; img-src 'self' data:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    # Not no-referrer: with that, browsers send `Origin: null` with the page's own form posts.
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def setup_routes(
+    app: web.Application,
+    *,
+    authenticator: Authenticator,
+    origins: Origins,
+    settings: Settings,
+    on_log_out: Callable[[Identity], Awaitable[None]] | None = None,
+    guards: Guards | None = None,
+    demo_dir: Path | None = None,
+    client_bundle: Path | None = None,
+    ready: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Add the routes, and middlewares for all the application's routes: the router's own 404 and 405 as JSON, and in
+    the development login the check of the Host. Call it after `setup_sessions`.
+
+    Args:
+        on_log_out: called with the login that DELETE /session has ended.
+        guards: told of logins that failed, and asked before the next; None for no limit.
+        demo_dir: the demo page's files, index.html among them. They are listed now and read when they are asked for, so
+            a new file takes a restart, and no path can lead out of the directory. None or a missing one: 404.
+        client_bundle: the browser's Socket.IO client, served as /demo/socket.io.min.js. None or missing: 404, and the
+            page takes the one from the CDN.
+        ready: raises StoreUnavailable unless the server can do its work, for /readyz; None: there is no such route.
+    """
+    app.middlewares.append(_json_errors)
+    if settings.development_login:
+        app.middlewares.append(_only_local_names(origins))
+    sessions = _SessionRoutes(authenticator, origins, settings, on_log_out, guards)
+    app.router.add_route("*", "/session", sessions.handle)
+    app.router.add_get("/healthz", _healthz)
+    if ready is not None:
+        app.router.add_get("/readyz", _readyz(ready))
+    if settings.development_login:
+        files = _demo_files(demo_dir, client_bundle)
+        app.router.add_get("/", _demo_page(files))
+        app.router.add_get("/demo/{path:.*}", _demo_page(files))
+
+
+class _SessionRoutes:
+    """GET, POST, DELETE and OPTIONS of /session."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        origins: Origins,
+        settings: Settings,
+        on_log_out: Callable[[Identity], Awaitable[None]] | None,
+        guards: Guards | None,
+    ) -> None:
+        self._authenticator: Final = authenticator
+        self._guards: Final = guards
+        self._on_log_out: Final = on_log_out
+        self._origins: Final = origins
+        self._development: Final = settings.development_login
+        self._handlers: Final[Mapping[str, Handler]] = {
+            hdrs.METH_GET: self._show,
+            hdrs.METH_POST: self._log_in,
+            hdrs.METH_DELETE: self._log_out,
+            hdrs.METH_OPTIONS: self._preflight,
+        }
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Check who asks, answer, and say to the browser which page may read the answer."""
+        allowed = False
+        try:
+            allowed = self._check_origin(request)
+            handler = self._handlers.get(request.method)
+            response = await handler(request) if handler is not None else _method_not_allowed(f"{_METHODS}, OPTIONS")
+        except ChatError as error:
+            response = _error_response(error)
+        except Exception:  # the last resort: a bug must not look like a lost connection
+            log.exception("%s /session failed", request.method)
+            response = _error_response(InternalError())
+        response.headers[hdrs.CACHE_CONTROL] = "no-store"
+        response.headers[hdrs.VARY] = "Origin"
+        if allowed:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
+        return response
+
+    def _check_origin(self, request: web.Request) -> bool:
+        """Whether the request has an Origin, and it is allowed.
+
+        Raises: OriginNotAllowed.
+        """
+        if not self._origins.allows_request(request):
+            raise self._origins.refusal(request)
+        if hdrs.ORIGIN in request.headers:
+            return True
+        # Browsers send an Origin with every POST and DELETE; a program that keeps cookies can send one.
+        if request.method in {hdrs.METH_POST, hdrs.METH_DELETE} and COOKIE_NAME in request.cookies:
+            raise OriginNotAllowed(f"A {request.method} with a login cookie needs an Origin header.")
+        return False
+
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        identity = await self._authenticator.from_request(request)
+        if identity is None:
+            raise AuthRequired("There is no login: POST /session first.")
+        return _user_response(identity)
+
+    async def _log_in(self, request: web.Request) -> web.StreamResponse:
+        if self._guards is not None:
+            self._guards.admit_login(self._guards.guest(request))
+        token = await self._token(request)
+        try:
+            identity = await self._authenticator.from_token(token)
+        except InvalidToken:
+            if self._guards is not None:
+                self._guards.refused(self._guards.guest(request))
+            raise
+        await self._authenticator.log_in(request, identity)
+        # In the development login the page may keep the token, one per tab, where all tabs share one cookie.
+        return _user_response(identity, **({"token": token} if self._development else {}))
+
+    async def _token(self, request: web.Request) -> str:
+        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            return token.strip()
+        if not self._development or scheme:
+            raise AuthRequired("Send the token as Authorization: Bearer TOKEN.")
+        return self._authenticator.issue_token(await _read_user(request), lifetime_s=DEVELOPMENT_LOGIN_S)
+
+    async def _log_out(self, request: web.Request) -> web.StreamResponse:
+        identity = await self._authenticator.log_out(request)
+        if identity is not None and self._on_log_out is not None:
+            await self._on_log_out(identity)
+        return web.json_response(dump_ok())
+
+    async def _preflight(self, request: web.Request) -> web.StreamResponse:
+        headers = {
+            hdrs.ALLOW: f"{_METHODS}, OPTIONS",
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: _METHODS,
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type",
+            hdrs.ACCESS_CONTROL_MAX_AGE: "600",
+        }
+        return web.Response(status=204, headers=headers)
+
+
+async def _read_user(request: web.Request) -> str:
+    """The user id that somebody chose in the development login: {"user": "alice"}.
+
+    Raises: InvalidPayload.
+    """
+    # A foreign page may send any text with a form, but not with this type (Fetch standard, CORS-safelisted types).
+    if request.content_type != "application/json":
+        raise InvalidPayload('Send Authorization: Bearer TOKEN, or the JSON body {"user": "alice"}.')
+    try:
+        payload = json.loads(await _read_body(request))
+    except (ValueError, RecursionError):
+        raise InvalidPayload("The body is not JSON.") from None
+    user = payload.get("user") if isinstance(payload, dict) else None
+    try:
+        # Two ways to type one name are one user.
+        return check_user_id(unicodedata.normalize("NFC", user).strip() if isinstance(user, str) else user)
+    except ValueError as error:
+        raise InvalidPayload(fields={"user": [f"It {error}."]}) from None
+
+
+async def _read_body(request: web.Request) -> bytes:
+    """The body, bounded in size and time. aiohttp has bounds of its own, but megabytes, and for the time none."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise InvalidPayload(f"The body has more than {MAX_BODY_BYTES} bytes.")
+    except TimeoutError:
+        raise InvalidPayload(f"The body did not arrive within {BODY_TIMEOUT_S:g} seconds.") from None
+    return bytes(body)
+
+
+async def _healthz(request: web.Request) -> web.StreamResponse:
+    return web.json_response(dump_ok(), headers={hdrs.CACHE_CONTROL: "no-store"})
+
+
+def _readyz(ready: Callable[[], Awaitable[None]]) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        try:
+            await ready()
+        except ChatError as error:
+            response = _error_response(error)
+        else:
+            response = web.json_response(dump_ok())
+        response.headers[hdrs.CACHE_CONTROL] = "no-store"
+        return response
+
+    return handler
+
+
+# The demo page
+
+
+def _demo_files(demo_dir: Path | None, client_bundle: Path | None) -> Mapping[str, Path]:
+    """URL path → file. Hidden files are left out, and links that lead elsewhere."""
+    files: dict[str, Path] = {}
+    if demo_dir is not None:
+        root = demo_dir.resolve()
+        for path in root.rglob("*"):
+            name = path.relative_to(root)
+            hidden = any(part.startswith(".") for part in name.parts)
+            if not hidden and path.is_file() and path.resolve().is_relative_to(root):
+                files[f"/demo/{name.as_posix()}"] = path
+    if client_bundle is not None and client_bundle.is_file():
+        files["/demo/socket.io.min.js"] = client_bundle
+    if index := files.get("/demo/index.html"):
+        files["/"] = files["/demo/"] = index
+    return files
+
+
+def _demo_page(files: Mapping[str, Path]) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        file = files.get(request.path)
+        if file is None:
+            return _not_found("There is no such file of the demo page, or the server runs without its examples.")
+        return web.FileResponse(file, headers=_PAGE_HEADERS)
+
+    return handler
+
+
+# Answers
+
+
+def _user_response(identity: Identity, **more: str) -> web.Response:
+    return web.json_response(dump_ok(user=dump_user(identity), **more))
+
+
+def _error_response(error: ChatError) -> web.Response:
+    """A ChatError as HTTP; 401 and 503 with the headers that go with them."""
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    headers: dict[str, str] = {}
+    if error.retry_after_ms is not None:
+        headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))  # whole seconds, rounded up
+    if status == 401:
+        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    return web.json_response(dump_failure(error), status=status, headers=headers)
+
+
+def _not_found(message: str) -> web.Response:
+    error = {"code": "not_found", "message": message, "retryable": False}
+    return web.json_response({"ok": False, "error": error}, status=404)
+
+
+def _method_not_allowed(allow: str) -> web.Response:
+    error = {"code": "method_not_allowed", "message": f"Use one of {allow}.", "retryable": False}
+    return web.json_response({"ok": False, "error": error}, status=405, headers={hdrs.ALLOW: allow})
+
+
+def _only_local_names(origins: Origins) -> Middleware:
+    """Refuse whatever does not call this machine by one of its own names (Origins.trusts_host)."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if origins.trusts_host(request.host):
+            return await handler(request)
+        message = "The development login answers only under this machine's own names, such as http://localhost."
+        return _error_response(OriginNotAllowed(message))
+
+    return middleware
+
+
+@web.middleware
+async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a path or method that no route has in JSON. What routes answer themselves stays as it is."""
+    match request.match_info.http_exception:
+        case web.HTTPNotFound():
+            return _not_found("There is nothing here; Socket.IO is at /socket.io/.")
+        case web.HTTPMethodNotAllowed() as error:
+            return _method_not_allowed(", ".join(sorted(error.allowed_methods)))
+    return await handler(request)

@@ -1,0 +1,315 @@
+"""Every setting: its variable, flag, default, unit and meaning. The only module that reads the environment.
+
+A field `ping_timeout_s` is the variable WEBSOCKET_PING_TIMEOUT_S and the flag --ping-timeout-s; a flag wins over a
+variable. In every limit 0 means no limit. pydantic-settings does the parsing, because it gives typed, frozen values
+and errors that name the variable.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX: Final = "WEBSOCKET_"
+# Variables that the test suite reads itself; they are no settings, and no typing errors either.
+_TEST_PREFIX: Final = "WEBSOCKET_TEST_"
+_SECRET_CHARS: Final = 32
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; each of `lines` says in one sentence what to change."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("; ".join(self.lines))
+
+
+def _split_origins(value: object) -> object:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(_origin(item) for item in value)
+
+
+def _origin(value: object) -> str:
+    text = str(value).rstrip("/")
+    try:
+        return _as_browsers_write_it(urlsplit(text))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not an origin; write it as https://chat.example.com, several with commas"
+        ) from None
+
+
+def _as_browsers_write_it(origin: SplitResult) -> str:
+    """An origin in lower case, names in their ASCII form, without the scheme's own port; compared byte by byte later.
+
+    Raises: ValueError if it is no origin: a wildcard, a path, a login, a port that is none.
+    """
+    host = (origin.hostname or "").encode("idna").decode()
+    if ":" in host:
+        host = f"[{host}]"
+    rest = (origin.path, origin.query, origin.fragment, origin.username)
+    if origin.scheme not in _DEFAULT_PORTS or not _HOST.fullmatch(host) or any(rest):
+        raise ValueError
+    port = "" if origin.port in {None, _DEFAULT_PORTS[origin.scheme]} else f":{origin.port}"
+    return f"{origin.scheme}://{host}{port}"
+
+
+def _pem(value: object) -> object:
+    """A public key may be given as PEM text, with real or written-out line ends, or as a file's path."""
+    if not isinstance(value, str) or "-----BEGIN" in value:
+        return value.replace("\\n", "\n") if isinstance(value, str) else value
+    try:
+        return Path(value).read_text(encoding="ascii")
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"is neither PEM text nor a readable file ({error.__class__.__name__})") from None
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < _SECRET_CHARS:
+        raise ValueError(f"too short: at least {_SECRET_CHARS} characters, random ones")
+    return value
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError("is not the address of a key set; write it as https://login.example.com/.well-known/jwks.json")
+    return value
+
+
+def _split_networks(value: object) -> object:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(_network(item) for item in value)
+
+
+def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    try:
+        return ipaddress.ip_network(str(value), strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is no address or network; write it as 10.0.0.5 or 10.0.0.0/8") from None
+
+
+Networks = Annotated[
+    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)
+]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_origins)]
+Pem = Annotated[str, BeforeValidator(_pem)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+def _setting(default: Any, help: str, *, unit: str = "", **bounds: Any) -> Any:
+    """A field with its help text, its unit and its bounds; no number may be infinite."""
+    if isinstance(default, float):
+        bounds["allow_inf_nan"] = False
+    return Field(default, description=help, json_schema_extra={"unit": unit}, **bounds)
+
+
+class Settings(BaseSettings):
+    """The server's settings. Frozen; see docs/configuration.md for the same as a table.
+
+    Raises: SettingsError through `load_settings`, pydantic.ValidationError when built directly.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True, validate_default=True
+    )
+
+    host: str = _setting(
+        "127.0.0.1", "Address to listen on. Any but a loopback address needs authentication.", min_length=1
+    )
+    port: int = _setting(3001, "TCP port to listen on; 0 takes a free one.", ge=0, le=65535)
+    store_url: str = Field(
+        "sqlite:///socketserver.db",
+        description="Where messages are kept: sqlite:///file.db, sqlite:////absolute/file.db or mongodb://host/database.",
+        validation_alias=AliasChoices("WEBSOCKET_STORE_URL", "MONGODB_URI", "store_url"),
+    )
+    allowed_origins: Origins = Field(
+        ("http://localhost:3000",),
+        description="Origins whose pages may connect, with commas between; the server's own is always allowed.",
+        validation_alias=AliasChoices("WEBSOCKET_ALLOWED_ORIGINS", "NEXT_PUBLIC_APP_URL", "allowed_origins"),
+    )
+
+    jwt_secret: Secret | None = _setting(None, "Secret that signs tokens with HS256; at least 32 characters.")
+    jwt_public_key: Pem | None = _setting(
+        None, "Public key that checks tokens (RS256, ES256 or EdDSA, by its kind): PEM text or a file's path."
+    )
+    jwt_jwks_url: HttpUrl | None = _setting(None, "Address of a JSON Web Key Set that checks tokens.")
+    jwt_audience: str | None = _setting(
+        None, "What a token's aud must contain; without it a token with an aud is refused.", min_length=1
+    )
+    jwt_issuer: str | None = _setting(None, "What a token's iss must be, if set.", min_length=1)
+    session_secret: Secret | None = _setting(
+        None, "Secret that encrypts login cookies, at least 32 characters. Without it cookies end with the process."
+    )
+
+    ping_interval_s: float = _setting(25.0, "How often the server pings a client.", unit="s", gt=0)
+    ping_timeout_s: float = _setting(60.0, "How long a client may take to answer a ping.", unit="s", gt=0)
+    auth_timeout_s: float = _setting(10.0, "How long a socket may stay without a user.", unit="s", gt=0)
+    sweep_s: float = _setting(30.0, "How often the registries of sockets are checked for stale ones.", unit="s", gt=0)
+
+    sockets_per_user: int = _setting(
+        1, "Sockets that one user may have; the newest stay. 0: any number.", unit="sockets", ge=0
+    )
+    connects_per_minute_user: int = _setting(20, "Connects that one user may make.", unit="1/min", ge=0)
+    failed_connects_per_minute_address: int = _setting(
+        30, "Connects of one address that may be refused, or end within 5 s of their start.", unit="1/min", ge=0
+    )
+    connects_per_minute_address: int = _setting(600, "Connects that one address may make.", unit="1/min", ge=0)
+    max_connections_address: int = _setting(
+        500, "Connections that one address may have open.", unit="connections", ge=0
+    )
+    max_connections_origin: int = _setting(
+        5000, "Connections that the pages of one origin may have open.", unit="connections", ge=0
+    )
+    trusted_proxies: Networks = _setting(
+        (), "Addresses or networks of proxies whose forwarded headers are believed, with commas between."
+    )
+
+    joined_per_socket: int = _setting(
+        200, "Conversations that one socket may have joined at a time.", unit="conversations", ge=0
+    )
+    watched_per_socket: int = _setting(1000, "Users whose presence one socket is told of.", unit="users", ge=0)
+    messages_per_second: float = _setting(5.0, "Messages that a user may send in the long run.", unit="1/s", ge=0)
+    messages_burst: int = _setting(20, "Messages that a user may send at once.", unit="messages", ge=1)
+    events_per_second: float = _setting(
+        20.0, "Events other than messages that a user may send in the long run.", unit="1/s", ge=0
+    )
+    events_burst: int = _setting(100, "Events other than messages that a user may send at once.", unit="events", ge=1)
+    max_body_chars: int = _setting(4000, "Longest message body.", unit="characters", ge=1)
+    max_metadata_bytes: int = _setting(4096, "Largest message metadata, as JSON.", unit="bytes", ge=2)
+    max_event_bytes: int = _setting(65536, "Largest packet that a client may send.", unit="bytes", ge=1024)
+    outbox_bytes: int = _setting(
+        1_048_576, "What a client may leave unread before it is ended as a slow consumer.", unit="bytes", ge=0
+    )
+    inbox_bytes: int = _setting(
+        131_072,
+        "What a client may send ahead of its handlers before it is not read from.",
+        unit="bytes",
+        ge=4096,
+    )
+    websocket_compression: bool = _setting(
+        False, "Whether permessage-deflate may be negotiated; it costs about 100 KB of memory a connection."
+    )
+    max_participants: int = _setting(1000, "Most participants of a conversation.", unit="users", ge=2)
+    max_page: int = _setting(200, "Most messages or conversations in one answer.", unit="items", ge=1)
+    small_conversation: int = _setting(
+        100,
+        "Up to how many participants a conversation shows presence, typing and read marks live.",
+        unit="participants",
+        ge=0,
+    )
+    cached_conversations: int = _setting(
+        10_000, "Conversations whose participants are kept in memory.", unit="conversations", ge=1
+    )
+
+    presence_grace_s: float = _setting(
+        15.0, "How long a user who lost the connection still counts as online.", unit="s", ge=0
+    )
+    typing_ttl_s: float = _setting(6.0, "How long somebody counts as typing without a new sign of it.", unit="s", gt=0)
+    read_delay_ms: int = _setting(
+        300, "How long automatic mark-as-read waits, to write several messages' marks as one.", unit="ms", ge=0
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        keys = self.token_keys
+        if len(keys) > 1:
+            raise ValueError(f"set only one of {' and '.join(variable(name) for name in keys)}")
+        if not keys and not is_loopback(self.host):
+            raise ValueError(
+                f"{variable('host')}={self.host} would let anybody on the network log in as anybody: set "
+                f"{variable('jwt_secret')}, {variable('jwt_public_key')} or {variable('jwt_jwks_url')}, "
+                "or listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def token_keys(self) -> list[str]:
+        """The settings that say how tokens are checked: one, or none in the development login."""
+        return [name for name in ("jwt_secret", "jwt_public_key", "jwt_jwks_url") if getattr(self, name) is not None]
+
+    @property
+    def development_login(self) -> bool:
+        """Whether anybody may log in under any name, because no way to check tokens is configured."""
+        return not self.token_keys
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server on this address can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def flag(field: str) -> str:
+    """The command-line flag of a field."""
+    return "--" + field.replace("_", "-")
+
+
+def load_settings(flags: Mapping[str, str]) -> Settings:
+    """Settings from flags (field name → text, only those given), then the environment, then the defaults.
+
+    Raises: SettingsError with one line per mistake; no line repeats a secret, or an address that may hold one.
+    """
+    try:
+        return Settings(**flags)  # type: ignore[arg-type]  # texts, which pydantic parses like variables
+    except ValidationError as error:
+        raise SettingsError(_line(item, flags) for item in error.errors(include_url=False)) from None
+
+
+def _line(item: Mapping[str, Any], flags: Mapping[str, str]) -> str:
+    message = re.sub(r"^Value error, ", "", str(item["msg"]))
+    if not item["loc"]:
+        return message
+    field = str(item["loc"][0]).removeprefix(PREFIX).lower()
+    given = item.get("input")
+    secret = any(word in field for word in ("secret", "key", "url"))
+    shown = "" if secret or not isinstance(given, str | int | float) else f" (got {given!r})"
+    return f"{_set_variable(field, flags)}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _set_variable(field: str, flags: Mapping[str, str]) -> str:
+    """The variable that a field's value came from, which may be a borrowed one; its own for a flag."""
+    alias = Settings.model_fields[field].validation_alias
+    if field not in flags and isinstance(alias, AliasChoices):
+        for name in alias.choices:
+            if isinstance(name, str) and name in os.environ:
+                return name
+    return variable(field)
+
+
+def unknown_variables() -> list[str]:
+    """Names of set WEBSOCKET_… variables that no setting has: misspelt ones, most likely."""
+    known = {variable(field) for field in Settings.model_fields}
+    return sorted(
+        name
+        for name in os.environ
+        if name.upper().startswith(PREFIX) and name.upper() not in known and not name.startswith(_TEST_PREFIX)
+    )

@@ -1,0 +1,75 @@
+"""What the chat does to its sockets, written down instead of sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from socketserver.realtime import AsyncServer
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """One event: to a room or several, without one socket."""
+
+    event: str
+    data: Any
+    rooms: tuple[str, ...]
+    skip_sid: str | None = None
+
+
+@dataclass(eq=False)
+class Recorder(AsyncServer):
+    """An AsyncServer without sockets: all count as connected, except those in `unconnected`.
+
+    Attributes:
+        ended: (sid, 'disconnect') for a client that has to stay away, (sid, 'close', reason) for one to come back.
+    """
+
+    emitted: list[Emitted] = field(default_factory=list)
+    ended: list[tuple[str, ...]] = field(default_factory=list)
+    rooms: dict[str, set[str]] = field(default_factory=dict)
+    unconnected: set[str] = field(default_factory=set)
+
+    @property
+    def manager(self) -> Any:  # type: ignore[override]
+        return self
+
+    def get_rooms(self, sid: str, namespace: str) -> list[str]:
+        return [sid, *(room for room, sids in self.rooms.items() if sid in sids)]
+
+    def connected(self, namespace: str = "/") -> list[str]:
+        return []
+
+    def is_open(self, sid: str, namespace: str | None = None) -> bool:
+        return sid not in self.unconnected
+
+    def client(self, sid: str, namespace: str) -> object:
+        return None if sid in self.unconnected else object()
+
+    def emit_now(self, event: str, data: Any = None, *, room: Any = None, skip_sid: Any = None, **options: Any) -> int:
+        rooms = (room,) if isinstance(room, str) else tuple(room or ())
+        data = orjson.loads(orjson.dumps(data))  # what is encoded in advance becomes readable
+        self.emitted.append(Emitted(str(event), data, rooms, skip_sid))
+        return 1
+
+    async def emit(self, event: str, data: Any = None, to: Any = None, *args: Any, **options: Any) -> None:
+        self.emit_now(event, data, room=to)
+
+    async def enter_room(self, sid: str, room: str, namespace: str | None = None) -> None:
+        self.rooms.setdefault(room, set()).add(sid)
+
+    async def leave_room(self, sid: str, room: str, namespace: str | None = None) -> None:
+        self.rooms[room].discard(sid)
+
+    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        self.ended.append((sid, "disconnect"))
+
+    async def close_transport(self, sid: str, namespace: str | None = None, *, reason: str = "transport close") -> None:
+        self.ended.append((sid, "close", reason))
+
+    def take(self) -> list[Emitted]:
+        """What was emitted since the last call."""
+        taken, self.emitted = self.emitted, []
+        return taken

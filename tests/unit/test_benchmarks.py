@@ -1,0 +1,148 @@
+"""The benchmark itself: that each load runs and is checked, and that its report says what was measured."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from benchmarks import client as client_module
+from benchmarks.__main__ import main, measure
+from benchmarks.client import MARK, Client
+from benchmarks.measure import NODE_MODULES, Cores
+from benchmarks.peers import PEERS
+from benchmarks.report import Result, publish, spread, table
+from benchmarks.shapes import SHAPES, Plan
+
+TINY = Plan(seconds=0.2, warm_up_s=0.1, scale=0.01, rate=50, rest_s=0.1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_load_runs_against_a_plain_server(shape: str) -> None:
+    result = measure(shape, "stock", 1, TINY, Cores(None, None))
+
+    assert result.problems == []
+    assert result.figures[SHAPES[shape].figure] > 0
+    assert result.server_share > 0
+
+
+@pytest.mark.parametrize("peer", ["node", "bun"])
+def test_a_load_runs_against_the_peers_from_npm(peer: str) -> None:
+    if not (NODE_MODULES / "socket.io").is_dir() and not os.environ.get("REQUIRE_ALL"):
+        pytest.skip("benchmarks/node_modules is missing: make bench installs it")
+
+    assert measure("rooms", peer, 1, TINY, Cores(None, None)).problems == []
+
+
+def test_a_rate_that_the_server_cannot_carry_is_reported() -> None:
+    plan = Plan(seconds=1.0, warm_up_s=1.0, scale=0.04, rate=20_000)
+
+    result = measure("latency", "stock", 1, plan, Cores(None, None))
+
+    assert result.figures == {}
+    assert "20000 messages/s" in result.problems[0]
+
+
+def feed(client: Client, data: bytes) -> None:
+    client_module._INBOX[: len(data)] = data
+    client.buffer_updated(len(data))
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 17, 18, 19, 64, 10_000])
+def test_counting_finds_every_message_however_reads_are_cut(size: int) -> None:
+    async def count() -> int:
+        client = Client("anna", "token")
+        client.only_count()
+        stream = (b"\x81\x7e\x01\x2c" + b'42["message_created",{"body":"' + MARK + b'1"}]') * 50
+        for at in range(0, len(stream), size):
+            feed(client, stream[at : at + size])
+        return client.delivered
+
+    assert uvloop.run(count()) == 50
+
+
+@pytest.mark.parametrize("size", [1, 5, 2000])
+def test_a_payload_is_masked_byte_by_byte_with_the_key(size: int) -> None:
+    plain = (bytes(range(256)) * 8)[:size]
+
+    async def masked() -> tuple[bytes, bytes]:
+        client = Client("anna", "token")
+        return client._key, client._masked(plain, size)
+
+    key, got = asyncio.run(masked())
+
+    assert got == bytes(byte ^ key[at % 4] for at, byte in enumerate(plain))
+
+
+def results(shape: str, **values: list[float]) -> list[Result]:
+    figure = SHAPES[shape].figure
+    return [
+        Result(shape, peer, turn, {figure: value}, 1.0, 0.5)
+        for peer, given in values.items()
+        for turn, value in enumerate(given, 1)
+    ]
+
+
+def test_the_table_has_the_spread_the_ratio_and_the_verdict() -> None:
+    measured = results("pairs", socketserver=[30.0, 50.0, 40.0], node=[80.0, 80.0, 90.0])
+
+    text = table(measured)
+
+    assert "0.50" in text
+    assert "≤ 1 × node: 0.50, met" in text
+    found = spread(measured, SHAPES["pairs"], "socketserver")
+    assert found is not None
+    assert (found.least, found.median, found.most) == (30.0, 40.0, 50.0)
+
+
+def test_a_missed_target_is_said() -> None:
+    assert "≥ 6 × node: 2.00, missed" in table(results("bigroom", socketserver=[200.0], node=[100.0]))
+
+
+def test_turns_with_problems_do_not_count() -> None:
+    measured = results("pairs", node=[80.0])
+    measured.append(Result("pairs", "node", 2, {"cpu_us_per_sent": 1.0}, problems=["lost a message"]))
+
+    found = spread(measured, SHAPES["pairs"], "node")
+
+    assert found is not None
+    assert (found.median, found.turns) == (80.0, 1)
+
+
+def test_publishing_replaces_the_figures_and_draws_the_chart(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(
+        "before\n<!-- figures: written by `python -m benchmarks --publish` -->\nold\n<!-- end of figures -->\nafter\n"
+    )
+    facts = {
+        "takenAt": "2026-01-01 00:00 UTC",
+        "commit": "abc",
+        "cpu": "a <fast> one",
+        "cores": 2,
+        "kernel": "6.1",
+        "pinned": {"server": 1, "generator": 0},
+        "python": "3.11",
+        "sqlite": "3.40",
+        "node": "v20",
+        "packages": {"uvloop": "0.22"},
+        "npm": {"bufferutil": None},
+    }
+
+    publish(results("pairs", **{name: [50.0, 60.0] for name in PEERS}), facts, tmp_path)
+
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "bufferutil not installed" in text
+    ElementTree.fromstring((tmp_path / "images" / "performance.svg").read_text())
+
+
+def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--shapes", "triangle"])
+    assert "triangle" in capsys.readouterr().err

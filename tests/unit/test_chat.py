@@ -1,0 +1,465 @@
+"""socketserver.chat"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from socketserver.chat import ChatService
+from socketserver.domain import (
+    Conversation,
+    ConversationId,
+    CreateConversation,
+    FetchHistory,
+    JoinConversation,
+    ListConversations,
+    MarkRead,
+    Message,
+    MessageDraft,
+    ReadMark,
+    SendMessage,
+    UserId,
+)
+from socketserver.errors import (
+    ConversationNotFound,
+    IdempotencyConflict,
+    InvalidPayload,
+    RateLimited,
+    StoreUnavailable,
+)
+from socketserver.limits import Buckets
+from socketserver.store.base import Appended
+from socketserver.store.sqlite import SqliteStore
+from typing import Any
+
+import pytest
+from support.clock import START_MS, FakeClock
+
+ANN, BOB, CAT, DAN = UserId("ann"), UserId("bob"), UserId("cat"), UserId("dan")
+
+
+class Announced:
+    """An Announcer that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.conversations: list[Conversation] = []
+        self.marks: list[ReadMark] = []
+
+    def message_created(self, conversation: Conversation, message: Message) -> None:
+        assert conversation.id == message.conversation_id
+        self.messages.append(message)
+
+    def conversation_created(self, conversation: Conversation) -> None:
+        self.conversations.append(conversation)
+
+    def messages_read(self, conversation: Conversation, mark: ReadMark) -> None:
+        self.marks.append(mark)
+
+    @property
+    def bodies(self) -> list[str]:
+        return [message.body for message in self.messages]
+
+
+class HeldStore(SqliteStore):
+    """The embedded store, whose appends are done at once and return only when a test lets them.
+
+    Attributes:
+        hold: keep the next appends back.
+        held: what lets each of them return, in the order of the calls; with an error, it raises that instead.
+        lookups: how often a conversation was read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(":memory:")
+        self.hold = False
+        self.held: deque[asyncio.Future[BaseException | None]] = deque()
+        self.lookups = 0
+
+    async def append_message(self, draft: MessageDraft) -> Appended:
+        if not self.hold:
+            return await super().append_message(draft)
+        gate: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        self.held.append(gate)
+        appended = await super().append_message(draft)
+        error = await gate
+        if error is not None:
+            raise error
+        return appended
+
+    async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
+        self.lookups += 1
+        return await super().get_conversation(conversation_id)
+
+
+class Stage:
+    """A ChatService over the embedded store."""
+
+    def __init__(self, store: HeldStore) -> None:
+        self.store = store
+        self.clock = FakeClock()
+        self.announced = Announced()
+        self.buckets: Buckets[UserId] = Buckets(5, 20)
+        self.chat = self.service()
+
+    def service(self, **options: Any) -> ChatService:
+        defaults: dict[str, Any] = {"max_participants": 4, "messages": self.buckets, "cached_conversations": 2}
+        return ChatService(self.store, self.announced, self.clock, **defaults | options)
+
+    async def conversation(self, *others: UserId, title: str | None = "T") -> ConversationId:
+        created = await self.chat.create_conversation(ANN, CreateConversation(others or (BOB,), title))
+        return created.conversation.id
+
+    def sending(
+        self, conversation_id: ConversationId, body: str, *, key: str | None = None, by: UserId = ANN
+    ) -> asyncio.Task[Appended]:
+        return asyncio.create_task(self.chat.send_message(by, SendMessage(conversation_id, key or body, body)))
+
+    async def hold(self, *tasks: asyncio.Task[Appended]) -> None:
+        """Wait until the appends of all these are held."""
+        async with asyncio.timeout(10):
+            while len(self.store.held) < len(tasks):
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    store = HeldStore()
+    await store.open()
+    stage = Stage(store)
+    yield stage
+    await stage.chat.close()
+    await store.close()
+
+
+# Permission
+
+
+async def send(chat: ChatService, user_id: UserId, conversation_id: ConversationId) -> object:
+    return await chat.send_message(user_id, SendMessage(conversation_id, "k", "hi"))
+
+
+ASKING: dict[str, Callable[[ChatService, UserId, ConversationId], Awaitable[object]]] = {
+    "conversation": lambda chat, user, c: chat.conversation(user, c),
+    "snapshot": lambda chat, user, c: chat.snapshot(user, JoinConversation(c, 10)),
+    "send_message": send,
+    "mark_read": lambda chat, user, c: chat.mark_read(user, MarkRead(c, 1)),
+    "fetch_history": lambda chat, user, c: chat.fetch_history(user, FetchHistory(c, 10)),
+}
+
+
+@pytest.mark.parametrize("method", ASKING)
+async def test_a_stranger_learns_nothing(stage: Stage, method: str) -> None:
+    """A conversation that exists and one that does not look alike to somebody who does not take part, cached or not."""
+    conversation_id = await stage.conversation()
+    ask = ASKING[method]
+    answers = []
+    for asked in (conversation_id, ConversationId("no such")):
+        for chat in (stage.chat, stage.service()):
+            with pytest.raises(ConversationNotFound) as caught:
+                await ask(chat, CAT, asked)
+            answers.append((caught.value.code, caught.value.message, caught.value.fields))
+    assert len(set(answers)) == 1
+    assert await ask(stage.chat, BOB, conversation_id)
+    page = await stage.store.list_messages(conversation_id, limit=10)
+    assert [message.sender_id for message in page.messages] == ([BOB] if method == "send_message" else [])
+
+
+def test_every_use_case_is_asked() -> None:
+    """The test above knows every method that takes a conversation; the other two work on the user's own."""
+    methods = {name for name, value in vars(ChatService).items() if callable(value) and not name.startswith("_")}
+    assert methods - set(ASKING) == {"create_conversation", "list_conversations", "close"}
+
+
+async def test_lists_are_ones_own(stage: Stage) -> None:
+    """A list has the conversations in which the user takes part, and no others."""
+    mine = await stage.conversation(BOB)
+    await stage.chat.create_conversation(BOB, CreateConversation((CAT,)))
+    page = await stage.chat.list_conversations(ANN, ListConversations(10))
+    assert [summary.conversation.id for summary in page.summaries] == [mine]
+
+
+# Creating
+
+
+async def test_create(stage: Stage) -> None:
+    """A new conversation has everybody in it, the time of its creation, and is announced once."""
+    created = await stage.chat.create_conversation(ANN, CreateConversation((CAT, BOB), "T"))
+    conversation = created.conversation
+    assert not created.duplicate
+    assert (conversation.kind, conversation.title, conversation.created_by) == ("group", "T", ANN)
+    assert conversation.participant_ids == (ANN, BOB, CAT)
+    assert conversation.created_at_ms == START_MS
+    assert stage.announced.conversations == [conversation]
+
+
+async def test_direct_conversation_is_found_again(stage: Stage) -> None:
+    """Two people have one direct conversation, whoever asks; a repeat is not announced."""
+    first = await stage.chat.create_conversation(ANN, CreateConversation((BOB,)))
+    second = await stage.chat.create_conversation(BOB, CreateConversation((ANN, BOB)))
+    assert (first.duplicate, second.duplicate) == (False, True)
+    assert first.conversation == second.conversation
+    assert len(stage.announced.conversations) == 1
+
+
+async def test_group_repeats_by_its_key(stage: Stage) -> None:
+    """The same key means the same group; other participants or another title under it are refused."""
+    command = CreateConversation((BOB, CAT), "T", "key")
+    first = await stage.chat.create_conversation(ANN, command)
+    assert (await stage.chat.create_conversation(ANN, command)).conversation == first.conversation
+    for other in (CreateConversation((BOB,), "T", "key"), CreateConversation((BOB, CAT), "U", "key")):
+        with pytest.raises(IdempotencyConflict):
+            await stage.chat.create_conversation(ANN, other)
+    assert not (await stage.chat.create_conversation(BOB, CreateConversation((ANN, CAT), "T", "key"))).duplicate
+    assert len(stage.announced.conversations) == 2
+
+
+@pytest.mark.parametrize("others", [(), (ANN,), (ANN, ANN)])
+async def test_nobody_to_talk_to(stage: Stage, others: tuple[UserId, ...]) -> None:
+    """A conversation with oneself alone is refused, and the field is named."""
+    with pytest.raises(InvalidPayload) as caught:
+        await stage.chat.create_conversation(ANN, CreateConversation(others, "T"))
+    assert set(caught.value.fields or ()) == {"participantIds"}
+
+
+async def test_too_many_participants(stage: Stage) -> None:
+    """The bound counts everybody, oneself included and each once."""
+    four = (ANN, BOB, CAT, DAN, DAN)
+    assert await stage.chat.create_conversation(ANN, CreateConversation(four))
+    with pytest.raises(InvalidPayload) as caught:
+        await stage.chat.create_conversation(ANN, CreateConversation((*four, UserId("eve"))))
+    assert set(caught.value.fields or ()) == {"participantIds"}
+    assert len(stage.announced.conversations) == 1
+
+
+# Sending
+
+
+async def test_send(stage: Stage) -> None:
+    """A message is stored with its numbers and time, announced, and read by its sender."""
+    conversation_id = await stage.conversation()
+    command = SendMessage(conversation_id, "k", "hi", {"a": 1})
+    appended = await stage.chat.send_message(ANN, command)
+    message = appended.message
+    assert not appended.duplicate
+    assert (message.seq, message.change, message.created_at_ms, message.metadata) == (1, 1, START_MS, {"a": 1})
+    assert stage.announced.messages == [message]
+    page = await stage.chat.list_conversations(ANN, ListConversations(10))
+    assert page.summaries[0].read_seq == 1
+
+
+async def test_repeat(stage: Stage) -> None:
+    """A repeat is the first message again, is announced again, and takes no number."""
+    conversation_id = await stage.conversation()
+    first = await stage.sending(conversation_id, "hi", key="k")
+    stage.clock.advance(5)
+    again = await stage.sending(conversation_id, "hi", key="k")
+    assert again.duplicate
+    assert again.message == first.message
+    assert stage.announced.messages == [first.message] * 2
+    assert (await stage.sending(conversation_id, "next")).message.seq == 2
+    with pytest.raises(IdempotencyConflict):
+        await stage.sending(conversation_id, "other", key="k")
+    assert stage.announced.bodies == ["hi", "hi", "next"]
+
+
+async def test_twenty_at_once_are_one(stage: Stage) -> None:
+    """The same key twenty times at once: one message, one original."""
+    conversation_id = await stage.conversation()
+    results = await asyncio.gather(*(stage.sending(conversation_id, "hi", key="k") for _ in range(20)))
+    assert sum(not appended.duplicate for appended in results) == 1
+    assert len({appended.message.id for appended in results}) == 1
+    assert (await stage.store.list_messages(conversation_id, limit=50)).messages == (results[0].message,)
+
+
+async def test_rate(stage: Stage) -> None:
+    """Beyond the burst a user is told how long to wait, nothing is stored, and others are not affected."""
+    conversation_id = await stage.conversation()
+    for number in range(20):
+        await stage.sending(conversation_id, str(number))
+    with pytest.raises(RateLimited) as caught:
+        await stage.sending(conversation_id, "too many")
+    wait_ms = caught.value.retry_after_ms
+    assert wait_ms is not None
+    assert 200 <= wait_ms <= 202
+    await stage.sending(conversation_id, "from bob", by=BOB)
+    stage.clock.advance(wait_ms / 1000)
+    assert (await stage.sending(conversation_id, "too many")).message.seq == 22
+
+
+async def test_duplicates_are_refunded(stage: Stage) -> None:
+    """A client that sends one message again and again, as after a reconnect, does not use up its rate."""
+    conversation_id = await stage.conversation()
+    for _ in range(100):
+        await stage.sending(conversation_id, "hi", key="k")
+    for number in range(19):
+        await stage.sending(conversation_id, str(number))
+    with pytest.raises(RateLimited):
+        await stage.sending(conversation_id, "too many")
+
+
+async def test_strangers_cost_no_rate(stage: Stage) -> None:
+    """A message to a conversation that one is not in is refused before it counts."""
+    conversation_id = await stage.conversation()
+    for _ in range(30):
+        with pytest.raises(ConversationNotFound):
+            await stage.sending(conversation_id, "hi", by=CAT)
+    assert len(stage.buckets) == 0
+
+
+async def test_announced_in_order_whatever_returns_first(stage: Stage) -> None:
+    """Appends that return in another order than they were made are announced by number."""
+    conversation_id = await stage.conversation()
+    stage.store.hold = True
+    tasks = [stage.sending(conversation_id, body) for body in "abcd"]
+    await stage.hold(*tasks)
+    for number in (2, 1, 3):
+        stage.store.held[number].set_result(None)
+        await tasks[number]
+    assert stage.announced.messages == []
+    stage.store.held[0].set_result(None)
+    await tasks[0]
+    assert stage.announced.bodies == ["a", "b", "c", "d"]
+    assert [message.seq for message in stage.announced.messages] == [1, 2, 3, 4]
+
+
+async def test_a_failed_append_holds_nobody_up(stage: Stage) -> None:
+    """An append that fails gives its place up; its sender gets the error."""
+    conversation_id = await stage.conversation()
+    stage.store.hold = True
+    tasks = [stage.sending(conversation_id, body) for body in "ab"]
+    await stage.hold(*tasks)
+    stage.store.held[1].set_result(None)
+    await tasks[1]
+    stage.store.held[0].set_result(StoreUnavailable())
+    with pytest.raises(StoreUnavailable):
+        await tasks[0]
+    assert stage.announced.bodies == ["b"]
+    stage.store.hold = False
+    again = await stage.sending(conversation_id, "a")
+    assert (again.duplicate, again.message.seq) == (True, 1)
+    assert stage.announced.bodies == ["b", "a"]
+
+
+async def test_conversations_do_not_wait_for_each_other(stage: Stage) -> None:
+    """A slow append holds up its own conversation only."""
+    slow, fast = await stage.conversation(), await stage.conversation()
+    stage.store.hold = True
+    waiting = stage.sending(slow, "slow")
+    await stage.hold(waiting)
+    stage.store.hold = False
+    await stage.sending(fast, "fast")
+    assert stage.announced.bodies == ["fast"]
+    stage.store.held[0].set_result(None)
+    await waiting
+    assert stage.announced.bodies == ["fast", "slow"]
+
+
+async def test_a_sender_that_goes_away(stage: Stage) -> None:
+    """A sender cancelled in mid-append: the message is stored once and announced, in its place."""
+    conversation_id = await stage.conversation()
+    stage.store.hold = True
+    tasks = [stage.sending(conversation_id, body) for body in "ab"]
+    await stage.hold(*tasks)
+    stage.store.hold = False
+    stage.store.held[1].set_result(None)
+    await tasks[1]
+    tasks[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[0]
+    await stage.chat.close()
+    assert stage.announced.bodies == ["a", "b"]
+    page = await stage.store.list_messages(conversation_id, limit=10)
+    assert page.messages == tuple(stage.announced.messages)
+
+
+async def test_a_sender_that_goes_away_while_the_store_is_down(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """If nobody can tell whether a lost sender's message is stored, the log says so and the lane goes on."""
+    conversation_id = await stage.conversation()
+    stage.store.hold = True
+    tasks = [stage.sending(conversation_id, body) for body in "ab"]
+    await stage.hold(*tasks)
+    tasks[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[0]
+    await stage.hold(*tasks, tasks[0])
+    stage.store.held[2].set_result(StoreUnavailable())
+    stage.store.held[1].set_result(None)
+    await tasks[1]
+    await stage.chat.close()
+    assert stage.announced.bodies == ["b"]
+    assert "store_unavailable" in caplog.text
+
+
+async def test_a_bug_after_a_sender_went_away(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Bug: an unexpected error of the store, for a sender that had gone, came out of close(), and nothing after it was
+    closed. Now it is logged."""
+    conversation_id = await stage.conversation()
+    stage.store.hold = True
+    task = stage.sending(conversation_id, "a")
+    await stage.hold(task)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await stage.hold(task, task)
+    stage.store.held[1].set_result(RuntimeError("a bug"))
+    await stage.chat.close()
+    assert "a bug" in caplog.text
+
+
+# Reading
+
+
+async def test_mark_read(stage: Stage) -> None:
+    """A mark moves up to the newest message and never back; only a move is announced."""
+    conversation_id = await stage.conversation()
+    for body in "abc":
+        await stage.sending(conversation_id, body)
+    marks = [await stage.chat.mark_read(BOB, MarkRead(conversation_id, seq)) for seq in (2, 1, 99, 99)]
+    assert [(advance.mark.read_seq, advance.advanced) for advance in marks] == [
+        (2, True),
+        (2, False),
+        (3, True),
+        (3, False),
+    ]
+    assert [(mark.user_id, mark.read_seq) for mark in stage.announced.marks] == [(BOB, 2), (BOB, 3)]
+
+
+async def test_snapshot_and_history(stage: Stage) -> None:
+    """A snapshot has what came after `after`, history the page that was asked for."""
+    conversation_id = await stage.conversation()
+    for body in "abcde":
+        await stage.sending(conversation_id, body)
+    snapshot = await stage.chat.snapshot(BOB, JoinConversation(conversation_id, 2, after=1))
+    assert [message.body for message in snapshot.messages] == ["d", "e"]
+    assert snapshot.gap is not None
+    assert (snapshot.gap.from_seq, snapshot.gap.to_seq) == (2, 3)
+    page = await stage.chat.fetch_history(BOB, FetchHistory(conversation_id, 2, after_seq=1))
+    assert [message.body for message in page.messages] == ["b", "c"]
+    assert page.has_more
+
+
+# The cache
+
+
+async def test_cache_is_bounded(stage: Stage) -> None:
+    """As many conversations are kept as allowed, those used last; what is kept is not read again."""
+    first, second, third = [await stage.conversation() for _ in range(3)]
+    await stage.chat.conversation(ANN, second)
+    await stage.chat.conversation(ANN, third)
+    assert stage.store.lookups == 0
+    await stage.chat.conversation(ANN, first)
+    assert stage.store.lookups == 1  # it had been forgotten for the third
+    await stage.chat.conversation(ANN, third)
+    assert stage.store.lookups == 1
+    await stage.chat.conversation(ANN, second)
+    assert stage.store.lookups == 2
+    assert len(stage.chat._conversations) == 2
+
+
+async def test_what_does_not_exist_is_not_kept(stage: Stage) -> None:
+    """Asking for conversations that do not exist fills no memory."""
+    for number in range(10):
+        with pytest.raises(ConversationNotFound):
+            await stage.chat.conversation(ANN, ConversationId(str(number)))
+    assert len(stage.chat._conversations) == 0

@@ -1,0 +1,451 @@
+"""The documentation is held to the code: what is not there, or is there and does not exist, fails."""
+
+from __future__ import annotations
+
+import ast
+import re
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from socketserver import __version__, chat, errors, protocol, settings
+from socketserver.domain import JoinConversation
+from socketserver.protocol import ClientEvent, Payloads, ServerEvent
+from socketserver.settings import Settings
+from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
+
+import marshmallow
+import pytest
+from marshmallow import validate
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PROTOCOL = ROOT / "docs" / "protocol.md"
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+
+# Which shape the payload of a server event has, and the section of an object that appears in several places.
+EVENT_SHAPES: dict[ServerEvent, type | None] = {
+    ServerEvent.WELCOME: protocol.WelcomeWire,
+    ServerEvent.MESSAGE_CREATED: None,  # {message}
+    ServerEvent.CONVERSATION_ACTIVITY: protocol.ActivityWire,
+    ServerEvent.CONVERSATION_CREATED: None,  # {conversation}
+    ServerEvent.MESSAGES_READ: protocol.MessagesReadWire,
+    ServerEvent.USER_TYPING: protocol.UserTypingWire,
+    ServerEvent.PRESENCE_CHANGED: protocol.PresenceWire,
+    ServerEvent.SESSION_ENDED: protocol.SessionEndedWire,
+}
+OBJECTS: dict[str, type] = {
+    "user": protocol.UserWire,
+    "conversation": protocol.ConversationWire,
+    "conversation summary": protocol.ConversationSummaryWire,
+    "message": protocol.MessageWire,
+    "participant": protocol.ParticipantWire,
+    "presence": protocol.PresenceWire,
+    "gap": protocol.GapWire,
+    "error": protocol.ErrorWire,
+    "reconnection": protocol.ReconnectionWire,
+    "limits object": protocol.LimitsWire,
+}
+Row = dict[str, str]
+
+
+def headings(text: str) -> Iterator[tuple[int, str, int]]:
+    """(level, title, position) of every heading outside code."""
+    plain = re.sub(r"```.*?```", lambda code: re.sub(r"[^\n]", " ", code.group()), text, flags=re.S)
+    for match in re.finditer(r"^(#+) +(.+)$", plain, flags=re.M):
+        yield len(match.group(1)), match.group(2).strip(), match.start()
+
+
+def section(page: Path, title: str) -> str:
+    """The text under a heading, up to the next one of its level."""
+    text = page.read_text(encoding="utf-8")
+    found = list(headings(text))
+    level, _, start = next(heading for heading in found if heading[1] == title)
+    end = next((at for other, _, at in found if at > start and other <= level), len(text))
+    return text[start:end]
+
+
+def subsections(page: Path, title: str) -> list[str]:
+    """The titles one level below a heading."""
+    level = next(level for level, name, _ in headings(page.read_text(encoding="utf-8")) if name == title)
+    return [name for below, name, _ in headings(section(page, title)) if below == level + 1]
+
+
+def tables(text: str) -> list[list[Row]]:
+    """Every table, as rows by column title."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\|\n)+", text, flags=re.M):
+        lines = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in block.splitlines()]
+        found.append([dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]])
+    return found
+
+
+def table(text: str, first_column: str, *, second_column: str | None = None) -> list[Row]:
+    """The rows of the tables with these columns."""
+    return [
+        row
+        for rows in tables(text)
+        for row in rows
+        if next(iter(row)) == first_column and (second_column is None or second_column in row)
+    ]
+
+
+def code(cell: str) -> str:
+    """What stands between the backquotes of a cell."""
+    match = re.fullmatch(r"`([^`]+)`", cell)
+    assert match, f"{cell!r} should be one word in backquotes"
+    return match.group(1)
+
+
+def plain(cell: str) -> str:
+    """A cell without the addresses of its links."""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", cell)
+
+
+def wire_type(hint: Any) -> tuple[str, bool]:
+    """A type hint of a TypedDict as the documentation writes it, and whether the key is optional."""
+    optional = get_origin(hint) is NotRequired
+    if optional:
+        (hint,) = get_args(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        kinds = [wire_type(part)[0] for part in get_args(hint) if part is not type(None)]
+        return " or ".join([*kinds, "null"]), optional
+    if get_origin(hint) is list:
+        return f"{wire_type(get_args(hint)[0])[0]}[]", optional
+    if get_origin(hint) in (dict, Mapping):
+        return "object", optional
+    named = {hint: name for name, hint in OBJECTS.items()}
+    simple = {str: "string", int: "integer", float: "number", bool: "boolean", object: "object"}
+    if hint in named:
+        return named[hint].removesuffix(" object"), optional
+    return simple[hint], optional
+
+
+ERRORS = {
+    error.code: error
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, errors.ChatError) and error is not errors.ChatError
+}
+
+
+# Settings
+
+
+def setting_rows() -> dict[str, Row]:
+    rows = table(CONFIGURATION.read_text(encoding="utf-8"), "Variable")
+    assert len({row["Variable"] for row in rows}) == len(rows), "a setting is listed twice"
+    return {code(row["Variable"]): row for row in rows}
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    """configuration.md lists the variables of Settings, all of them and no others."""
+    assert set(setting_rows()) == {settings.variable(name) for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_setting_row(name: str) -> None:
+    """A setting's row has its flag, default, unit and help text."""
+    row = setting_rows()[settings.variable(name)]
+    field = Settings.model_fields[name]
+    default = field.default
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    if isinstance(default, bool):
+        default = str(default).lower()
+    shown = "not set" if default in (None, "") else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    extra = field.json_schema_extra
+    assert code(row["Flag"]) == settings.flag(name)
+    assert row["Default"] == shown
+    assert row["Unit"] == (extra.get("unit", "") if isinstance(extra, dict) else "")
+    assert field.description is not None
+    assert row["Meaning"].startswith(field.description)
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_setting_zero(name: str) -> None:
+    """'0: …' stands with exactly those limits that may be 0 to mean none."""
+    field = Settings.model_fields[name]
+    least = next((item.ge for item in field.metadata if hasattr(item, "ge")), None)
+    in_limits = settings.variable(name) in section(CONFIGURATION, "Limits").split("`")
+    if in_limits or name == "sockets_per_user":
+        meaning = setting_rows()[settings.variable(name)]["Meaning"]
+        assert (" 0: " in meaning) == (least == 0)
+        assert (f"At least {least}." in meaning) == (least not in (0, 1))
+
+
+def test_aliases() -> None:
+    """The aliases are the variables that a setting is read from beside its own."""
+    documented = {code(row["Setting"]): code(row["Also read from"]) for row in table(_text(CONFIGURATION), "Setting")}
+    real = {}
+    for name, field in Settings.model_fields.items():
+        choices = getattr(field.validation_alias, "choices", [])
+        others = [choice for choice in choices if choice not in (name, settings.variable(name))]
+        real.update({settings.variable(name): other for other in others})
+    assert documented == real
+
+
+def test_variables_named_anywhere_exist() -> None:
+    """No page names a WEBSOCKET_… variable that is no setting."""
+    known = {settings.variable(name) for name in Settings.model_fields}
+    for page in PAGES:
+        named = set(re.findall(r"\bWEBSOCKET_[A-Z_]*[A-Z]\b", _text(page)))
+        assert {name for name in named if not name.startswith("WEBSOCKET_TEST_")} <= known, page
+
+
+def test_defaults_named_in_protocol() -> None:
+    """A number that protocol.md gives with a variable is that setting's default."""
+    units = {"s": "", "ms": "", "users": "", "participants": ""}
+    found = re.findall(r"([\d.]+) (\w+)[\s,]*\((?:[^()]*, )?`(WEBSOCKET_\w+)`\)", _text(PROTOCOL))
+    found += re.findall(r"([\d.]+) (\w+), `(WEBSOCKET_\w+)`", _text(PROTOCOL))
+    assert len(found) >= 6
+    for number, unit, name in found:
+        field = name.removeprefix(settings.PREFIX).lower()
+        assert unit in units
+        assert float(number) == float(Settings.model_fields[field].default), name
+
+
+# Client events
+
+
+def payload_fields(event: ClientEvent) -> dict[str, marshmallow.fields.Field[Any]]:
+    schema = Payloads(Settings()).schema(event)
+    return {field.data_key or name: field for name, field in schema.fields.items()}
+
+
+def _text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def test_client_events() -> None:
+    """protocol.md has a section for every client event, in order, and no others."""
+    assert subsections(PROTOCOL, "Client events") == [event.value for event in ClientEvent]
+
+
+@pytest.mark.parametrize("event", ClientEvent)
+def test_payload_table(event: ClientEvent) -> None:
+    """The payload table of an event lists its fields in order, with type, bounds, default and null."""
+    rows = table(section(PROTOCOL, event), "Field", second_column="Bounds")
+    fields = payload_fields(event)
+    assert [code(row["Field"]) for row in rows] == list(fields)
+    for row, field in zip(rows, fields.values(), strict=True):
+        kind = {
+            "Text": "string",
+            "Body": "string",
+            "Cursor": "string",
+            "Int": "integer",
+            "Bool": "boolean",
+            "Metadata": "object",
+            "ListOfTexts": "string[]",
+        }[type(field).__name__]
+        assert row["Type"] == (f"{kind} or null" if field.allow_none else kind)
+        if field.required:
+            assert row["Default"] == "required"
+        elif field.load_default is not marshmallow.missing:
+            assert row["Default"] == f"`{field.load_default}`"
+        elif field.allow_none:
+            assert row["Default"] == "`null`"
+        elif kind == "boolean":
+            assert row["Default"] == "`false`"
+            assert JoinConversation.__dataclass_fields__[code(row["Field"])].default is False
+        else:
+            assert row["Default"] == "none"
+        for bound in bounds(field):
+            assert re.search(rf"\b{bound}\b", row["Bounds"]), f"{row['Field']}: {bound}"
+
+
+def bounds(field: marshmallow.fields.Field[Any]) -> Iterator[int]:
+    """The numbers that a field's bounds cell has to have."""
+    for validator in field.validators:
+        if isinstance(validator, validate.Length | validate.Range):
+            if validator.min is not None:
+                yield validator.min
+            if validator.max is not None and validator.max != protocol.MAX_SAFE_INTEGER:
+                yield validator.max
+    if isinstance(field, marshmallow.fields.List):
+        yield from bounds(field.inner)
+        yield field._most  # type: ignore[attr-defined]  # ListOfTexts
+    if hasattr(field, "_most_bytes"):
+        yield field._most_bytes
+
+
+def ack_keys() -> dict[str, set[str]]:
+    """What each handler puts into its ack: the keywords of dump_ok, and `ack["…"] = …`."""
+    tree = ast.parse((ROOT / "socketserver" / "handlers.py").read_text(encoding="utf-8"))
+    found: dict[str, set[str]] = {}
+    for function in [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]:
+        keys = set()
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dump_ok":
+                keys |= {str(keyword.arg) for keyword in node.keywords}
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "ack":
+                keys.add(ast.literal_eval(node.slice))
+        found[function.name.removeprefix("_")] = keys
+    return found
+
+
+@pytest.mark.parametrize("event", ClientEvent)
+def test_ack_table(event: ClientEvent) -> None:
+    """The ack table of an event lists what its handler answers."""
+    rows = table(section(PROTOCOL, event), "Field", second_column="Meaning")
+    assert {code(row["Field"]) for row in rows} == ack_keys()[event.value]
+    assert bool(rows) != ("Ack: no field beside `ok`." in section(PROTOCOL, event))
+
+
+@pytest.mark.parametrize("event", ClientEvent)
+def test_errors_of_an_event(event: ClientEvent) -> None:
+    """The errors listed with an event exist, and the use case behind it raises no others that are not listed."""
+    (line,) = re.findall(r"^Errors: (.*)\.$", section(PROTOCOL, event), flags=re.M)
+    listed = set(re.findall(r"`(\w+)`", line))
+    assert listed <= set(ERRORS)
+    method = {ClientEvent.JOIN_CONVERSATION: "snapshot"}.get(event, event.value)
+    use_case = getattr(chat.ChatService, method, chat.ChatService)
+    doc = re.search(r"Raises:(.*?)(?:Source:|\Z)", use_case.__doc__ or "", re.S)
+    if doc:
+        raised = {error.code for error in ERRORS.values() if re.search(rf"\b{error.__name__}\b", doc.group(1))}
+        assert raised - {"invalid_payload"} <= listed
+
+
+# Server events and objects
+
+
+def shape_rows(title: str) -> list[Row]:
+    return table(section(PROTOCOL, title), "Field")
+
+
+def assert_shape(rows: list[Row], shape: type, without: type | None = None) -> None:
+    hints = get_type_hints(shape, include_extras=True)
+    if without is not None:
+        hints = {name: hint for name, hint in hints.items() if name not in get_type_hints(without)}
+    assert [code(row["Field"]) for row in rows] == list(hints)
+    for row, hint in zip(rows, hints.values(), strict=True):
+        kind, optional = wire_type(hint)
+        assert plain(row["Type"]) == (f"{kind}, optional" if optional else kind), row["Field"]
+
+
+def test_server_events() -> None:
+    """protocol.md has a section for every server event, in order, and no others."""
+    assert subsections(PROTOCOL, "Server events") == [event.value for event in ServerEvent]
+
+
+@pytest.mark.parametrize("event", ServerEvent)
+def test_server_event_table(event: ServerEvent) -> None:
+    """The table of a server event lists the fields and types of its shape."""
+    shape = EVENT_SHAPES[event]
+    if shape is not None:
+        assert_shape(shape_rows(event), shape)
+    else:
+        name = event.value.removesuffix("_created")
+        (row,) = shape_rows(event)
+        assert (code(row["Field"]), plain(row["Type"])) == (name, name)
+
+
+def test_objects() -> None:
+    """Every shape of protocol.py is an event's or an object's, and every object has its section."""
+    shapes = {
+        value for value in vars(protocol).values() if isinstance(value, type) and hasattr(value, "__required_keys__")
+    }
+    covered = {*EVENT_SHAPES.values(), *OBJECTS.values(), protocol.FailureWire} - {None}
+    assert shapes == covered
+    assert subsections(PROTOCOL, "Objects") == list(OBJECTS)
+
+
+@pytest.mark.parametrize("title", OBJECTS)
+def test_object_table(title: str) -> None:
+    """The table of an object lists the fields and types of its shape."""
+    within = protocol.ConversationWire if title == "conversation summary" else None
+    assert_shape(shape_rows(title), OBJECTS[title], without=within)
+
+
+def test_recommended_options() -> None:
+    """The client options in the documentation are those that `welcome` recommends."""
+    options = {
+        "reconnectionAttempts": protocol.RECONNECTION_ATTEMPTS,
+        "reconnectionDelay": protocol.RECONNECTION_DELAY_MS,
+        "reconnectionDelayMax": protocol.RECONNECTION_DELAY_MAX_MS,
+    }
+    for page in (PROTOCOL, ROOT / "README.md"):
+        for option, value in options.items():
+            assert set(re.findall(rf"{option}: (\d+)", _text(page))) == {str(value)}, page
+    wire = {code(row["Field"]): row["Meaning"] for row in shape_rows("reconnection")}
+    assert [int(meaning.split(",")[0]) for meaning in wire.values()] == list(options.values())
+
+
+# Errors and ends
+
+
+def test_error_codes() -> None:
+    """Every error code has a row that says rightly whether to try again, and no other code has one."""
+    rows = {code(row["Code"]): row for row in table(section(PROTOCOL, "Error codes"), "Code")}
+    assert set(rows) == set(ERRORS)
+    for name, row in rows.items():
+        assert row["Retryable"] == ("yes" if ERRORS[name].retryable else "no"), name
+        assert row["When"]
+        assert row["What to do"]
+
+
+def test_end_codes() -> None:
+    """Every end has a row with its message, its advice and whether to reconnect, and no other end has one."""
+    rows = {code(row["Code"]): row for row in table(section(PROTOCOL, "End codes"), "Code")}
+    assert list(rows) == list(errors.ENDS)
+    for end in errors.ENDS.values():
+        row = rows[end.code]
+        assert row["Reconnect"] == ("yes" if end.reconnect else "no")
+        assert row["When"] == end.message
+        assert row["What the application should do"] == end.advice
+
+
+def test_the_error_tree_in_the_docstring() -> None:
+    """The table at the top of errors.py lists every class with its code and whether it is retryable."""
+    lines = re.findall(r"── (\w+) +(\w+) +(yes|no)", errors.__doc__ or "")
+    assert {(name, word, again == "yes") for name, word, again in lines} == {
+        (error.__name__, error.code, error.retryable) for error in ERRORS.values()
+    }
+
+
+# Links, and what must not be in a page
+
+
+def slug(title: str) -> str:
+    """A heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", plain(title).lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {slug(title) for _, title, _ in headings(_text(page))}
+
+
+def assert_target(source: Path, target: str, base: Path) -> None:
+    name, _, anchor = target.partition("#")
+    page = (base / name).resolve() if name else source
+    assert page.exists(), f"{source.relative_to(ROOT)} links to {target}"
+    if anchor:
+        assert anchor in anchors(page), f"{source.relative_to(ROOT)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page: Path) -> None:
+    """Links inside the documentation lead somewhere, anchors included."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", _text(page), flags=re.S)):
+        if not target.startswith(("http://", "https://")):
+            assert_target(page, target, page.parent)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [ROOT / "setup.cfg", *sorted((ROOT / "socketserver").rglob("*.py")), *sorted((ROOT / "tests").rglob("*.py"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_pages_named_in_the_code(source: Path) -> None:
+    """Pages and anchors that docstrings and comments name exist."""
+    for target in re.findall(r"\bdocs/[\w./-]+\.md(?:#[\w-]+)?", _text(source)):
+        assert_target(source, target, ROOT)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_machine_paths(page: Path) -> None:
+    """A page names no directory of the machine that it was written on."""
+    assert not re.search(r"(?<![\w.])/(work|root|home|tmp|Users)/", _text(page))
+
+
+def test_changelog_has_this_version() -> None:
+    """The changelog has a section for the package's version, or says that it is unreleased."""
+    assert re.search(rf"^## \[(Unreleased|{re.escape(__version__)})\]", _text(ROOT / "CHANGELOG.md"), flags=re.M)

@@ -1,0 +1,132 @@
+"""socketserver.fanout"""
+
+from __future__ import annotations
+
+from socketserver import protocol
+from socketserver.auto_read import AutoRead, Seen
+from socketserver.domain import Conversation, ConversationId, Identity, Message, MessageId, ReadMark, UserId
+from socketserver.fanout import Fanout, conversation_room, user_room, watch_room
+from socketserver.protocol import MessageEncoder
+from socketserver.sessions import Connection, Sessions
+
+import pytest
+from support.clock import FakeClock
+from unit.recorder import Emitted, Recorder
+
+ANN, BOB, CAT = UserId("ann"), UserId("bob"), UserId("cat")
+C = ConversationId("c")
+CONVERSATION = Conversation(C, "group", "T", ANN, (ANN, BOB, CAT), 1)
+MESSAGE = Message(MessageId("m"), C, 7, 7, ANN, "key", "hello", None, 5)
+
+
+class Stage:
+    """A Fanout between real registries and a recorder."""
+
+    def __init__(self, small_conversation: int = 3) -> None:
+        self.sio = Recorder()
+        self.sessions = Sessions(0)
+        self.auto_read = AutoRead(0.3)
+        self.clock = FakeClock()
+        self.fanout = Fanout(
+            self.sio, self.sessions, self.auto_read, MessageEncoder(), self.clock, small_conversation=small_conversation
+        )
+
+    def connect(self, sid: str, user_id: UserId, visible: bool | None = None) -> Connection:
+        """A socket of a user; it joined the conversation if `visible` is not None."""
+        connection = self.sessions.add(sid, 0)
+        self.sessions.authenticate(connection, Identity(user_id, user_id))
+        if visible is not None:
+            connection.joined[C] = visible
+        return connection
+
+    def seen(self) -> list[Seen]:
+        return self.auto_read.due(self.clock.monotonic_s() + 1)
+
+
+def test_rooms_do_not_collide() -> None:
+    """A user, a conversation and who watches a user have rooms of their own, whatever the ids are."""
+    assert len({conversation_room(C), user_room(UserId("c")), watch_room(UserId("c"))}) == 3
+
+
+def test_message_to_those_who_joined_and_activity_to_the_others() -> None:
+    """Sockets that joined get message_created, participants' other sockets conversation_activity, the sender's too."""
+    stage = Stage()
+    stage.connect("ann-joined", ANN, visible=True)
+    stage.connect("ann-other", ANN)
+    stage.connect("bob-joined", BOB, visible=False)
+    stage.connect("cat", CAT)
+    stage.connect("stranger", UserId("dan"))
+    stage.fanout.message_created(CONVERSATION, MESSAGE)
+    assert stage.sio.take() == [
+        Emitted("message_created", {"message": protocol.dump_message(MESSAGE)}, (conversation_room(C),)),
+        Emitted("conversation_activity", protocol.dump_activity(MESSAGE), ("ann-other", "cat")),
+    ]
+
+
+def test_no_activity_when_everybody_has_joined() -> None:
+    """Nobody elsewhere, no conversation_activity."""
+    stage = Stage()
+    stage.connect("bob", BOB, visible=False)
+    stage.fanout.message_created(CONVERSATION, MESSAGE)
+    assert [emitted.event for emitted in stage.sio.take()] == ["message_created"]
+
+
+def test_who_looks_has_read() -> None:
+    """A message is marked as read for those who look at the conversation on any socket, but not for its sender."""
+    stage = Stage()
+    stage.connect("ann", ANN, visible=True)
+    stage.connect("bob-hidden", BOB, visible=False)
+    stage.connect("bob-visible", BOB, visible=True)
+    stage.connect("cat", CAT, visible=False)
+    stage.fanout.message_created(CONVERSATION, MESSAGE)
+    assert stage.seen() == [Seen(C, BOB, 7)]
+
+
+def test_conversation_created_to_all_participants() -> None:
+    """A new conversation is told to all sockets of all participants, each once."""
+    stage = Stage()
+    stage.fanout.conversation_created(CONVERSATION)
+    assert stage.sio.take() == [
+        Emitted(
+            "conversation_created",
+            {"conversation": protocol.dump_conversation(CONVERSATION)},
+            (user_room(ANN), user_room(BOB), user_room(CAT)),
+        )
+    ]
+
+
+@pytest.mark.parametrize(("small", "live"), [(3, True), (2, False), (0, True)])
+def test_read_marks_are_live_in_small_conversations(small: int, live: bool) -> None:
+    """A read mark goes to the reader's own sockets, and in a small conversation to all that joined; with 0 all are."""
+    stage = Stage(small_conversation=small)
+    assert stage.fanout.is_small(CONVERSATION) == live
+    mark = ReadMark(BOB, 5, 9)
+    stage.fanout.messages_read(CONVERSATION, mark)
+    rooms = (user_room(BOB), conversation_room(C)) if live else (user_room(BOB),)
+    assert stage.sio.take() == [Emitted("messages_read", protocol.dump_messages_read(C, mark), rooms)]
+
+
+def test_typing_to_all_but_the_one_who_types() -> None:
+    """user_typing goes to the sockets that joined, except the one that types."""
+    stage = Stage()
+    stage.fanout.typing(C, ANN, True, sid="s1")
+    assert stage.sio.take() == [
+        Emitted("user_typing", protocol.dump_typing(C, ANN, True), (conversation_room(C),), "s1")
+    ]
+
+
+def test_presence_to_those_who_watch() -> None:
+    """presence_changed goes to the sockets that watch the user."""
+    stage = Stage()
+    stage.fanout.presence(ANN, online=False, last_seen_ms=5)
+    assert stage.sio.take() == [Emitted("presence_changed", protocol.dump_presence(ANN, False, 5), (watch_room(ANN),))]
+
+
+async def test_enter_and_leave() -> None:
+    """A socket enters and leaves a room."""
+    stage = Stage()
+    connection = stage.connect("s", ANN)
+    await stage.fanout.enter(connection, conversation_room(C))
+    assert stage.sio.rooms == {conversation_room(C): {"s"}}
+    await stage.fanout.leave(connection, conversation_room(C))
+    assert stage.sio.rooms == {conversation_room(C): set()}

@@ -1,0 +1,333 @@
+"""socketserver.guards: who may connect, with a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from socketserver.domain import Identity, UserId
+from socketserver.errors import AUTH_TIMEOUT, ENDS, REPLACED, RESTART, SLOW_CONSUMER, TooManyConnects
+from socketserver.guards import DROPS, REPLACEMENTS, SHORT_S, Guards
+from socketserver.origins import Origins
+from socketserver.proxies import Proxies
+from socketserver.sessions import Connection, Guest
+from socketserver.settings import Settings
+from typing import Any
+from unittest import mock
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
+
+PAGE = "http://localhost:3000"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def now_ms(self) -> int:
+        return int(self.seconds * 1000)
+
+    def monotonic_s(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Session:
+    """What the guards look at of an engine's session."""
+
+    request: web.Request
+
+
+class Door:
+    """Guards, a clock, and those who knock."""
+
+    def __init__(self, **options: Any) -> None:
+        settings = Settings(**options)
+        self.clock = Clock()
+        self.guards = Guards(settings, Proxies(settings.trusted_proxies), Origins(settings), self.clock)
+
+    def request(self, address: str = "192.0.2.1", origin: str | None = None, program: str = "x") -> web.Request:
+        headers = CIMultiDict({"Host": "localhost:3001", "User-Agent": program})
+        if origin is not None:
+            headers["Origin"] = origin
+        transport = mock.Mock()
+        transport.get_extra_info = lambda name, default=None: (address, 4711) if name == "peername" else default
+        return make_mocked_request("GET", "/socket.io/", headers=headers, transport=transport)
+
+    def knock(self, address: str = "192.0.2.1", origin: str | None = None) -> Session | web.Response:
+        """A handshake: the session that it begins, or its refusal."""
+        request = self.request(address, origin)
+        refusal = self.guards.admit(request)
+        if refusal is not None:
+            return refusal
+        session = Session(request)
+        self.guards.opened(session)
+        return session
+
+    def open(self, address: str = "192.0.2.1", origin: str | None = None) -> Session:
+        session = self.knock(address, origin)
+        assert isinstance(session, Session)
+        return session
+
+    def refused(self, address: str = "192.0.2.1", origin: str | None = None) -> dict[str, Any]:
+        """The error of a handshake that has to be refused."""
+        refusal = self.knock(address, origin)
+        assert isinstance(refusal, web.Response)
+        assert refusal.status == 429
+        body = json.loads(refusal.text or "")
+        assert body["ok"] is False
+        error: dict[str, Any] = body["error"]
+        assert error["retryable"] is True
+        assert error["help"]
+        assert int(refusal.headers["Retry-After"]) >= error["retryAfterMs"] / 1000
+        return error
+
+    def visit(self, user: str | None, *, lasts_s: float = 0.1, code: str = "transport close") -> None:
+        """A user's connect, let in and then gone. Raises: TooManyConnects."""
+        guest = self.guest()
+        connection = Connection("sid", self.clock.seconds, guest)
+        if user is None:
+            self.guards.admit_anonymous(guest)
+        else:
+            self.guards.admit_user(UserId(user), guest)
+            connection.identity = Identity(UserId(user), user)
+        self.clock.seconds += lasts_s
+        self.guards.gone(connection, code)
+
+    def guest(self) -> Guest:
+        return self.guards.guest(self.request())
+
+
+def test_connects_of_an_address() -> None:
+    """So many a minute, not one more; others are not concerned, and after the time it said there is room again."""
+    door = Door(connects_per_minute_address=5)
+    for _ in range(5):
+        door.open()
+    error = door.refused()
+    assert error["code"] == "too_many_connects"
+    door.open("192.0.2.2")
+    door.clock.seconds += error["retryAfterMs"] / 1000
+    door.open()
+
+
+def test_short_connects_of_an_address() -> None:
+    """Connections that ended within 5 s of their start are failed ones; those that lasted are not."""
+    door = Door(failed_connects_per_minute_address=3)
+    lasting = [door.open() for _ in range(10)]
+    door.clock.seconds += SHORT_S
+    for session in lasting:
+        door.guards.closed(session, "transport close")
+    for _ in range(3):
+        session = door.open()
+        door.clock.seconds += SHORT_S - 0.1
+        door.guards.closed(session, "transport close")
+    assert door.refused()["code"] == "too_many_connects"
+    door.open("192.0.2.2")
+
+
+def test_a_refused_connect_that_is_short_too_counts_once() -> None:
+    """A bad token is one failure, not two."""
+    door = Door(failed_connects_per_minute_address=2)
+    session = door.open()
+    door.guards.refused(door.guards.guest(session.request))
+    door.guards.closed(session, "client disconnect")
+    session = door.open()
+    door.guards.refused(door.guards.guest(session.request))
+    door.guards.closed(session, "client disconnect")
+    door.refused()
+
+
+def test_open_connections_of_an_address() -> None:
+    """So many at a time; when one goes, there is room for one."""
+    door = Door(max_connections_address=3, failed_connects_per_minute_address=0)
+    sessions = [door.open() for _ in range(3)]
+    assert door.refused()["code"] == "too_many_connections"
+    door.open("192.0.2.2")
+    door.guards.closed(sessions[0], "transport close")
+    door.open()
+    door.refused()
+
+
+def test_open_connections_of_an_origin() -> None:
+    """So many from the pages of one origin, over all addresses; programs without an Origin are not counted."""
+    door = Door(max_connections_origin=2)
+    door.open("192.0.2.1", PAGE)
+    door.open("192.0.2.2", PAGE)
+    error = door.refused("192.0.2.3", PAGE)
+    assert error["code"] == "too_many_connections"
+    door.open("192.0.2.3", "http://localhost:3001")
+    for _ in range(5):
+        door.open("192.0.2.3")
+
+
+def test_connects_of_a_user() -> None:
+    """So many a minute; the refusal says after what time, and it is true."""
+    door = Door(connects_per_minute_user=4)
+    for _ in range(4):
+        door.visit("ann")
+    with pytest.raises(TooManyConnects) as refused:
+        door.visit("ann")
+    door.visit("bob")
+    assert refused.value.retry_after_ms is not None
+    door.clock.seconds += refused.value.retry_after_ms / 1000
+    door.visit("ann")
+
+
+def test_a_user_whom_the_server_drops_each_time() -> None:
+    """The connect after the third drop is refused."""
+    door = Door()
+    for _ in range(DROPS):
+        door.visit("ann", code=SLOW_CONSUMER.code)
+    with pytest.raises(TooManyConnects):
+        door.visit("ann")
+    door.visit("bob")
+    door.clock.seconds += 66
+    door.visit("ann")
+
+
+@pytest.mark.parametrize("code", sorted(set(ENDS) - {REPLACED.code, RESTART.code, AUTH_TIMEOUT.code}))
+def test_every_end_by_the_server_counts_if_it_comes_soon(code: str) -> None:
+    """Whatever the reason, a connection that never lasts is a loop."""
+    door = Door()
+    for _ in range(DROPS):
+        door.visit("ann", code=code)
+    with pytest.raises(TooManyConnects):
+        door.visit("ann")
+
+
+def test_a_drop_after_a_while_is_no_loop() -> None:
+    """A token that ran out, a client that was slow once in a while: that is life."""
+    door = Door()
+    for _ in range(10):
+        door.visit("ann", lasts_s=SHORT_S, code="token_expired")
+
+
+def test_tabs_that_replace_each_other() -> None:
+    """As many replacements in a row as a reloading page can need are borne, not more."""
+    door = Door()
+    for _ in range(REPLACEMENTS):
+        door.visit("ann", code=REPLACED.code)
+    with pytest.raises(TooManyConnects, match="replacing each other"):
+        door.visit("ann")
+
+
+def test_sockets_without_a_user_that_are_ended_each_time() -> None:
+    """The same program and page from the same address is refused for a while; another one is not."""
+    door = Door()
+    for _ in range(DROPS):
+        door.visit(None, lasts_s=10, code=AUTH_TIMEOUT.code)
+    with pytest.raises(TooManyConnects):
+        door.visit(None)
+    door.visit("ann")
+    door.guards.admit_anonymous(door.guards.guest(door.request(program="another")))
+
+
+@pytest.mark.parametrize(
+    "visits",
+    [
+        pytest.param([("client disconnect", 0.05), ("transport close", 3600)], id="StrictMode connects twice"),
+        pytest.param([("transport close", 0.8)] * 5 + [("transport close", 3600)], id="five reloads in a row"),
+        pytest.param([(REPLACED.code, 0.8)] * 5 + [("transport close", 3600)], id="five reloads over polling"),
+        pytest.param([("ping timeout", 4 * 3600), ("transport close", 3600)], id="a laptop wakes up"),
+        pytest.param([(RESTART.code, 0.5)] * 10, id="deploys"),
+    ],
+)
+def test_no_loops(visits: list[tuple[str, float]]) -> None:
+    """What people do is let in."""
+    door = Door()
+    for code, lasts_s in visits:
+        session = door.open(origin=PAGE)
+        door.visit("ann", lasts_s=lasts_s, code=code)
+        door.guards.closed(session, code)
+
+
+def test_zero_is_no_limit() -> None:
+    """Every limit can be lifted, for benchmarks from one address."""
+    door = Door(
+        connects_per_minute_user=0,
+        failed_connects_per_minute_address=0,
+        connects_per_minute_address=0,
+        max_connections_address=0,
+        max_connections_origin=0,
+    )
+    for number in range(100):
+        session = door.open(origin=PAGE)
+        if number % 2:
+            door.guards.closed(session, "transport close")
+        door.visit("ann", code=SLOW_CONSUMER.code, lasts_s=0.001)
+        door.visit("ann", code=REPLACED.code, lasts_s=0.001)
+        door.visit(None, code=AUTH_TIMEOUT.code, lasts_s=0.001)
+    assert door.guards.sizes()["users"] == 0
+
+
+def test_one_line_per_loop(caplog: pytest.LogCaptureFixture) -> None:
+    """A loop is written about when it is seen, with the count that made it one, and again only after a minute."""
+    door = Door(connects_per_minute_address=5)
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(5):
+            door.open()
+        for _ in range(100):
+            door.refused()
+        (first,) = [record.getMessage() for record in caplog.records]
+        assert "address=192.0.2.1" in first
+        assert "5 connects within a minute" in first
+        assert "WEBSOCKET_CONNECTS_PER_MINUTE_ADDRESS" in first
+        door.clock.seconds += 59
+        door.refused()
+        assert len(caplog.records) == 1
+        door.clock.seconds += 7
+        for _ in range(6):
+            door.knock()
+    assert len(caplog.records) == 2
+    assert "100 times more" in caplog.records[1].getMessage()
+
+
+def test_a_flood_from_everywhere_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Lines about loops are bounded, and so is what is remembered of them."""
+    door = Door(max_connections_address=1)
+    with caplog.at_level(logging.DEBUG):
+        for number in range(200):
+            address = f"198.51.{number // 250}.{number % 250}"
+            door.open(address)
+            door.refused(address)
+    assert len(caplog.records) <= 60
+    assert door.guards.sizes()["notes"] <= 60
+
+
+def test_wrong_origin(caplog: pytest.LogCaptureFixture) -> None:
+    """The refusal names the origin and the setting, and so does the log, once; what else stands there is harmless."""
+    door = Door()
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(20):
+            response = door.guards.wrong_origin(door.request(origin="https://evil.example"))
+    assert response.status == 403
+    error = json.loads(response.text or "")["error"]
+    assert error["code"] == "origin_not_allowed"
+    assert error["retryable"] is False
+    assert '"https://evil.example"' in error["message"]
+    assert "WEBSOCKET_ALLOWED_ORIGINS" in error["message"]
+    (record,) = caplog.records
+    assert "https://evil.example" in record.getMessage()
+    odd = json.loads(door.guards.wrong_origin(door.request(origin="x\x1b[31m" + "y" * 9_000)).text or "")
+    assert len(odd["error"]["message"]) < 400
+    assert "\x1b" not in odd["error"]["message"]
+    null = json.loads(door.guards.wrong_origin(door.request(origin="null")).text or "")
+    assert "null" in null["error"]["message"]
+
+
+def test_the_sweep_counts_anew_and_forgets(caplog: pytest.LogCaptureFixture) -> None:
+    """Counts of open connections that are wrong are mended and reported; windows that are over are dropped."""
+    door = Door()
+    sessions = [door.open(origin=PAGE) for _ in range(3)]
+    assert door.guards.sweep(sessions) == 0
+    assert door.guards.sweep(sessions[:1]) == 2  # an address and an origin
+    assert "mended" in caplog.text
+    assert door.guards.sweep(sessions[:1]) == 0
+    door.visit("ann")
+    door.guards.closed(sessions[0], "transport close")
+    door.clock.seconds += 600
+    door.guards.sweep([])
+    assert set(door.guards.sizes().values()) == {0}

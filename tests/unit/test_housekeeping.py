@@ -1,0 +1,189 @@
+"""socketserver.housekeeping"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from socketserver import housekeeping, protocol
+from socketserver.auto_read import AutoRead, Seen
+from socketserver.chat import ChatService
+from socketserver.domain import ConversationId, CreateConversation, Identity, SendMessage, UserId
+from socketserver.errors import AUTH_TIMEOUT
+from socketserver.fanout import Fanout, conversation_room, watch_room
+from socketserver.guards import Guards
+from socketserver.housekeeping import Housekeeping
+from socketserver.lifecycle import Lifecycle
+from socketserver.limits import Buckets
+from socketserver.origins import Origins
+from socketserver.presence import Presence
+from socketserver.protocol import MessageEncoder
+from socketserver.proxies import Proxies
+from socketserver.rates import Rates
+from socketserver.sessions import Sessions
+from socketserver.settings import Settings
+from socketserver.store import Store, open_store
+from socketserver.typing_indicator import Typing, TypingIndicator
+
+import pytest
+from support.clock import FakeClock
+from unit.recorder import Emitted, Recorder
+
+ANN, BOB = UserId("ann"), UserId("bob")
+C = ConversationId("c")
+
+
+class Stage:
+    """Housekeeping over real registries, a store in memory and a recorder."""
+
+    def __init__(self, store: Store) -> None:
+        self.clock = FakeClock()
+        self.sio = Recorder()
+        self.sessions = Sessions(1)
+        self.presence = Presence(15)
+        self.typing = TypingIndicator(6)
+        self.auto_read = AutoRead(0.3)
+        self.buckets: Buckets[UserId] = Buckets(5, 20)
+        fanout = Fanout(self.sio, self.sessions, self.auto_read, MessageEncoder(), self.clock, small_conversation=100)
+        self.chat = ChatService(
+            store, fanout, self.clock, max_participants=10, messages=self.buckets, cached_conversations=10
+        )
+        self.lifecycle = Lifecycle(
+            self.sio,
+            self.sessions,
+            self.presence,
+            self.typing,
+            fanout,
+            self.clock,
+            welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, 0, Settings()),
+        )
+        self.housekeeping = Housekeeping(
+            chat=self.chat,
+            lifecycle=self.lifecycle,
+            presence=self.presence,
+            typing=self.typing,
+            auto_read=self.auto_read,
+            fanout=fanout,
+            buckets=self.buckets,
+            rates=Rates(20, 100),
+            guards=Guards(Settings(), Proxies(()), Origins(Settings()), self.clock),
+            engine_sessions=list,
+            clock=self.clock,
+            auth_timeout_s=10,
+            sweep_s=30,
+        )
+
+    async def messages(self, count: int) -> ConversationId:
+        """A new conversation of ann and bob with messages by ann."""
+        created = await self.chat.create_conversation(ANN, CreateConversation((BOB,)))
+        for number in range(count):
+            await self.chat.send_message(ANN, SendMessage(created.conversation.id, str(number), "hi"))
+        self.sio.take()
+        return created.conversation.id
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    store = open_store("sqlite:///:memory:")
+    await store.open()
+    yield Stage(store)
+    await store.close()
+
+
+async def test_typing_runs_out(stage: Stage) -> None:
+    """Typing without a new sign ends after its time, and the others are told."""
+    stage.typing.start(Typing(C, ANN, "s1"), stage.clock.monotonic_s())
+    stage.clock.advance(5.9)
+    await stage.housekeeping.tick()
+    assert stage.sio.take() == []
+    stage.clock.advance(0.1)
+    await stage.housekeeping.tick()
+    assert stage.sio.take() == [
+        Emitted("user_typing", protocol.dump_typing(C, ANN, False), (conversation_room(C),), "s1")
+    ]
+
+
+async def test_presence_runs_out(stage: Stage) -> None:
+    """A user who does not come back within the grace goes offline, with the time of leaving."""
+    connection = stage.lifecycle.accept("s1")
+    await stage.lifecycle.authenticate(connection, Identity(ANN, "Ann"))
+    left_ms = stage.clock.now_ms()
+    stage.lifecycle.gone("s1", "transport close")
+    stage.sio.take()
+    stage.clock.advance(15)
+    await stage.housekeeping.tick()
+    assert stage.sio.take() == [
+        Emitted("presence_changed", protocol.dump_presence(ANN, False, left_ms), (watch_room(ANN),))
+    ]
+
+
+async def test_login_runs_out(stage: Stage) -> None:
+    """A socket without a user is ended after the time it has."""
+    stage.lifecycle.accept("s1")
+    stage.clock.advance(10)
+    await stage.housekeeping.tick()
+    assert stage.sio.take() == [Emitted("session_ended", protocol.dump_session_ended(AUTH_TIMEOUT), ("s1",))]
+
+
+async def test_sweeps_now_and_then(stage: Stage) -> None:
+    """Full buckets and dead entries are swept every 30 seconds, not at each tick."""
+    stage.buckets.get(ANN, stage.clock.monotonic_s())
+    stage.lifecycle.accept("dead").identity = Identity(ANN, "Ann")
+    stage.sio.unconnected.add("dead")
+    stage.clock.advance(29)
+    await stage.housekeeping.tick()
+    assert (len(stage.buckets), len(stage.sessions)) == (1, 1)
+    stage.clock.advance(1)
+    await stage.housekeeping.tick()
+    assert (len(stage.buckets), len(stage.sessions)) == (0, 0)
+    stage.buckets.get(ANN, stage.clock.monotonic_s())
+    await stage.housekeeping.tick()
+    assert len(stage.buckets) == 1
+
+
+async def test_automatic_read_marks(stage: Stage) -> None:
+    """What was seen is written once its delay is over, as one mark, and announced."""
+    conversation_id = await stage.messages(3)
+    for seq in (1, 2, 3):
+        stage.auto_read.see(Seen(conversation_id, BOB, seq), stage.clock.monotonic_s())
+    await stage.housekeeping.write_read_marks()
+    assert stage.sio.take() == []
+    stage.clock.advance(0.3)
+    await stage.housekeeping.write_read_marks()
+    (emitted,) = stage.sio.take()
+    assert (emitted.event, emitted.data["userId"], emitted.data["readSeq"]) == ("messages_read", "bob", 3)
+
+
+async def test_a_mark_that_cannot_be_written(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A mark that the store refuses is logged, and the others are written all the same."""
+    conversation_id = await stage.messages(1)
+    stage.auto_read.see(Seen(ConversationId("no such"), BOB, 1), 0)
+    stage.auto_read.see(Seen(conversation_id, BOB, 1), 0)
+    await stage.housekeeping.write_read_marks()
+    assert [emitted.event for emitted in stage.sio.take()] == ["messages_read"]
+    assert "conversation_not_found" in caplog.text
+
+
+async def test_a_bug_does_not_stop_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in one tick is logged, and the next tick comes."""
+    monkeypatch.setattr(housekeeping, "TICK_S", 0)
+    ticks = 0
+    third = asyncio.Event()
+
+    async def tick() -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 3:
+            third.set()
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(stage.housekeeping, "tick", tick)
+    task = asyncio.create_task(stage.housekeeping.run())
+    await asyncio.wait_for(third.wait(), 10)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    assert "housekeeping failed" in caplog.text

@@ -1,0 +1,199 @@
+"""socketserver.lifecycle"""
+
+from __future__ import annotations
+
+from socketserver import protocol
+from socketserver.auto_read import AutoRead
+from socketserver.domain import ConversationId, Identity, UserId
+from socketserver.errors import AUTH_TIMEOUT, MALFORMED, REPLACED, RESTART, End, UserMismatch
+from socketserver.fanout import Fanout, conversation_room, user_room, watch_room
+from socketserver.lifecycle import Lifecycle
+from socketserver.presence import Presence
+from socketserver.protocol import MessageEncoder
+from socketserver.sessions import Connection, Sessions
+from socketserver.settings import Settings
+from socketserver.typing_indicator import Typing, TypingIndicator
+from typing import Any
+
+import pytest
+from support.clock import FakeClock
+from unit.recorder import Emitted, Recorder
+
+ANN, BOB = Identity(UserId("ann"), "Ann"), Identity(UserId("bob"), "Bob")
+C = ConversationId("c")
+GRACE_S = 15.0
+
+
+class Stage:
+    """A Lifecycle between real registries and a recorder."""
+
+    def __init__(self, sockets_per_user: int = 1) -> None:
+        self.clock = FakeClock()
+        self.sio = Recorder()
+        self.sessions = Sessions(sockets_per_user)
+        self.presence = Presence(GRACE_S)
+        self.typing = TypingIndicator(6)
+        fanout = Fanout(self.sio, self.sessions, AutoRead(0.3), MessageEncoder(), self.clock, small_conversation=100)
+        self.lifecycle = Lifecycle(
+            self.sio,
+            self.sessions,
+            self.presence,
+            self.typing,
+            fanout,
+            self.clock,
+            welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, self.clock.now_ms(), Settings()),
+        )
+
+    async def connect(self, sid: str, identity: Identity = ANN) -> Connection:
+        connection = self.lifecycle.accept(sid)
+        await self.lifecycle.authenticate(connection, identity)
+        return connection
+
+
+def ended_event(sid: str, end: End, retry_after_ms: int | None = None) -> Emitted:
+    return Emitted("session_ended", protocol.dump_session_ended(end, retry_after_ms), (sid,))
+
+
+async def test_welcome_and_presence() -> None:
+    """A socket that gets its user is welcomed and hears of the user's events; who watches the user is told."""
+    stage = Stage()
+    await stage.connect("s1")
+    welcome, presence = stage.sio.take()
+    assert (welcome.event, welcome.rooms) == ("welcome", ("s1",))
+    assert welcome.data["user"] == {"id": "ann", "name": "Ann"}
+    assert welcome.data["connectionId"] == "s1"
+    assert presence == Emitted(
+        "presence_changed", protocol.dump_presence(ANN.user_id, True, None), (watch_room(ANN.user_id),)
+    )
+    assert stage.sio.rooms == {user_room(ANN.user_id): {"s1"}}
+
+
+async def test_authenticating_again() -> None:
+    """The same user again renews the identity and nothing else; another user is refused."""
+    stage = Stage()
+    connection = await stage.connect("s1")
+    stage.sio.take()
+    renewed = Identity(ANN.user_id, "Ann B.")
+    await stage.lifecycle.authenticate(connection, renewed)
+    assert connection.identity == renewed
+    with pytest.raises(UserMismatch):
+        await stage.lifecycle.authenticate(connection, BOB)
+    assert connection.identity == renewed
+    assert stage.sio.take() == []
+
+
+@pytest.mark.parametrize("left", ["closed", "ended"])
+async def test_a_socket_that_left_while_its_token_was_checked(left: str) -> None:
+    """Bug: a socket that was gone when its token turned out good took the place of the user's new one."""
+    stage = Stage()
+    old = stage.lifecycle.accept("old")
+    new = await stage.connect("new")
+    if left == "closed":
+        stage.sio.unconnected.add("old")
+    else:
+        await stage.lifecycle.end(old, AUTH_TIMEOUT)
+    stage.sio.take()
+    stage.sio.ended.clear()
+    await stage.lifecycle.authenticate(old, ANN)
+    assert list(stage.sessions.of_user(ANN.user_id)) == [new]
+    assert (stage.sio.take(), stage.sio.ended) == ([], [])
+
+
+async def test_the_newest_socket_replaces_the_old_one() -> None:
+    """The old socket is told why and disconnected for good; the new one stays, and presence does not flicker."""
+    stage = Stage()
+    await stage.connect("old")
+    stage.sio.take()
+    new = await stage.connect("new")
+    assert [emitted.event for emitted in stage.sio.emitted] == ["welcome", "session_ended"]
+    assert stage.sio.take()[1] == ended_event("old", REPLACED)
+    assert stage.sio.ended == [("old", "disconnect")]
+    assert stage.sessions.get("old") is None
+    stage.lifecycle.gone("old", "server disconnect")
+    assert list(stage.sessions.of_user(ANN.user_id)) == [new]
+    stage.clock.advance(GRACE_S)
+    assert stage.presence.expire(stage.clock.monotonic_s()) == []
+    assert stage.sio.take() == []
+
+
+@pytest.mark.parametrize(("end", "ended"), [(RESTART, ("s1", "close", "restart")), (MALFORMED, ("s1", "disconnect"))])
+async def test_come_back_or_stay_away(end: End, ended: tuple[str, ...]) -> None:
+    """An end after which the client comes back closes its transport, one after which it stays away disconnects it."""
+    stage = Stage()
+    connection = await stage.connect("s1")
+    stage.sio.take()
+    await stage.lifecycle.end(connection, end, retry_after_ms=700)
+    await stage.lifecycle.end(connection, AUTH_TIMEOUT)  # too late: it has its reason
+    assert stage.sio.take() == [ended_event("s1", end, 700)]
+    assert stage.sio.ended == [ended]
+
+
+async def test_end_all_spreads_the_return() -> None:
+    """Every client is told a time of its own to come back, one without a user too."""
+    stage = Stage()
+    stage.lifecycle.accept("nobody")
+    await stage.connect("s1")
+    stage.sio.take()
+    times = iter([500, 900])
+    await stage.lifecycle.end_all(RESTART, retry_after_ms=lambda: next(times))
+    assert stage.sio.take() == [ended_event("nobody", RESTART, 500), ended_event("s1", RESTART, 900)]
+    assert stage.sio.ended == [("nobody", "close", "restart"), ("s1", "close", "restart")]
+
+
+async def test_gone() -> None:
+    """A socket that is gone stops typing, and its user goes offline after the grace; gone twice is gone once."""
+    stage = Stage()
+    await stage.connect("s1")
+    stage.typing.start(Typing(C, ANN.user_id, "s1"), stage.clock.monotonic_s())
+    stage.sio.take()
+    left_ms = stage.clock.now_ms()
+    stage.lifecycle.gone("s1", "transport close")
+    assert stage.sio.take() == [
+        Emitted("user_typing", protocol.dump_typing(C, ANN.user_id, False), (conversation_room(C),), "s1")
+    ]
+    assert len(stage.sessions) == 0
+    stage.clock.advance(GRACE_S)
+    stage.lifecycle.gone("s1", "transport close")
+    assert stage.presence.expire(stage.clock.monotonic_s()) == [(ANN.user_id, left_ms)]
+
+
+async def test_one_of_two_sockets_gone() -> None:
+    """A user with another socket stays online."""
+    stage = Stage(sockets_per_user=2)
+    await stage.connect("s1")
+    await stage.connect("s2")
+    assert stage.sio.ended == []
+    stage.lifecycle.gone("s1", "transport close")
+    stage.clock.advance(GRACE_S)
+    assert stage.presence.expire(stage.clock.monotonic_s()) == []
+    assert stage.presence.is_online(ANN.user_id)
+
+
+async def test_sockets_without_a_user_are_ended() -> None:
+    """A socket that does not authenticate in time is told so and stays away; one with a user is left alone."""
+    stage = Stage()
+    stage.lifecycle.accept("nobody")
+    await stage.connect("s1")
+    stage.sio.take()
+    stage.clock.advance(9.9)
+    await stage.lifecycle.end_without_user(10)
+    assert stage.sio.ended == []
+    stage.clock.advance(0.1)
+    await stage.lifecycle.end_without_user(10)
+    await stage.lifecycle.end_without_user(10)
+    assert stage.sio.take() == [ended_event("nobody", AUTH_TIMEOUT)]
+    assert stage.sio.ended == [("nobody", "disconnect")]
+
+
+async def test_sweep(caplog: Any) -> None:
+    """An entry without a socket is swept, said in the log and counted; the others stay."""
+    stage = Stage()
+    await stage.connect("dead")
+    await stage.connect("s1", BOB)
+    assert await stage.lifecycle.sweep() == 0
+    stage.sio.unconnected.add("dead")
+    assert await stage.lifecycle.sweep() == 1
+    assert "dead" in caplog.text
+    assert [connection.sid for connection in stage.sessions] == ["s1"]
+    stage.clock.advance(GRACE_S)
+    assert [user_id for user_id, _ in stage.presence.expire(stage.clock.monotonic_s())] == [ANN.user_id]

@@ -1,0 +1,153 @@
+"""Origins: which pages may talk to the server, and whose cookies are believed."""
+
+from __future__ import annotations
+
+from socketserver.origins import Origins
+from socketserver.settings import Settings
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def origins(*allowed: str, development: bool = False) -> Origins:
+    secret: dict[str, Any] = {} if development else {"jwt_secret": SECRET}
+    return Origins(Settings(allowed_origins=allowed, **secret))
+
+
+def request(*headers: tuple[str, str], host: str = "chat.example.com") -> web.Request:
+    return make_mocked_request("GET", "/socket.io/", CIMultiDict([("Host", host), *headers]))
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://app.example.com", True),
+        ("http://localhost:3000", True),
+        ("http://app.example.com", False),
+        ("https://app.example.com:444", False),
+        ("https://app.example.com.evil.com", False),
+        ("https://evil.com/https://app.example.com", False),
+        ("https://APP.example.com", False),
+        ("https://app.example.com/", False),
+        ("https://app.example.com,https://evil.com", False),
+        ("http://localhost:3001", False),
+        ("null", False),
+        ("", False),
+        ("*", False),
+    ],
+)
+def test_the_list_is_compared_exactly(origin: str, allowed: bool) -> None:
+    """Byte by byte, as browsers write origins; nothing that only resembles an allowed one."""
+    listed = origins("https://app.example.com", "http://localhost:3000")
+    assert listed.allows(origin, scheme="https", host="chat.example.com") is allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "scheme", "host", "allowed"),
+    [
+        ("http://chat.example.com", "http", "chat.example.com", True),
+        ("http://chat.example.com", "http", "chat.example.com:80", True),
+        ("http://chat.example.com:8080", "http", "chat.example.com:8080", True),
+        ("http://chat.example.com", "http", "Chat.Example.COM", True),
+        ("https://chat.example.com", "https", "chat.example.com", True),
+        ("https://chat.example.com", "https", "chat.example.com:443", True),
+        ("http://[::1]:3001", "http", "[::1]:3001", True),
+        # a proxy ends TLS in front of the server
+        ("https://chat.example.com", "http", "chat.example.com", True),
+        # the other way round, the page may have been forged on its way
+        ("http://chat.example.com", "https", "chat.example.com", False),
+        ("http://chat.example.com:8080", "http", "chat.example.com", False),
+        ("http://other.example.com", "http", "chat.example.com", False),
+        ("null", "http", "null", False),
+        ("http://", "http", "", False),
+    ],
+)
+def test_the_servers_own_origin(origin: str, scheme: str, host: str, allowed: bool) -> None:
+    """Scheme and Host of the request, and https where a proxy may have ended it; no list needed."""
+    assert origins().allows(origin, scheme=scheme, host=host) is allowed
+
+
+def test_no_origin_is_no_browser() -> None:
+    """Programs with tokens send none and are served."""
+    assert origins().allows(None, scheme="http", host="chat.example.com")
+    assert origins().allows_request(request())
+
+
+def test_two_origins_are_refused() -> None:
+    """Which one a proxy looked at, nobody knows."""
+    twice = request(("Origin", "https://chat.example.com"), ("Origin", "https://evil.com"))
+    assert not origins().allows_request(twice)
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted"),
+    [
+        ("localhost", True),
+        ("localhost:3001", True),
+        ("LOCALHOST:3001", True),
+        ("127.0.0.1:3001", True),
+        ("127.5.5.5", True),
+        ("[::1]:3001", True),
+        ("chat.localhost:3001", True),
+        ("chat.test:3001", True),
+        ("evil.com", False),
+        ("evil.com:3001", False),
+        ("localhost.evil.com", False),
+        ("127.0.0.1.evil.com", False),
+        ("evillocalhost", False),
+        ("user@localhost.evil.com", False),
+        ("0.0.0.0:3001", False),
+        ("192.168.1.2", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+def test_the_development_login_answers_to_local_names_only(host: str, trusted: bool) -> None:
+    """Against DNS rebinding: a foreign name that leads to 127.0.0.1 has no origin of its own here, whether or not the
+    browser sends an Origin. A server that checks tokens answers to any name."""
+    local = origins("http://chat.test:3000", development=True)
+    assert local.trusts_host(host) is trusted
+    assert local.allows(f"http://{host.lower()}", scheme="http", host=host) is trusted
+    assert local.allows(None, scheme="http", host=host) is trusted
+    assert origins().trusts_host(host)
+
+
+@pytest.mark.parametrize(
+    ("headers", "trusted"),
+    [
+        ([("Origin", "https://app.example.com")], True),
+        ([("Origin", "http://chat.example.com")], True),
+        ([("Origin", "https://evil.com")], False),
+        ([("Origin", "null")], False),
+        ([("Origin", "https://evil.com"), ("Sec-Fetch-Site", "same-origin")], False),
+        ([], False),
+        ([("Sec-Fetch-Site", "same-origin")], True),
+        ([("Sec-Fetch-Site", "same-site")], False),
+        ([("Sec-Fetch-Site", "cross-site")], False),
+        ([("Sec-Fetch-Site", "none")], False),
+    ],
+)
+def test_cookies_are_believed_from_allowed_pages(headers: list[tuple[str, str]], trusted: bool) -> None:
+    """With an allowed Origin, or where the browser says that the page is the server's own; else a foreign page may
+    have sent them along."""
+    assert origins("https://app.example.com").trusts_cookie(request(*headers)) is trusted
+
+
+def test_the_engine_asks_with_an_environ() -> None:
+    """The aiohttp request in it is believed, not the scheme that a client wrote into X-Forwarded-Proto."""
+    listed = origins("https://app.example.com")
+    environ: dict[str, Any] = {"wsgi.url_scheme": "https", "HTTP_HOST": "chat.example.com"}
+    assert listed.allows_environ("https://app.example.com", environ)
+    assert listed.allows_environ("https://chat.example.com", environ)
+    assert not listed.allows_environ("http://chat.example.com", environ)
+    assert not listed.allows_environ("https://evil.com", environ)
+    assert not listed.allows_environ("https://evil.com", {})
+    environ["aiohttp.request"] = request(("Origin", "http://chat.example.com"))
+    assert listed.allows_environ("http://chat.example.com", environ)
+    environ["aiohttp.request"] = request(("Origin", "https://evil.com"))
+    assert not listed.allows_environ("https://app.example.com", environ)

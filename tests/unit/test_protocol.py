@@ -1,0 +1,305 @@
+"""socketserver.protocol"""
+
+from __future__ import annotations
+
+import json
+from socketserver import domain, protocol
+from socketserver.domain import ConversationId, Identity, MessageId, UserId
+from socketserver.errors import ENDS, ChatError, InvalidPayload, RateLimited, UnknownEvent
+from socketserver.protocol import ClientEvent, Payloads
+from socketserver.settings import Settings
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+PAYLOADS = Payloads(Settings())
+
+SMALLEST: dict[ClientEvent, tuple[dict[str, Any], domain.Command]] = {
+    ClientEvent.AUTHENTICATE: ({"token": "t"}, domain.Authenticate("t")),
+    ClientEvent.CREATE_CONVERSATION: ({"participantIds": ["bob"]}, domain.CreateConversation((UserId("bob"),))),
+    ClientEvent.LIST_CONVERSATIONS: ({}, domain.ListConversations(50)),
+    ClientEvent.JOIN_CONVERSATION: ({"conversationId": "c"}, domain.JoinConversation(ConversationId("c"), 50)),
+    ClientEvent.LEAVE_CONVERSATION: ({"conversationId": "c"}, domain.LeaveConversation(ConversationId("c"))),
+    ClientEvent.SEND_MESSAGE: (
+        {"conversationId": "c", "idempotencyKey": "k", "body": "hi"},
+        domain.SendMessage(ConversationId("c"), "k", "hi"),
+    ),
+    ClientEvent.MARK_READ: ({"conversationId": "c", "seq": 0}, domain.MarkRead(ConversationId("c"), 0)),
+    ClientEvent.FETCH_HISTORY: ({"conversationId": "c"}, domain.FetchHistory(ConversationId("c"), 50)),
+    ClientEvent.SET_TYPING: ({"conversationId": "c", "typing": True}, domain.SetTyping(ConversationId("c"), True)),
+    ClientEvent.SET_VISIBILITY: (
+        {"conversationId": "c", "visible": False},
+        domain.SetVisibility(ConversationId("c"), False),
+    ),
+}
+EVERYTHING: dict[ClientEvent, tuple[dict[str, Any], domain.Command]] = {
+    ClientEvent.CREATE_CONVERSATION: (
+        {"participantIds": ["bob", "cat"], "title": "T", "idempotencyKey": "k"},
+        domain.CreateConversation((UserId("bob"), UserId("cat")), "T", "k"),
+    ),
+    ClientEvent.LIST_CONVERSATIONS: (
+        {"limit": 1, "before": "7:c"},
+        domain.ListConversations(1, (7, ConversationId("c"))),
+    ),
+    ClientEvent.JOIN_CONVERSATION: (
+        {"conversationId": "c", "after": 3, "limit": 200, "visible": True},
+        domain.JoinConversation(ConversationId("c"), 200, 3, True),
+    ),
+    ClientEvent.SEND_MESSAGE: (
+        {"conversationId": "c", "idempotencyKey": "k", "body": "hi", "metadata": {"a": [1]}},
+        domain.SendMessage(ConversationId("c"), "k", "hi", {"a": [1]}),
+    ),
+    ClientEvent.FETCH_HISTORY: (
+        {"conversationId": "c", "afterSeq": 0, "limit": 1},
+        domain.FetchHistory(ConversationId("c"), 1, None, 0),
+    ),
+}
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+)
+
+
+def errors_of(event: str, *arguments: object) -> dict[str, Any]:
+    with pytest.raises(InvalidPayload) as caught:
+        PAYLOADS.load(event, arguments)
+    assert caught.value.fields is not None
+    return json.loads(json.dumps(caught.value.fields))  # type: ignore[no-any-return]
+
+
+def test_every_event_is_here() -> None:
+    """The tables of these tests have all events."""
+    assert set(SMALLEST) == set(ClientEvent)
+
+
+@pytest.mark.parametrize("event", ClientEvent)
+def test_smallest_payload(event: ClientEvent) -> None:
+    """The required fields suffice; the others get their defaults."""
+    payload, command = SMALLEST[event]
+    assert PAYLOADS.load(event, [payload]) == command
+
+
+@pytest.mark.parametrize("event", EVERYTHING)
+def test_full_payload(event: ClientEvent) -> None:
+    """Every field arrives in its command."""
+    payload, command = EVERYTHING[event]
+    assert PAYLOADS.load(event, [payload]) == command
+
+
+@pytest.mark.parametrize("event", ClientEvent)
+def test_missing_fields(event: ClientEvent) -> None:
+    """A missing field is named, by its wire name."""
+    payload, _ = SMALLEST[event]
+    for field in payload:
+        less = {name: value for name, value in payload.items() if name != field}
+        assert list(errors_of(event, less)) == [field]
+
+
+@pytest.mark.parametrize("event", ClientEvent)
+@pytest.mark.parametrize("bad", [None, {"$ne": None}, [[]], float("nan"), 1e300, "\ud800", b"x", object()])
+def test_wrong_values(event: ClientEvent, bad: object) -> None:
+    """A value of the wrong kind is refused in each field, and the field is named."""
+    payload = {**SMALLEST[event][0], **EVERYTHING.get(event, ({}, None))[0]}
+    for field in payload:
+        if bad is None and field in ("title", "metadata"):
+            continue
+        if field == "metadata" and bad == {"$ne": None}:
+            continue  # an object like any other there
+        assert list(errors_of(event, {**payload, field: bad})) == [field]
+
+
+@pytest.mark.parametrize("event", ClientEvent)
+def test_unknown_fields(event: ClientEvent) -> None:
+    """A field that the event does not have is refused and named, cut short if it is long."""
+    payload, _ = SMALLEST[event]
+    assert list(errors_of(event, {**payload, "__proto__": {}})) == ["__proto__"]
+    assert list(errors_of(event, {**payload, "x" * 1000: 1})) == ["x" * 64]
+    assert list(errors_of(event, {**payload, "\ud800": 1})) == ["?"]
+
+
+def test_error_list_is_bounded() -> None:
+    """However many fields are wrong, the ack names at most 20."""
+    assert len(errors_of("mark_read", {str(number): 1 for number in range(10_000)})) == 20
+
+
+@pytest.mark.parametrize("event", ClientEvent)
+@pytest.mark.parametrize("arguments", [[], [{}, {}], [None], ["x"], [[]], [5], [b"x"], [True]])
+def test_arity(event: ClientEvent, arguments: list[object]) -> None:
+    """An event takes one object: not none, not two, nothing else."""
+    assert errors_of(event, *arguments) == {"payload": ["Send exactly one object."]}
+
+
+@pytest.mark.parametrize("event", ["no_such_event", "connect", "x" * 10_000, "\ud800", "", "__class__"])
+def test_unknown_event(event: str) -> None:
+    """An unknown event is refused with a message that can be sent, and is not long."""
+    with pytest.raises(UnknownEvent) as caught:
+        PAYLOADS.load(event, [{}])
+    assert len(caught.value.message.encode()) < 200
+
+
+def test_history_has_one_direction() -> None:
+    """beforeSeq and afterSeq exclude each other."""
+    assert errors_of("fetch_history", {"conversationId": "c", "beforeSeq": 5, "afterSeq": 1}) == {
+        "afterSeq": ["Give beforeSeq or afterSeq, not both."]
+    }
+
+
+def test_limits_follow_the_settings() -> None:
+    """Bounds and the default page come from the settings."""
+    payloads = Payloads(Settings(max_page=10, max_body_chars=3, max_participants=2, max_metadata_bytes=10))
+    assert payloads.load("list_conversations", [{}]) == domain.ListConversations(10)
+    send = {"conversationId": "c", "idempotencyKey": "k", "body": "abc"}
+    assert payloads.load("send_message", [send])
+    for event, payload in (
+        ("list_conversations", {"limit": 11}),
+        ("send_message", {**send, "body": "abcd"}),
+        ("send_message", {**send, "metadata": {"abcdef": 1}}),
+        ("create_conversation", {"participantIds": ["a", "b", "c"]}),
+    ):
+        with pytest.raises(InvalidPayload):
+            payloads.load(event, [payload])
+
+
+def test_list_errors_name_the_entry() -> None:
+    """An error in a list names the position."""
+    assert errors_of("create_conversation", {"participantIds": ["bob", 5]}) == {
+        "participantIds": {"1": ["Not a string."]}
+    }
+
+
+@given(st.sampled_from(ClientEvent), st.lists(ANYTHING | st.dictionaries(st.text(), ANYTHING), max_size=3))
+def test_anything(event: ClientEvent, arguments: list[object]) -> None:
+    """Whatever arrives becomes a command or an error that can be sent as JSON, and nothing else."""
+    try:
+        PAYLOADS.load(event, arguments)
+    except ChatError as error:
+        json.dumps(protocol.dump_failure(error), allow_nan=False).encode()
+
+
+def test_failure() -> None:
+    """A failed ack has code, message and retryable; the rest only when there is something to say."""
+    assert protocol.dump_failure(UnknownEvent()) == {
+        "ok": False,
+        "error": {"code": "unknown_event", "message": "There is no such event.", "retryable": False},
+    }
+    assert protocol.dump_error(RateLimited("Slow down.", retry_after_ms=0)) == {
+        "code": "rate_limited",
+        "message": "Slow down.",
+        "retryable": True,
+        "retryAfterMs": 0,
+    }
+    assert protocol.dump_error(InvalidPayload(fields={"a": ["b"]}))["fields"] == {"a": ["b"]}
+    assert protocol.dump_ok(a=1) == {"ok": True, "a": 1}
+
+
+MESSAGE = domain.Message(MessageId("m"), ConversationId("c"), 2, 3, UserId("ann"), "k", "x" * 200, {"a": 1}, 5)
+CONVERSATION = domain.Conversation(ConversationId("c"), "group", None, UserId("ann"), (UserId("ann"), UserId("bob")), 4)
+
+
+def test_message() -> None:
+    """A message on the wire has every field of the stored one."""
+    assert protocol.dump_message(MESSAGE) == {
+        "id": "m",
+        "conversationId": "c",
+        "seq": 2,
+        "change": 3,
+        "senderId": "ann",
+        "idempotencyKey": "k",
+        "body": "x" * 200,
+        "metadata": {"a": 1},
+        "createdAt": 5,
+    }
+
+
+def test_activity_has_a_preview() -> None:
+    """The activity of a long message carries its first 120 characters."""
+    assert protocol.dump_activity(MESSAGE) == {
+        "conversationId": "c",
+        "seq": 2,
+        "senderId": "ann",
+        "preview": "x" * 120,
+        "createdAt": 5,
+    }
+
+
+@pytest.mark.parametrize("last", [MESSAGE, None])
+def test_summary(last: domain.Message | None) -> None:
+    """A summary is the conversation with its newest message and the exact unread count."""
+    summary = domain.ConversationSummary(CONVERSATION, last, 9, 10, 4, 77)
+    assert protocol.dump_summary(summary) == {
+        "id": "c",
+        "kind": "group",
+        "title": None,
+        "participantIds": ["ann", "bob"],
+        "createdBy": "ann",
+        "createdAt": 4,
+        "lastMessage": protocol.dump_message(MESSAGE) if last else None,
+        "lastSeq": 9,
+        "change": 10,
+        "readSeq": 4,
+        "unreadCount": 5,
+        "activityAt": 77,
+    }
+
+
+def test_cursor_round_trip() -> None:
+    """A cursor that goes out comes back as the place it names."""
+    summary = domain.ConversationSummary(CONVERSATION, None, 0, 0, 0, 1_700_000_000_000)
+    command = PAYLOADS.load("list_conversations", [{"before": protocol.dump_cursor(summary)}])
+    assert command == domain.ListConversations(50, (1_700_000_000_000, CONVERSATION.id))
+
+
+def test_welcome() -> None:
+    """welcome tells who one is, the recommended options and the limits in force."""
+    settings = Settings(max_page=7, messages_per_second=2.5, joined_per_socket=0)
+    assert protocol.dump_welcome(Identity(UserId("ann"), "Ann"), "sid", 123, settings) == {
+        "user": {"id": "ann", "name": "Ann"},
+        "connectionId": "sid",
+        "serverTime": 123,
+        "reconnection": {"attempts": 3, "delayMs": 2000, "delayMaxMs": 10000},
+        "limits": {
+            "bodyChars": 4000,
+            "metadataBytes": 4096,
+            "eventBytes": 65536,
+            "participants": 1000,
+            "page": 7,
+            "joinedConversations": 0,
+            "messagesPerSecond": 2.5,
+            "messagesBurst": 20,
+        },
+    }
+
+
+def test_small_shapes() -> None:
+    """Read marks, typing, presence, gaps and participants carry their values under the wire's names."""
+    mark = domain.ReadMark(UserId("ann"), 3, 9)
+    assert protocol.dump_messages_read(CONVERSATION.id, mark) == {
+        "conversationId": "c",
+        "userId": "ann",
+        "readSeq": 3,
+        "readAt": 9,
+    }
+    assert protocol.dump_participant(mark, online=False, last_seen_at_ms=8) == {
+        "userId": "ann",
+        "readSeq": 3,
+        "readAt": 9,
+        "online": False,
+        "lastSeenAt": 8,
+    }
+    assert protocol.dump_typing(CONVERSATION.id, UserId("ann"), True) == {
+        "conversationId": "c",
+        "userId": "ann",
+        "typing": True,
+    }
+    assert protocol.dump_presence(UserId("ann"), True, None) == {"userId": "ann", "online": True, "lastSeenAt": None}
+    assert protocol.dump_gap(domain.Gap(2, 5)) == {"fromSeq": 2, "toSeq": 5}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=list(ENDS))
+def test_session_ended(end: Any) -> None:
+    """session_ended carries the end's code and whether to come back; when, only if that is known."""
+    wire = {"code": end.code, "message": end.message, "reconnect": end.reconnect}
+    assert protocol.dump_session_ended(end) == wire
+    assert protocol.dump_session_ended(end, 700) == {**wire, "retryAfterMs": 700}

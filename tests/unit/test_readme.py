@@ -1,0 +1,157 @@
+"""The README's code works, and its transcript is what one sees."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+from socketserver.auth import Authenticator
+from socketserver.cli import _banner
+from socketserver.domain import SystemClock
+from socketserver.settings import Settings
+
+from support.node import missing_node, require
+from support.servers import running
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEADLINE_S = 60
+
+# As much of React as the hook needs: one component that is rendered whenever its state changes.
+REACT = """
+let slot = 0;
+const slots = [];
+let changed = () => {};
+export const render = (component, onChange) => { changed = onChange; slot = 0; return component(); };
+export function useState(first) {
+  const at = slot++;
+  if (!(at in slots)) slots[at] = first;
+  return [slots[at], (next) => { slots[at] = typeof next === "function" ? next(slots[at]) : next; changed(); }];
+}
+export function useRef(first) { return useState({ current: first })[0]; }
+export function useEffect(effect, inputs) { const at = slot++; if (!(at in slots)) slots[at] = effect() ?? true; }
+"""
+
+SCENE = """
+import assert from "node:assert/strict";
+import { Manager, io } from "socket.io-client";
+import { render } from "react";
+import { useChat } from "./useChat.mjs";
+
+const [url, ann, bob] = process.argv.slice(2);
+const made = [];
+const { socket: original } = Manager.prototype;
+Manager.prototype.socket = function (...args) { const one = original.apply(this, args); made.push(one); return one; };
+
+const other = io(url, { auth: { token: bob }, forceNew: true, transports: ["websocket"] });
+const tell = async (event, payload) => {
+  const ack = await other.timeout(10000).emitWithAck(event, payload);
+  assert.ok(ack.ok, JSON.stringify(ack));
+  return ack;
+};
+const { conversation } = await tell("create_conversation", { participantIds: ["ann"] });
+let key = 0;
+const say = (body) =>
+  tell("send_message", { conversationId: conversation.id, idempotencyKey: `k${key++}`, body });
+
+let view;
+const watchers = new Set();
+const look = () => {
+  view = render(() => useChat(url, conversation.id, async () => ann), () => queueMicrotask(look));
+  for (const watcher of watchers) watcher();
+};
+const until = (what, holds) => new Promise((resolve, reject) => {
+  const late = setTimeout(() => reject(new Error(`${what}: ${JSON.stringify(view)}`)), 20000);
+  const watcher = () => { if (holds()) { clearTimeout(late); watchers.delete(watcher); resolve(); } };
+  watchers.add(watcher);
+  watcher();
+});
+// A connection that is cut in the middle of its upgrade is somebody else's test.
+const upgraded = ({ io: { engine } }) =>
+  engine.transport.name === "websocket" || new Promise((done) => engine.once("upgrade", done));
+const bodies = () => view.messages.map((message) => message.body).join();
+
+await say("one");
+look();
+await until("joined", () => view.status === "connected" && bodies() === "one");
+await say("two");
+await until("live", () => bodies() === "one,two");
+await view.send("three");
+await until("sent", () => bodies() === "one,two,three");
+
+const mine = made.find((socket) => socket !== other);
+mine.io.reconnectionDelay(50);
+await upgraded(mine);
+mine.io.engine.close();
+await until("cut", () => view.status === "reconnecting");
+await say("four");
+await say("five");
+await until("resumed", () => view.status === "connected" && bodies() === "one,two,three,four,five");
+
+await view.send("six", "same-key");
+await view.send("six", "same-key");
+await until("once", () => bodies() === "one,two,three,four,five,six");
+await assert.rejects(view.send("seven", "same-key"), /idempotencyKey/);
+
+await upgraded(mine);
+const tab = io(url, { auth: { token: ann }, forceNew: true, transports: ["websocket"] });
+await until("replaced", () => view.status === "replaced");
+assert.equal(mine.active, false);
+tab.disconnect();
+view.reconnect();
+await until("back", () => view.status === "connected");
+assert.equal(bodies(), "one,two,three,four,five,six");
+await upgraded(mine);
+mine.disconnect();
+other.disconnect();
+"""
+
+
+def hook() -> str:
+    match = re.search(r"<!-- hook -->\n+```js\n(.*?)```", README, flags=re.S)
+    assert match
+    return match.group(1)
+
+
+async def node(directory: Path, *arguments: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        "node", *arguments, cwd=directory, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        out, _ = await process.communicate()
+    return process.returncode, out.decode()
+
+
+async def test_hook_is_javascript(tmp_path: Path) -> None:
+    """The hook of the README is a valid module."""
+    require(None if shutil.which("node") else "Node.js is not installed")
+    (tmp_path / "useChat.mjs").write_text(hook(), encoding="utf-8")
+    status, out = await node(tmp_path, "--check", "useChat.mjs")
+    assert status == 0, out
+
+
+async def test_hook_holds_a_conversation(tmp_path: Path) -> None:
+    """The hook shows what is said, resumes after a cut, sends once, and stays away when replaced until it is asked."""
+    require(missing_node())
+    modules = tmp_path / "node_modules"
+    (modules / "react").mkdir(parents=True)
+    (modules / "react" / "package.json").write_text(json.dumps({"type": "module", "main": "index.js"}))
+    (modules / "react" / "index.js").write_text(REACT)
+    (modules / "socket.io-client").symlink_to(ROOT / "node_modules" / "socket.io-client")
+    (tmp_path / "useChat.mjs").write_text(hook(), encoding="utf-8")
+    (tmp_path / "scene.mjs").write_text(SCENE)
+    issuer = Authenticator(Settings(), SystemClock())
+    tokens = [issuer.issue_token(user, lifetime_s=600) for user in ("ann", "bob")]
+    async with running(tmp_path / "chat.db") as server:
+        status, out = await node(tmp_path, "scene.mjs", server.url, *tokens)
+    assert status == 0, out
+
+
+def test_transcript() -> None:
+    """The README shows the lines that `make run` prints."""
+    match = re.search(r"<!-- transcript -->\n+((?: {4}.*\n)+)", README)
+    assert match
+    shown = [line.removeprefix("    ") for line in match.group(1).splitlines()]
+    assert shown == ["$ make run", *_banner(Settings(), 3001)]
