@@ -1,0 +1,69 @@
+"""Chromium and a server for the tests of the demo page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from browser.demokit import WAIT_MS, People, Server
+from playwright.async_api import Browser, async_playwright, expect
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+StartServer = Callable[..., Awaitable[Server]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """Debian's Chromium, without a window."""
+    if not Path(CHROMIUM).exists():
+        message = f"there is no {CHROMIUM}; install the package chromium"
+        if os.environ.get("REQUIRE_ALL") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    expect.set_options(timeout=WAIT_MS)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def start_server(chromium: Browser, tmp_path: Path) -> AsyncIterator[StartServer]:
+    """Starts a server with an empty database and the flags given."""
+    servers: list[Server] = []
+
+    async def start(*flags: str) -> Server:
+        server = Server(tmp_path, *flags)
+        servers.append(server)
+        await server.start()
+        return server
+
+    yield start
+    for server in servers:
+        await server.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def server(start_server: StartServer) -> Server:
+    """A server with the default settings."""
+    return await start_server()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def people(chromium: Browser, server: Server) -> AsyncIterator[People]:
+    """Those who use `server`."""
+    everybody = People(chromium, server)
+    yield everybody
+    await everybody.leave()

@@ -1,0 +1,575 @@
+"""The React example in Chromium, as `vite build` makes it, against a real server: what its users see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from socketserver.auth import DEVELOPMENT_SECRET
+from typing import Any
+
+import jwt
+import pytest
+import pytest_asyncio
+from browser.conftest import StartServer
+from browser.demokit import RECONNECT_MS, Server
+from browser.reactkit import AXE, BuiltApp, People, Person, authenticated, free_port
+from browser.test_demo import LONGEST_DELAY_MS, Cut, fill, upgraded
+from playwright.async_api import Browser, Page, WebSocketRoute, expect
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuiltApp]:
+    """The production build, served."""
+    app = BuiltApp(tmp_path_factory.mktemp("react"), free_port())
+    await app.build()
+    await app.serve()
+    yield app
+    await app.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def server(start_server: StartServer, app: BuiltApp) -> Server:
+    """A server for the app, without a bound on how fast one may write."""
+    return await start_server(*app.flags, "--messages-per-second", "0")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def people(chromium: Browser, server: Server, app: BuiltApp) -> AsyncIterator[People]:
+    """Those who use `server` through the app."""
+    everybody = People(chromium, app)
+    yield everybody
+    await everybody.leave()
+
+
+async def two_who_talk(people: People) -> tuple[Person, Person]:
+    """Alice and Bob with their conversation open."""
+    alice = await people.log_in("alice")
+    bob = await people.log_in("bob")
+    await alice.start_with("bob")
+    await bob.open("alice")
+    return alice, bob
+
+
+async def test_two_people_chat_live(people: People) -> None:
+    """What one writes the other sees at once; typing, presence, read marks and the unread count come along."""
+    alice, bob = await two_who_talk(people)
+    await alice.say("Hello Bob")
+    await expect(bob.row("Hello Bob")).to_be_visible()
+    await bob.body.press_sequentially("I am just")
+    await expect(alice.page.locator(".typing")).to_have_text("bob is typing")
+    await bob.body.press("Enter")
+    await expect(alice.page.locator(".typing")).to_have_text("")
+    for person in (alice, bob):
+        await person.sees("Hello Bob", "I am just")
+    await expect(alice.row("Hello Bob")).to_have_attribute("data-state", "seen")
+    await expect(alice.page.locator(".subtitle")).to_have_text("online")
+    await expect(alice.item("bob").locator(".dot")).to_have_attribute("data-online", "true")
+    await expect(alice.page.get_by_role("log")).to_have_text("bob: I am just")
+    await expect(alice.page.locator(".status-line")).to_have_text(re.compile(r"^Connected · \d+ ms$"))
+
+    carol = await people.log_in("carol")
+    await carol.start_with("bob")
+    await carol.say("One")
+    await carol.say("Two")
+    await expect(bob.badge("carol")).to_have_text("2 unread")
+    await expect(bob.page.locator(".item-title")).to_have_text(["carol", "alice"])
+    await expect(bob.page).to_have_title("(2) Messages")
+    await bob.open("carol")
+    await expect(bob.badge("carol")).to_be_hidden()
+    await bob.sees("One", "Two")
+
+
+async def test_a_group(people: People) -> None:
+    """A group has a title and names who wrote; a message is read when all have read it."""
+    alice = await people.log_in("alice")
+    await alice.start_with("bob", "carol", title="Three of us")
+    await alice.say("Anybody here?")
+    bob = await people.log_in("bob")
+    await bob.open("Three of us")
+    await expect(bob.rows.locator(".author")).to_have_text("alice")
+    await expect(alice.row("Anybody here?")).to_have_attribute("data-state", "sent")
+    carol = await people.log_in("carol")
+    await carol.open("Three of us")
+    await expect(alice.row("Anybody here?")).to_have_attribute("data-state", "seen")
+
+
+async def test_written_offline_and_reloaded(people: People) -> None:
+    """Three messages written without a connection, and the page reloaded: delivered once, in order."""
+    alice, bob = await people.meet("alice"), await people.log_in("bob")
+    cut = Cut()
+    await cut.into(alice.page)
+    await alice.log_in()
+    await alice.start_with("bob")
+    await alice.say("Before")
+    await cut.cut()
+    await alice.status("retrying")
+    for text in ("One", "Two", "Three"):
+        await alice.write(text)
+    await expect(alice.row("Three")).to_have_attribute("data-state", "waiting")
+    await alice.page.reload()
+    await alice.status("retrying")
+    # The conversation is in the address, and what waits in the browser: both are there before the connection is.
+    await expect(alice.rows.locator(".body")).to_have_text(["One", "Two", "Three"])
+    cut.mend()
+    await alice.status("connected")
+    await bob.open("alice")
+    for person in (alice, bob):
+        await person.sees("Before", "One", "Two", "Three", timeout_ms=RECONNECT_MS)
+    await alice.page.reload()
+    await alice.status("connected")
+    await alice.sees("Before", "One", "Two", "Three")
+
+
+async def test_a_lost_ack_makes_no_second_message(people: People) -> None:
+    """The server stores a message, the connection dies before the ack: sent again under its key, it is there once."""
+    alice, bob = await people.meet("alice"), await people.log_in("bob")
+    routes: list[WebSocketRoute] = []
+    lost = asyncio.Event()
+
+    def lose_the_answer(route: WebSocketRoute) -> None:
+        routes.append(route)
+        upstream = route.connect_to_server()
+
+        async def down(message: str | bytes) -> None:
+            if route is not routes[0] or (not lost.is_set() and "Only once" not in str(message)):
+                route.send(message)
+            elif not lost.is_set():
+                lost.set()
+                await route.close(code=1001)
+
+        upstream.on_message(down)
+
+    await alice.page.route_web_socket(re.compile(r"/socket\.io/"), lose_the_answer)
+    await alice.log_in()
+    await alice.start_with("bob")
+    await upgraded(routes)
+    await alice.write("Only once")
+    await asyncio.wait_for(lost.wait(), 10)
+    await alice.status("connected")
+    await alice.say("And then this")
+    await bob.open("alice")
+    for person in (alice, bob):
+        await person.sees("Only once", "And then this", timeout_ms=RECONNECT_MS)
+
+
+async def test_a_bubble_that_waits_becomes_the_stored_one(people: People, server: Server) -> None:
+    """What is written shows at once; when the server answers, the same node says so, and never was away."""
+    alice, bob = await two_who_talk(people)
+    await alice.page.evaluate(
+        """() => {
+            window.removed = 0;
+            new MutationObserver((changes) => {
+                for (const change of changes) window.removed += change.removedNodes.length;
+            }).observe(document.querySelector(".messages"), { childList: true });
+        }"""
+    )
+    server.freeze()
+    await alice.write("Wait for it")
+    row = alice.row("Wait for it")
+    await expect(row).to_have_attribute("data-state", "waiting")
+    await row.evaluate("(node) => { node.wasWaiting = true; }")
+    server.thaw()
+    await expect(row).to_have_attribute("data-state", "seen")
+    assert await row.evaluate("(node) => node.wasWaiting === true")
+    for i in range(10):
+        await alice.say(f"Quick {i}")
+    assert await alice.page.evaluate("() => window.removed") == 0
+    await bob.sees("Wait for it", *(f"Quick {i}" for i in range(10)))
+
+
+async def test_a_refused_message_can_be_tried_again(people: People) -> None:
+    """A message that the server refuses says so, and keeps its key when it is tried again."""
+    alice = await people.meet("alice")
+    keys: list[str] = []
+    routes: list[WebSocketRoute] = []
+
+    def refuse_the_first(route: WebSocketRoute) -> None:
+        routes.append(route)
+        upstream = route.connect_to_server()
+
+        def up(message: str | bytes) -> None:
+            found = re.match(r'42(\d+)\["send_message",(.*)\]$', message) if isinstance(message, str) else None
+            if found:
+                keys.append(json.loads(found[2])["idempotencyKey"])
+                if len(keys) == 1:
+                    error = {"code": "internal_error", "message": "A bug.", "retryable": False}
+                    route.send(f"43{found[1]}{json.dumps([{'ok': False, 'error': error}])}")
+                    return
+            upstream.send(message)
+
+        route.on_message(up)
+
+    await alice.page.route_web_socket(re.compile(r"/socket\.io/"), refuse_the_first)
+    await alice.log_in()
+    await alice.start_with("bob")
+    await upgraded(routes)
+    await alice.write("Stubborn")
+    row = alice.row("Stubborn")
+    await expect(row).to_have_attribute("data-state", "failed")
+    await expect(row.get_by_role("alert")).to_contain_text("Not sent. A bug.")
+    await row.get_by_role("button", name="Try again").click()
+    await expect(row).to_have_attribute("data-state", "sent")
+    assert len(keys) == 2
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_server_restarted_under_an_open_page(people: People, server: Server, number: signal.Signals) -> None:
+    """The page says what happens, comes back by itself, and sends what was written meanwhile."""
+    alice, bob = await two_who_talk(people)
+    await alice.say("Before")
+    await server.stop(number)
+    await alice.status("retrying")
+    await expect(alice.bar).to_contain_text(re.compile(r"Retrying, [123] of 3"))
+    if number == signal.SIGTERM:
+        await expect(alice.bar).to_contain_text("The server restarts.")
+    await alice.write("While away, one")
+    await alice.write("While away, two")
+    await server.start()
+    for person in (alice, bob):
+        await person.status("connected")
+        await person.sees("Before", "While away, one", "While away, two", timeout_ms=RECONNECT_MS)
+    await bob.say("After")
+    await alice.sees("Before", "While away, one", "While away, two", "After")
+
+
+async def test_what_was_missed_while_away_is_fetched(people: People, server: Server) -> None:
+    """More was missed than one answer holds: the hole is filled from the history."""
+    alice = await people.meet("alice")
+    cut = Cut()
+    await cut.into(alice.page)
+    await alice.log_in()
+    await alice.start_with("bob")
+    await alice.say("1")
+    await cut.cut()
+    await alice.status("retrying")
+    await fill(server, "bob", "alice", [str(i) for i in range(2, 181)])
+    cut.mend()
+    await alice.status("connected")
+    await alice.sees(*(str(i) for i in range(1, 181)), timeout_ms=RECONNECT_MS)
+
+
+async def test_a_second_tab_takes_over_and_the_first_stays_away(people: People) -> None:
+    """The newest tab of a user has the chat; the old one says why it stopped, and comes back only by its button."""
+    first = await people.meet("alice")
+    await first.page.clock.install()
+    await first.log_in()
+    second = await people.log_in("alice")
+    await first.status("ended")
+    await expect(first.bar).to_contain_text("opened in another tab")
+
+    attempts: list[str] = []
+    first.page.on("request", lambda request: attempts.append(request.url))
+    await first.page.clock.fast_forward(10 * 60_000)
+    await second.start_with("bob")
+    await second.say("I have the chat now")
+    await first.status("ended")
+    await second.status("connected")
+    assert attempts == []
+
+    await first.page.get_by_role("button", name="Use it here").click()
+    await first.status("connected")
+    await first.open("bob")
+    await first.sees("I have the chat now")
+    await second.status("ended")
+
+
+async def test_hidden_and_scrolled_away_do_not_read(people: People) -> None:
+    """Only what is on the screen is marked as read; shown again, it is."""
+    alice, bob = await two_who_talk(people)
+    await alice.say("Have you seen this?")
+    await expect(alice.row("Have you seen this?")).to_have_attribute("data-state", "seen")
+    await bob.hide(True)
+    await alice.say("And this?")
+    await expect(bob.badge("alice")).to_have_text("1 unread")
+    await expect(alice.row("And this?")).to_have_attribute("data-state", "sent")
+    await bob.hide(False)
+    await expect(alice.row("And this?")).to_have_attribute("data-state", "seen")
+    await expect(bob.badge("alice")).to_be_hidden()
+
+
+async def test_a_thousand_messages_of_history(people: People, server: Server) -> None:
+    """Older messages come as one scrolls up, all and in order; what arrives meanwhile moves nothing."""
+    texts = [f"Message {i}" + " and on" * (i % 9) for i in range(1, 1001)]
+    await fill(server, "bob", "alice", texts)
+    alice, bob = await people.log_in("alice"), await people.log_in("bob")
+    await alice.open("bob")
+    await expect(alice.rows).to_have_count(50)
+    await alice.page.locator(".scroller").hover()
+    async with asyncio.timeout(60):
+        while (count := await alice.rows.count()) < 1000:
+            await alice.page.mouse.wheel(0, -100_000)
+            await expect(alice.rows).not_to_have_count(count)
+    assert await alice.rows.locator(".body").all_text_contents() == texts
+    await expect(alice.page.locator(".history")).to_have_text("This is where the conversation begins.")
+
+    await bob.open("alice")
+    await alice.page.mouse.wheel(0, -1_000_000)
+    await expect(alice.rows.nth(0)).to_be_in_viewport()
+    before = await alice.rows.nth(2).bounding_box()
+    await bob.say("News")
+    jump = alice.page.get_by_role("button", name="1 new messages")
+    await expect(jump).to_be_visible()
+    assert await alice.rows.nth(2).bounding_box() == before
+    await expect(alice.badge("bob")).to_have_text("1 unread")
+    await jump.click()
+    await expect(alice.row("News")).to_be_in_viewport()
+    await expect(alice.badge("bob")).to_be_hidden()
+    await expect(bob.row("News")).to_have_attribute("data-state", "seen")
+
+
+async def test_three_failed_attempts_end_in_a_button_that_works(people: People, server: Server) -> None:
+    """The app counts its three attempts, gives up, stays quiet, and connects again when asked to."""
+    alice = await people.meet("alice")
+    await alice.page.clock.install()
+    await alice.log_in()
+    await alice.start_with("bob")
+    await server.stop(signal.SIGKILL)
+    await expect(alice.bar).to_contain_text("Retrying, 1 of 3")
+    for _ in range(3):
+        async with alice.page.expect_event("requestfailed"):
+            await alice.page.clock.fast_forward(LONGEST_DELAY_MS)
+    await alice.status("gave_up")
+    await expect(alice.bar).to_contain_text("Gave up after 3 attempts")
+    await alice.write("For later")
+
+    attempts: list[str] = []
+    alice.page.on("request", lambda request: attempts.append(request.url))
+    await alice.page.clock.fast_forward(10 * 60_000)
+    await server.start()
+    await alice.status("gave_up")
+    assert attempts == []
+    await alice.page.get_by_role("button", name="Try again").click()
+    await alice.status("connected")
+    await alice.sees("For later")
+
+
+async def test_an_expired_token_is_renewed_in_place(people: People, server: Server) -> None:
+    """The server refuses an expired token once; the app fetches another and goes on, without a reload."""
+    alice = await people.log_in("alice")
+    await alice.start_with("bob")
+    expired = await use_token(alice, lifetime_s=-1)
+    await server.stop()
+    await alice.status("retrying")
+    await server.start()
+    await alice.status("connected")
+    await alice.say("Still me")
+    assert await alice.page.evaluate("() => window.stillHere === true")
+    assert await used_token(alice) != expired
+
+
+async def test_a_token_that_expires_while_connected_is_renewed(people: People) -> None:
+    """The server ends the connection with `token_expired`; the app comes back with another token."""
+    alice = await people.log_in("alice")
+    await alice.start_with("bob")
+    short = await use_token(alice, lifetime_s=4)
+    await alice.page.reload()
+    await alice.status("connected")
+    await alice.page.evaluate("() => { window.stillHere = true; }")
+    await alice.status("retrying")
+    await alice.write("Written in between")
+    await alice.status("connected")
+    await alice.sees("Written in between")
+    assert await alice.page.evaluate("() => window.stillHere === true")
+    assert await used_token(alice) != short
+
+
+async def use_token(person: Person, *, lifetime_s: int) -> str:
+    """Give a tab another token for its next handshake, and mark the page, to see whether it is loaded again."""
+    now_s = int(time.time())
+    claims = {"sub": person.name, "iat": now_s - 60, "exp": now_s + lifetime_s}
+    token = jwt.encode(claims, DEVELOPMENT_SECRET, algorithm="HS256")
+    await person.page.evaluate(
+        """(token) => {
+            window.stillHere = true;
+            const session = JSON.parse(sessionStorage.getItem("chat.session"));
+            sessionStorage.setItem("chat.session", JSON.stringify({ ...session, token }));
+        }""",
+        token,
+    )
+    return token
+
+
+async def used_token(person: Person) -> str:
+    session: dict[str, str] = json.loads(await person.page.evaluate("() => sessionStorage.getItem('chat.session')"))
+    return session["token"]
+
+
+async def test_strict_mode_makes_one_socket(start_server: StartServer, chromium: Browser, tmp_path: Path) -> None:
+    """In development React mounts everything twice; the server sees one handshake and one socket."""
+    app = BuiltApp(tmp_path / "development", free_port())
+    await app.build(mode="development")
+    await app.serve()
+    people = People(chromium, app)
+    try:
+        server = await start_server(*app.flags)
+        alice = await people.meet("alice")
+        handshakes: list[str] = []
+
+        def count(url: str) -> None:
+            if "/socket.io/" in url and "sid=" not in url:
+                handshakes.append(url)
+
+        alice.page.on("request", lambda request: count(request.url))
+        await alice.log_in()
+        await alice.start_with("bob")
+        await alice.say("Said once")
+        await alice.sees("Said once")
+        assert len(handshakes) == 1
+        assert authenticated(server, "alice") == 1
+    finally:
+        await people.leave()
+        await app.stop()
+
+
+async def test_keyboard_only(people: People) -> None:
+    """Log in, start, write over two lines, move in the list and go back without a mouse."""
+    bob = await people.log_in("bob")
+    carol = await people.log_in("carol")
+    await carol.start_with("alice")
+    await carol.say("For the list")
+
+    alice = await people.meet("alice")
+    keyboard = alice.page.keyboard
+    await alice.page.goto(alice.url)
+    await expect(alice.page.get_by_label("Your name")).to_be_focused()
+    await keyboard.press("Enter")
+    await expect(alice.page.locator("#name-error")).to_have_text("Please type a name.")
+    await keyboard.type("alice")
+    await keyboard.press("Enter")
+    await alice.status("connected")
+
+    await tab_to(alice.page, "New conversation")
+    await keyboard.press("Enter")
+    await expect(alice.page.get_by_label("Who with?")).to_be_focused()
+    await keyboard.press("Escape")
+    await expect(alice.page.get_by_role("dialog")).to_be_hidden()
+    await expect(alice.page.get_by_role("button", name="New conversation")).to_be_focused()
+    await keyboard.press("Enter")
+    await keyboard.type("bob")
+    await keyboard.press("Enter")
+    await expect(alice.body).to_be_focused()
+
+    await keyboard.type("Line one")
+    await keyboard.press("Shift+Enter")
+    await keyboard.type("line two")
+    await keyboard.press("Enter")
+    await bob.open("alice")
+    await expect(bob.rows.locator(".body")).to_have_text(["Line one\nline two"], use_inner_text=True)
+
+    await keyboard.press("Escape")
+    await expect(alice.item("bob")).to_be_focused()
+    await keyboard.press("ArrowDown")
+    await expect(alice.item("carol")).to_be_focused()
+    await keyboard.press("Enter")
+    await expect(alice.title).to_have_text("carol")
+    await expect(alice.body).to_be_focused()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_accessible_and_good_to_look_at(people: People, dark: bool) -> None:
+    """axe-core finds nothing serious on any screen, and nothing is wider than a phone."""
+    dora = await people.log_in("Dora Ek", dark=dark)
+    await dora.start_with("alice")
+    await dora.say("Lunch at one?")
+    eve = await people.log_in("eve", dark=dark)
+    await eve.start_with("alice", "bob", title="Book club")
+    await eve.say("Chapter three is up to you two")
+    await eve.page.close()
+    bob = await people.log_in("bob", width=375, height=760, dark=dark)
+    await bob.start_with("alice")
+    await bob.say("Good morning! Did the deploy go through?")
+    alice = await people.meet("alice", width=1440, height=900, dark=dark)
+    await alice.page.goto(alice.url)
+    await no_violations(alice.page)
+    await alice.log_in()
+    await alice.start_with("bob", "carol", title="Release 2.0")
+    await alice.say("Notes are in https://example.com/notes")
+    await no_violations(alice.page)
+    await alice.open("bob")
+    await alice.say("It did. Four minutes, and nobody lost a message.")
+    await alice.say("Even the tab that slept through it has everything.")
+    await bob.say("And the three messages that I wrote in the tunnel?")
+    await alice.say("Once each, in order.")
+    await bob.say(
+        "Then I will take the afternoon off. The numbers are on https://example.com/release if you want them."
+    )
+    await expect(bob.badge("Release 2.0")).to_have_count(1)
+    await bob.body.press_sequentially("W" * 300)
+    await no_sideways(bob.page)
+    await no_violations(bob.page)
+    await bob.body.fill("")
+    await bob.body.press_sequentially("See you")
+    await expect(alice.page.locator(".typing")).to_have_text("bob is typing")
+    await no_violations(alice.page)
+    mode = "dark" if dark else "light"
+    await shoot(alice.page, f"react-{mode}.png")
+    await shoot(bob.page, f"react-{mode}-phone.png")
+    await bob.page.get_by_role("button", name="Back to the conversations").click()
+    await expect(bob.item("Release 2.0")).to_be_visible()
+    await no_violations(bob.page)
+    await no_sideways(bob.page)
+    await bob.page.get_by_role("button", name="New conversation").click()
+    await no_violations(bob.page)
+    await no_sideways(bob.page)
+    await bob.page.keyboard.press("Escape")
+    elsewhere = await people.log_in("alice", dark=dark)
+    await alice.status("ended")
+    await no_violations(alice.page)
+    await elsewhere.status("connected")
+
+
+async def shoot(page: Page, name: str) -> None:
+    """Renew a picture of the documentation, where UPDATE_IMAGES=1 asks for it."""
+    if os.environ.get("UPDATE_IMAGES") == "1":
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=IMAGES / name)
+
+
+async def no_violations(page: Page) -> None:
+    """axe-core finds nothing serious or critical, once animations, which have contrasts of their own, are over."""
+    if not await page.evaluate("() => 'axe' in window"):
+        await page.add_script_tag(path=AXE)
+    found: list[dict[str, Any]] = await page.evaluate(
+        """async () => {
+            await Promise.all(document.getAnimations().filter((each) => each.effect.getTiming().iterations !== Infinity)
+                .map((each) => each.finished.catch(() => {})));
+            const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+            return violations.filter(({ impact }) => impact === "serious" || impact === "critical")
+                .map(({ id, nodes }) => ({ id, nodes: nodes.map((node) => node.html + node.failureSummary) }));
+        }"""
+    )
+    assert found == []
+
+
+async def no_sideways(page: Page) -> None:
+    """Nothing sticks out at the side."""
+    wider = await page.evaluate(
+        """() => {
+            const room = document.documentElement.clientWidth;
+            return [document.documentElement, ...document.querySelectorAll(".scroller, .list, .dialog, .shell")]
+                .filter((node) => node.clientWidth > room || node.clientWidth < node.scrollWidth)
+                .map((node) => node.className || node.tagName);
+        }"""
+    )
+    assert wider == []
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the button of that name has the focus."""
+    button = page.get_by_role("button", name=name)
+    for _ in range(20):
+        await page.keyboard.press("Tab")
+        if await button.evaluate("(node) => node === document.activeElement"):
+            return
+    pytest.fail(f"Tab does not lead to {name}")

@@ -1,0 +1,256 @@
+"""A network and a database that fail: the MongoDB store answers StoreUnavailable, in time or at once, and recovers by
+itself; a message that is sent again with its key is there exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from socketserver.domain import ConversationId, new_id
+from socketserver.errors import Overloaded, StoreUnavailable
+from socketserver.store.mongo import MongoStore
+from typing import Any
+
+import pytest
+from mongoserver import MongoServer, own_server, skip_or_fail, with_database
+from pymongo import MongoClient
+from pymongo.uri_parser import parse_uri
+from storekit import BOB, NOW_MS, conversation_draft, group, message_draft, sequence
+from tcpproxy import Proxy, proxy_to
+
+# Short, so that the tests are; the ratios are those of the defaults.
+OPTIONS = "directConnection=true&timeoutMS=1000&serverSelectionTimeoutMS=400&connectTimeoutMS=400"
+IN_TIME_S = 2.5
+AT_ONCE_S = 0.15
+DEADLINE_S = 30
+
+
+@pytest.fixture
+async def proxy(mongo_url: str) -> AsyncIterator[Proxy]:
+    ((host, port), *_) = parse_uri(mongo_url)["nodelist"]
+    async with proxy_to(host, port) as made:
+        yield made
+
+
+@pytest.fixture
+async def store(proxy: Proxy, mongo_url: str) -> AsyncIterator[MongoStore]:
+    name = f"test_{new_id()}"
+    made = MongoStore(f"mongodb://127.0.0.1:{proxy.port}/{name}?{OPTIONS}")
+    await made.open()
+    yield made
+    proxy.heal()
+    await made.close()
+    with MongoClient[dict[str, Any]](with_database(mongo_url, name)) as client:
+        client.drop_database(name)
+
+
+async def assert_refused(call: Awaitable[object], *, within_s: float) -> None:
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await call
+    assert time.monotonic() - started < within_s
+
+
+async def eventually(call: Callable[[], Awaitable[object]]) -> None:
+    """Wait until a call is no longer refused as unavailable."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            await call()
+        except StoreUnavailable:
+            assert time.monotonic() < deadline, "the store did not recover"
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+async def test_a_connection_cut_before_the_write(store: MongoStore, proxy: Proxy) -> None:
+    conversation_id = await group(store)
+    draft = message_draft(conversation_id)
+    proxy.cut()
+    await assert_refused(store.append_message(draft), within_s=IN_TIME_S)
+    for call in (
+        store.append_message(draft),
+        store.check(),
+        store.get_conversation(conversation_id),
+        store.create_conversation(conversation_draft(BOB)),
+        store.advance_read(conversation_id, BOB, 1, NOW_MS),
+        store.list_messages(conversation_id, limit=1),
+    ):
+        await assert_refused(call, within_s=AT_ONCE_S)  # known to be away
+    proxy.heal()
+    await eventually(store.check)
+    again = await store.append_message(draft)
+    assert (again.message.seq, again.duplicate) == (1, False)
+
+
+async def test_a_short_cut_is_not_noticed(store: MongoStore, proxy: Proxy) -> None:
+    """The driver tries once more."""
+    conversation_id = await group(store)
+    for number in range(1, 6):
+        proxy.cut_once()
+        result = await store.append_message(message_draft(conversation_id))
+        assert (result.message.seq, result.duplicate) == (number, False)
+
+
+async def test_a_reply_lost_after_the_write_is_found_out_to_be_the_callers_own(store: MongoStore, proxy: Proxy) -> None:
+    """The driver sends the insert again, and it meets its own row: no conflict, and no repeat either."""
+    conversation_id = await group(store)
+    proxy.swallow, proxy.swallow_times = b"\x02insert\x00", 1
+    results = await asyncio.gather(*(store.append_message(message_draft(conversation_id)) for _ in range(10)))
+    assert proxy.swallow_times == 0
+    assert [(result.message.seq, result.duplicate) for result in results] == [(n, False) for n in range(1, 11)]
+    assert await sequence(store, conversation_id) == list(range(1, 11))
+
+
+async def test_a_conversation_whose_reply_was_lost_is_the_callers_own(store: MongoStore, proxy: Proxy) -> None:
+    proxy.swallow, proxy.swallow_times = b"\x02insert\x00", 1
+    assert not (await store.create_conversation(conversation_draft(BOB))).duplicate
+    assert proxy.swallow_times == 0
+    assert (await store.create_conversation(conversation_draft(BOB))).duplicate
+
+
+async def test_replies_lost_for_good_leave_one_row_for_whoever_sends_again(store: MongoStore, proxy: Proxy) -> None:
+    conversation_id = await group(store)
+    drafts = [message_draft(conversation_id, str(number)) for number in range(10)]
+    proxy.swallow, proxy.swallow_times = b"\x02insert\x00", 1000
+    results = await asyncio.gather(*(store.append_message(draft) for draft in drafts), return_exceptions=True)
+    assert {type(result) for result in results} == {StoreUnavailable}
+    proxy.heal()
+    await eventually(store.check)
+    again = await asyncio.gather(*(store.append_message(draft) for draft in drafts))
+    assert all(result.duplicate for result in again)  # it had been written
+    assert await sequence(store, conversation_id) == list(range(1, 11))
+
+
+async def test_replies_delayed_beyond_the_timeout(store: MongoStore, proxy: Proxy) -> None:
+    conversation_id = await group(store)
+    draft = message_draft(conversation_id)
+    proxy.reply_delay_s = 5.0
+    await assert_refused(store.append_message(draft), within_s=IN_TIME_S)
+    await assert_refused(store.append_message(draft), within_s=AT_ONCE_S)
+    await assert_refused(store.check(), within_s=AT_ONCE_S)
+    proxy.heal()
+    await eventually(store.check)
+    await store.append_message(draft)
+    assert await sequence(store, conversation_id) == [1]
+
+
+async def test_calls_under_way_when_the_store_is_closed_during_an_outage_are_answered(
+    store: MongoStore, proxy: Proxy
+) -> None:
+    conversation_id = await group(store)
+    proxy.cut()
+    calls = [asyncio.ensure_future(store.append_message(message_draft(conversation_id))) for _ in range(700)]
+    await asyncio.sleep(0)
+    await store.close()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(result) for result in results} == {StoreUnavailable}
+
+
+@pytest.mark.timeout(180)
+async def test_faults_at_random_under_load(store: MongoStore, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Writers that send again until they are answered; cuts, lost replies and delays all the while."""
+    ids = [await group(store) for _ in range(3)]
+    acked: dict[str, tuple[ConversationId, int]] = {}
+    refused = 0
+    working = True
+
+    async def write(number: int) -> None:
+        nonlocal refused
+        turn = 0
+        while working:
+            turn += 1
+            conversation_id = ids[(number + turn) % len(ids)]
+            draft = message_draft(conversation_id, key=f"{number}-{turn}")
+            while True:
+                try:
+                    result = await store.append_message(draft)
+                except (StoreUnavailable, Overloaded):
+                    refused += 1
+                    await asyncio.sleep(0.02)
+                else:
+                    break
+            acked[draft.idempotency_key] = (conversation_id, result.message.seq)
+
+    writers = [asyncio.ensure_future(write(number)) for number in range(12)]
+    for _ in range(12):
+        fault = random.choice(["cut", "cut_once", "swallow", "delay"])
+        if fault == "cut":
+            proxy.cut()
+        elif fault == "cut_once":
+            proxy.cut_once()
+        elif fault == "swallow":
+            proxy.swallow, proxy.swallow_times = b"\x02insert\x00", random.randint(1, 3)
+        else:
+            proxy.reply_delay_s = 1.5
+        before = len(acked)
+        await asyncio.sleep(random.uniform(0, 0.5))  # how long a fault lasts
+        proxy.heal()
+        deadline = time.monotonic() + DEADLINE_S
+        while len(acked) < before + 12:
+            assert time.monotonic() < deadline, f"no progress after {fault}"
+            await asyncio.sleep(0.02)
+    working = False
+    await asyncio.gather(*writers)
+    faults: Counter[str] = Counter()
+    rows = 0
+    for conversation_id in ids:
+        seqs = await sequence(store, conversation_id)
+        rows += len(seqs)
+        faults["holes"] += seqs != list(range(1, len(seqs) + 1))
+        told = sorted(seq for where, seq in acked.values() if where == conversation_id)
+        faults["lost"] += len(set(told) - set(seqs))
+        faults["doubled"] += len(seqs) - len(told)
+    with capsys.disabled():
+        print(
+            f"\n{proxy.faults} faults: {len(acked)} messages acknowledged, {refused} refusals, {store.races} races: "
+            f"lost {faults['lost']}, doubled {faults['doubled']}, holes {faults['holes']}"
+        )
+    assert not +faults
+    assert rows == len(acked)
+
+
+# -- the server itself
+
+
+@pytest.fixture
+def server() -> Iterator[MongoServer]:
+    """A server of the test's own, because it is stopped; there is no such thing where a real one is configured."""
+    skip_or_fail(own=True)
+    with own_server() as made:
+        yield made
+
+
+async def test_a_database_that_stops_and_starts_again(server: MongoServer) -> None:
+    store = MongoStore(f"{server.url}/chat?{OPTIONS}")
+    await store.open()
+    conversation_id = await group(store)
+    drafts = [message_draft(conversation_id, str(number)) for number in range(30)]
+    for draft in drafts[:10]:
+        await store.append_message(draft)
+    await asyncio.to_thread(server.stop)
+    await assert_refused(store.append_message(drafts[10]), within_s=IN_TIME_S)
+    await assert_refused(store.append_message(drafts[10]), within_s=AT_ONCE_S)
+    await asyncio.to_thread(server.start)
+    await eventually(store.check)
+    results = [await store.append_message(draft) for draft in drafts]
+    assert [result.message.seq for result in results] == list(range(1, 31))
+    assert [result.duplicate for result in results] == [True] * 10 + [False] * 20
+    await store.close()
+
+
+async def test_a_database_that_is_absent_at_the_start(server: MongoServer) -> None:
+    await asyncio.to_thread(server.stop)
+    store = MongoStore(f"{server.url}/chat?{OPTIONS}")
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="chat cannot be used"):
+        await store.open()
+    assert time.monotonic() - started < IN_TIME_S
+    await assert_refused(store.check(), within_s=AT_ONCE_S)
+    await asyncio.to_thread(server.start)
+    await eventually(store.open)
+    assert await sequence(store, await group(store)) == []
+    await store.close()

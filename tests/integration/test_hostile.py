@@ -1,0 +1,285 @@
+"""What single requests and frames can do to the server: they are refused, and end their own connection at most."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import struct
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+from guardkit import Chat, Raw, chatting, enter, http, knock, poll_handshake, until
+
+MAX_EVENT_BYTES = 65_536
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Chat]:
+    async with chatting() as chat:
+        yield chat
+
+
+async def exchange(chat: Chat, request: bytes) -> bytes:
+    """Send bytes over a connection of their own; what comes back until the server closes it or has answered."""
+    address = urlsplit(chat.url)
+    assert address.hostname
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(request)
+    answer = b""
+    try:
+        async with asyncio.timeout(3):
+            while chunk := await reader.read(65536):
+                answer += chunk
+                if b"\r\n\r\n" in answer:
+                    break
+    except (TimeoutError, ConnectionError):
+        pass
+    writer.close()
+    return answer
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "GET /../../etc/passwd HTTP/1.1",
+        "GET /demo/../../../etc/passwd HTTP/1.1",
+        "GET /demo/..%2f..%2f..%2fetc%2fpasswd HTTP/1.1",
+        "GET /demo/%2e%2e/%2e%2e/setup.cfg HTTP/1.1",
+        "GET /demo/%00 HTTP/1.1",
+        "GET /demo//etc/passwd HTTP/1.1",
+        "GET //evil.example/socket.io/ HTTP/1.1",
+        "GET /socket.io/../session HTTP/1.1",
+        "GET /socket.io HTTP/1.1",
+        "DELETE /socket.io/?EIO=4&transport=polling HTTP/1.1",
+        "GET /socket.io/?EIO=4&transport=polling&sid=../../etc HTTP/1.1",
+        "GET /socket.io/?EIO=4&transport=polling&sid=%00%ff HTTP/1.1",
+        "GET /socket.io/?EIO=4&transport=flashsocket HTTP/1.1",
+        "GET /socket.io/?EIO=99999999999999999999&transport=polling HTTP/1.1",
+        "GET /" + "x" * 20_000 + " HTTP/1.1",
+        "BREW /socket.io/?EIO=4&transport=polling HTTP/1.1",
+        "GET /socket.io/?EIO=4&transport=polling HTTP/9.9",
+        "nonsense",
+    ],
+)
+async def test_paths_and_methods(chat: Chat, request_line: str) -> None:
+    """No path leads out of the demo page's files, and none that is odd makes the server stumble."""
+    answer = await exchange(chat, f"{request_line}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    assert 400 <= status(answer) < 500 or not answer
+    assert b"root:" not in answer
+    assert b"[metadata]" not in answer
+    assert not chat.sio.eio.sessions
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param("X-A: " + "a" * 10_000, id="a long header"),
+        pytest.param("\r\n".join(f"X-{n}: {'a' * 50}" for n in range(2_000)), id="many headers"),
+        pytest.param("Cookie: " + "; ".join(f"c{n}={'v' * 20}" for n in range(500)), id="many cookies"),
+        pytest.param("Content-Length: -1", id="a negative length"),
+        pytest.param("Content-Length: 5\r\nTransfer-Encoding: chunked", id="two lengths"),
+        pytest.param("Content-Length: 5\r\nContent-Length: 6", id="two different lengths"),
+        pytest.param("X: a\r\n b: folded", id="a folded header"),
+        pytest.param("\x00: x", id="a NUL"),
+        pytest.param("Origin: http://localhost:3000\r\nOrigin: http://evil.example", id="two origins"),
+        pytest.param("Host: evil.example", id="two hosts"),
+        pytest.param("Upgrade: websocket", id="half an upgrade"),
+    ],
+)
+async def test_headers(chat: Chat, headers: str) -> None:
+    """Floods of headers are refused, and ambiguous ones are not guessed at."""
+    line = "POST /socket.io/?EIO=4&transport=polling HTTP/1.1"
+    answer = await exchange(chat, f"{line}\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n\r\n".encode())
+    assert 400 <= status(answer) < 500 or not answer
+    assert not chat.sio.eio.sessions
+
+
+async def test_oversize_bodies(chat: Chat) -> None:
+    """At the limit a POST is read, over it refused with 413, whether its length is announced or not."""
+    async with http() as session:
+
+        async def post(body: object) -> int:
+            _, _, text = await poll_handshake(session, chat)
+            sid = json.loads(text[1:])["sid"]
+            url = f"{chat.url}/socket.io/?EIO=4&transport=polling&sid={sid}"
+            async with session.post(url, data=body) as response:
+                return response.status
+
+        async def chunks(size: int) -> AsyncIterator[bytes]:
+            for start in range(0, size, 4096):
+                yield b"6" * min(4096, size - start)
+
+        packet = '42["x","' + "y" * (MAX_EVENT_BYTES - 10) + '"]'
+        assert len(packet) == MAX_EVENT_BYTES
+        assert await post(packet) == 200
+        assert await post(packet + " ") == 413
+        assert await post(chunks(MAX_EVENT_BYTES + 1)) == 413
+        async with session.post(f"{chat.url}/session", data=b"x" * 100_000) as response:
+            assert response.status in (400, 413)
+
+
+async def test_oversize_websocket_messages(chat: Chat) -> None:
+    """At the limit a message is taken, over it the client is told `malformed` and closed with 1009."""
+    async with http() as session:
+        raw = await enter(session, chat, "ann")
+        head, tail = '421["list_conversations",{"before":"', '"}]'
+        await raw.send(head + "x" * (MAX_EVENT_BYTES - len(head) - len(tail)) + tail)
+        assert (await raw.ack(1))["error"]["code"] == "invalid_payload"
+        await raw.send(head + "x" * (MAX_EVENT_BYTES - len(head) - len(tail) + 1) + tail)
+        ended, close_code = await raw.end()
+        assert ended["code"] == "malformed"
+        # aiohttp's client says 1006 when it cannot answer the close frame any more.
+        assert close_code in (1009, 1006)
+
+
+MASK = b"\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(b"\x81\x02hi", id="not masked"),
+        pytest.param(b"\xc1\x80" + MASK, id="compressed though nothing was negotiated"),
+        pytest.param(b"\xf1\x80" + MASK, id="reserved bits"),
+        pytest.param(b"\x83\x80" + MASK, id="an unknown opcode"),
+        pytest.param(b"\x80\x80" + MASK, id="a continuation of nothing"),
+        pytest.param(b"\x09\x80" + MASK, id="a fragmented ping"),
+        pytest.param(b"\x89\xfe\x00\x80" + MASK + b"x" * 128, id="a ping of 128 bytes"),
+        pytest.param(b"\x81\xff" + struct.pack("!Q", 1 << 62) + MASK, id="4 exabytes announced"),
+        pytest.param(b"\x81\xff" + struct.pack("!Q", (1 << 64) - 1) + MASK, id="the longest length there is"),
+        pytest.param(b"\x81\x82" + MASK + b"\xff\xfe", id="not UTF-8"),
+        pytest.param(b"\x88\x81" + MASK + b"\x03", id="half a close code"),
+        pytest.param(b"\x81\x81" + MASK + b"x", id="not a packet"),
+        pytest.param(secrets.token_bytes(400), id="noise"),
+    ],
+)
+async def test_websocket_frames(chat: Chat, frame: bytes) -> None:
+    """A frame that breaks the rules ends its connection; another client does not notice."""
+    async with http() as session:
+        bystander = await enter(session, chat, "bystander")
+        address = urlsplit(chat.url)
+        assert address.hostname
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(
+            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"permessage-deflate" not in head  # no compressed bombs either
+        writer.write(frame)
+        async with asyncio.timeout(5):
+            while await reader.read(65536):
+                pass
+        writer.close()
+        await until(lambda: len(chat.sio.eio.sessions) == 1, "only the bystander is left")
+        assert (await bystander.ask("list_conversations", {}))["ok"]
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        '42["connect",{"token":"x"}]',
+        '42["disconnect","server disconnect"]',
+        '42["connect_error",{}]',
+        '459999999999-["send_message",{"_placeholder":true,"num":0}]',
+        '451-["send_message",{"_placeholder":true,"num":7}]',
+        '4511-["send_message"]',
+        '421["send_message",' + "[" * 600 + "]" * 600 + "]",
+        "42" + "9" * 60_000 + '["list_conversations",{}]',
+        '421["list_conversations",{"limit":NaN}]',
+        "40",
+        b"\x00\x01",
+    ],
+)
+async def test_socketio_packets(chat: Chat, packet: str | bytes) -> None:
+    """Ended as malformed: told so first, and closed with a code that says policy."""
+    async with http() as session:
+        bystander = await enter(session, chat, "bystander")
+        raw = await enter(session, chat, "ann")
+        await raw.send(packet)
+        ended, close_code = await raw.end()
+        assert (ended["code"], ended["reconnect"]) == ("malformed", False)
+        assert close_code == 1008
+        assert (await bystander.ask("list_conversations", {}))["ok"]
+
+
+@pytest.mark.parametrize("packet", ["42/" + "n" * 60_000 + ',["x"]', '42/admin,1["send_message",{}]', "41/x,", "431[]"])
+async def test_packets_for_nobody(chat: Chat, packet: str) -> None:
+    """A namespace in which the client is not, an ack that nobody asked for: ignored, and nothing is kept."""
+    async with http() as session:
+        raw = await enter(session, chat, "ann")
+        await raw.send(packet)
+        assert (await raw.ask("list_conversations", {}))["ok"]
+        assert list(chat.sio.manager.namespaces) == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ('{"limit":1,"limit":2}', None),  # duplicate keys: the last one counts, as in JavaScript
+        ('{"limit":"1"}', "invalid_payload"),
+        ('{"limit":99999999999999999999}', "invalid_payload"),
+        ('{"before":"\\ud800"}', "invalid_payload"),
+        ('{"before":"\\u0000"}', "invalid_payload"),
+        ('{"__proto__":{"limit":1}}', "invalid_payload"),
+        ('{"constructor":1}', "invalid_payload"),
+        ("[]", "invalid_payload"),
+        ("null", "invalid_payload"),
+        ("{},{}", "invalid_payload"),
+        ('{"_placeholder":true,"num":0}', "invalid_payload"),
+    ],
+)
+async def test_payloads(chat: Chat, payload: str, code: str | None) -> None:
+    """What is a packet but no good payload gets its ack, and the connection stays."""
+    async with http() as session:
+        raw = await enter(session, chat, "ann")
+        await raw.send(f'421["list_conversations",{payload}]')
+        ack = await raw.ack(1)
+        assert ack["ok"] if code is None else ack["error"]["code"] == code
+        assert (await raw.ask("list_conversations", {}))["ok"]
+
+
+async def test_no_secret_is_ever_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Through a conversation and its failures, with everything logged: no token, no cookie, no body of a message."""
+    caplog.set_level(logging.DEBUG)
+    body, key = "a-body-that-nobody-may-read", "MALFORMED-BODY"
+    async with chatting(messages_per_second=0.001, messages_burst=2) as chat, http() as session:
+        token = chat.token("ann")
+        async with session.post(f"{chat.url}/session", headers={"Authorization": f"Bearer {token}"}) as response:
+            cookie = response.headers["Set-Cookie"].partition(";")[0]
+        by_cookie = await enter(session, chat, None, Cookie=cookie, Origin=chat.url)
+        ann: Raw = await knock(session, chat)
+        await ann.connect({"token": token})
+        conversation = (await ann.ask("create_conversation", {"participantIds": ["bob"], "title": body}))[
+            "conversation"
+        ]
+        for number in range(4):
+            await ann.message(conversation["id"], f"{body} {number}")
+        await ann.ask("send_message", {"conversationId": conversation["id"], "body": [body], "idempotencyKey": body})
+        await ann.ask("authenticate", {"token": token})
+        await ann.ask("authenticate", {"token": f"{token}x"})
+        await ann.ask(body, {"token": token})
+        bad = await knock(session, chat)
+        await bad.send("40" + json.dumps({"token": f"{token[:-4]}AAAA"}))
+        await bad.read()
+        for packet in (f'42["{key}",NaN]', f"4{key}{token}", f'451-["{key}","{token}"]'):
+            mad = await enter(session, chat, "mad")
+            await mad.send(packet)
+            while not mad.closed:
+                await mad.read()
+        await exchange(chat, f"GET /session HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}; {body}\r\n\r\n".encode())
+        await exchange(chat, f"POST /session HTTP/1.1\r\nAuthorization: Bearer {token}x\r\n\r\n".encode())
+        await by_cookie.close()
+    logged = caplog.text + "".join(str(record.__dict__) for record in caplog.records if record.name != "asyncio")
+    ours = "".join(record.getMessage() for record in caplog.records if record.name.startswith("socketserver"))
+    assert "authenticated" in ours
+    for secret in (token, token[:-4], token.split(".")[2], cookie.partition("=")[2], body, key):
+        assert secret not in logged, secret[:20]

@@ -1,0 +1,255 @@
+"""The limits of the running server, each at its limit and over it, through raw frames and HTTP."""
+
+from __future__ import annotations
+
+import json
+import logging
+from socketserver.rates import REFUSALS_BURST
+
+import pytest
+from guardkit import Refused, chatting, enter, http, knock, poll_handshake, until
+
+
+async def test_connects_of_an_address_over_both_transports() -> None:
+    """The limit's last handshake is served, the next is refused with 429 whatever the transport; others are served."""
+    async with chatting(connects_per_minute_address=4) as chat, http() as one, http("127.0.0.2") as other:
+        for _ in range(2):
+            assert (await poll_handshake(one, chat))[0] == 200
+            await (await knock(one, chat)).close()
+        status, headers, text = await poll_handshake(one, chat)
+        error = json.loads(text)["error"]
+        assert status == 429
+        assert error["code"] == "too_many_connects"
+        assert 0 < error["retryAfterMs"] <= 65_000
+        assert headers["Retry-After"] == str(-(-error["retryAfterMs"] // 1000))
+        with pytest.raises(Refused) as refused:
+            await knock(one, chat)
+        assert refused.value.error == 429
+        await (await knock(other, chat)).close()
+        chat.clock.advance(error["retryAfterMs"] / 1000)
+        await (await knock(one, chat)).close()
+
+
+async def test_a_refusal_can_be_read_by_an_allowed_page() -> None:
+    """It carries the headers without which a browser would hide status and body from the page."""
+    page = "http://localhost:3000"
+    async with chatting(connects_per_minute_address=1) as chat, http() as session:
+        await poll_handshake(session, chat, Origin=page)
+        status, headers, _ = await poll_handshake(session, chat, Origin=page)
+        assert status == 429
+        assert headers["Access-Control-Allow-Origin"] == page
+        assert headers["Access-Control-Allow-Credentials"] == "true"
+        assert headers["Cache-Control"] == "no-store"
+
+
+async def test_failed_connects_of_an_address() -> None:
+    """Bad tokens: the limit's last is told so by Socket.IO, the next by HTTP."""
+    async with chatting(failed_connects_per_minute_address=5) as chat, http() as session:
+        for _ in range(5):
+            raw = await knock(session, chat)
+            with pytest.raises(Refused) as refused:
+                await raw.connect({"token": "nonsense"})
+            assert refused.value.error["data"]["code"] == "invalid_token"
+            await raw.close()
+        with pytest.raises(Refused) as too_often:
+            await knock(session, chat)
+        assert too_often.value.error == 429
+
+
+async def test_failed_logins_count_like_failed_connects() -> None:
+    """Tokens cannot be tried out over HTTP either: the limit's last is told so, the next gets 429."""
+    async with chatting(failed_connects_per_minute_address=3) as chat, http() as session, http("127.0.0.2") as other:
+        url, bad = f"{chat.url}/session", {"Authorization": "Bearer nonsense"}
+        for _ in range(3):
+            async with session.post(url, headers=bad) as response:
+                assert response.status == 401
+        async with session.post(url, headers=bad) as response:
+            error = (await response.json())["error"]
+            assert (response.status, error["code"]) == (429, "too_many_connects")
+            assert "Retry-After" in response.headers
+        async with other.post(url, headers=bad) as response:
+            assert response.status == 401
+        assert (await poll_handshake(session, chat))[0] == 429
+
+
+async def test_open_connections_of_an_address() -> None:
+    """At the cap the next is refused; when one has gone there is room for one."""
+    async with (
+        chatting(max_connections_address=3, failed_connects_per_minute_address=0) as chat,
+        http() as session,
+        http("127.0.0.2") as other,
+    ):
+        sockets = [await knock(session, chat) for _ in range(3)]
+        status, _, text = await poll_handshake(session, chat)
+        assert (status, json.loads(text)["error"]["code"]) == (429, "too_many_connections")
+        await knock(other, chat)
+        await sockets[0].close()
+        await until(lambda: len(chat.sio.eio.sessions) == 3, "one is gone")
+        await knock(session, chat)
+        assert (await poll_handshake(session, chat))[0] == 429
+
+
+async def test_open_connections_of_an_origin() -> None:
+    """At the cap the pages of that origin are refused from every address; programs without an Origin are not."""
+    page = "http://localhost:3000"
+    async with chatting(max_connections_origin=2) as chat, http() as session, http("127.0.0.2") as other:
+        await knock(session, chat, Origin=page)
+        await knock(other, chat, Origin=page)
+        status, _, text = await poll_handshake(session, chat, Origin=page)
+        assert (status, json.loads(text)["error"]["code"]) == (429, "too_many_connections")
+        await knock(session, chat)
+
+
+async def test_connects_of_a_user() -> None:
+    """At the limit the next connect is refused with an error that says when, and the user's open socket stays."""
+    async with chatting(connects_per_minute_user=3, sockets_per_user=0) as chat, http() as session:
+        sockets = [await enter(session, chat, "ann") for _ in range(3)]
+        with pytest.raises(Refused) as refused:
+            await enter(session, chat, "ann")
+        data = refused.value.error["data"]
+        assert set(data) == {"code", "message", "retryable", "retryAfterMs"}
+        assert (data["code"], data["retryable"]) == ("too_many_connects", True)
+        assert (await sockets[2].ask("list_conversations", {}))["ok"]
+        await enter(session, chat, "bob")
+        chat.clock.advance(data["retryAfterMs"] / 1000)
+        await enter(session, chat, "ann")
+
+
+async def test_connects_of_a_user_by_the_authenticate_event() -> None:
+    """The event gets its ack, and then the socket is ended with the reason."""
+    async with chatting(connects_per_minute_user=1) as chat, http() as session:
+        await enter(session, chat, "ann")
+        raw = await enter(session, chat, None)
+        ack = await raw.ask("authenticate", {"token": chat.token("ann")})
+        assert ack["error"]["code"] == "too_many_connects"
+        ended, _ = await raw.end()
+        assert (ended["code"], ended["reconnect"]) == ("too_many_connects", False)
+        assert 0 < ended["retryAfterMs"] <= 65_000
+
+
+async def test_wrong_origin(caplog: pytest.LogCaptureFixture) -> None:
+    """One JSON refusal over every transport; it names the origin and the setting, and no page may read it."""
+    with caplog.at_level(logging.WARNING, "socketserver"):
+        async with chatting() as chat, http() as session:
+            for origin in ["https://evil.example", "null", "http://localhost:3000.evil.example"]:
+                status, headers, text = await poll_handshake(session, chat, Origin=origin)
+                error = json.loads(text)["error"]
+                assert (status, error["code"]) == (403, "origin_not_allowed")
+                assert f'"{origin}"' in error["message"]
+                assert "Access-Control-Allow-Origin" not in headers
+                with pytest.raises(Refused) as refused:
+                    await knock(session, chat, Origin=origin)
+                assert refused.value.error == 403
+            async with session.post(f"{chat.url}/session", headers={"Origin": "https://evil.example"}) as response:
+                assert "https://evil.example" in (await response.json())["error"]["message"]
+    assert len(caplog.records) == 3
+
+
+async def test_a_program_without_an_origin_needs_a_token() -> None:
+    """It is let in, and without a token it is nobody; a cookie is not believed."""
+    async with chatting() as chat, http() as session:
+        login = await session.post(f"{chat.url}/session", json={"user": "ann"})
+        cookie = login.headers["Set-Cookie"].partition(";")[0]
+        raw = await enter(session, chat, None, Cookie=cookie)
+        assert (await raw.ask("list_conversations", {}))["error"]["code"] == "auth_required"
+        known = await enter(session, chat, None, Cookie=cookie, Origin=chat.url)
+        assert (await known.wait("welcome"))["user"]["id"] == "ann"
+
+
+async def test_addresses_behind_a_trusted_proxy() -> None:
+    """Each client behind it has limits of its own, and cannot talk its way out of them."""
+    async with chatting(connects_per_minute_address=1, trusted_proxies="127.0.0.1") as chat, http() as proxy:
+        assert (await poll_handshake(proxy, chat, **{"X-Forwarded-For": "203.0.113.1"}))[0] == 200
+        assert (await poll_handshake(proxy, chat, **{"X-Forwarded-For": "203.0.113.1"}))[0] == 429
+        assert (await poll_handshake(proxy, chat, **{"X-Forwarded-For": "9.9.9.9, 203.0.113.1"}))[0] == 429
+        assert (await poll_handshake(proxy, chat, **{"X-Forwarded-For": "203.0.113.2"}))[0] == 200
+        async with http("127.0.0.2") as stranger:
+            assert (await poll_handshake(stranger, chat, **{"X-Forwarded-For": "203.0.113.3"}))[0] == 200
+            assert (await poll_handshake(stranger, chat, **{"X-Forwarded-For": "203.0.113.4"}))[0] == 429
+
+
+async def test_messages_at_the_rate_and_over_it() -> None:
+    """The burst is stored, the next is refused and says when; that time later one more is stored."""
+    async with chatting(messages_per_second=2, messages_burst=3) as chat, http() as session:
+        ann = await enter(session, chat, "ann")
+        created = await ann.ask("create_conversation", {"participantIds": ["bob"]})
+        conversation = created["conversation"]["id"]
+        chat.clock.advance(60)
+        for number in range(3):
+            assert (await ann.message(conversation, str(number)))["ok"]
+        error = (await ann.message(conversation, "one too many"))["error"]
+        assert (error["code"], error["retryable"]) == ("rate_limited", True)
+        assert 0 < error["retryAfterMs"] <= 501
+        chat.clock.advance(error["retryAfterMs"] / 1000)
+        assert (await ann.message(conversation, "later"))["message"]["seq"] == 4
+
+
+async def test_duplicates_are_not_charged() -> None:
+    """A message sent again and again costs nothing of the rate for messages."""
+    async with chatting(messages_per_second=0.001, messages_burst=2) as chat, http() as session:
+        ann = await enter(session, chat, "ann")
+        conversation = (await ann.ask("create_conversation", {"participantIds": ["bob"]}))["conversation"]["id"]
+        await ann.message(conversation, "hello", "key")
+        for _ in range(150):
+            assert (await ann.message(conversation, "hello", "key"))["duplicate"] is True
+        assert (await ann.message(conversation, "second"))["ok"]
+        assert (await ann.message(conversation, "third"))["error"]["code"] == "rate_limited"
+
+
+async def test_other_events_at_the_rate_and_over_it() -> None:
+    """They have a bucket of their own: a user who may ask nothing more may still send messages."""
+    async with chatting(events_per_second=1, events_burst=10) as chat, http() as session:
+        ann = await enter(session, chat, "ann")
+        conversation = (await ann.ask("create_conversation", {"participantIds": ["bob"]}))["conversation"]["id"]
+        acks = [await ann.ask("list_conversations", {}) for _ in range(12)]
+        assert [ack["ok"] for ack in acks[:9]] == [True] * 9
+        error = acks[-1]["error"]
+        assert error["code"] == "rate_limited"
+        assert (await ann.ask("no_such_event", {}))["error"]["code"] == "rate_limited"
+        assert (await ann.message(conversation, "hello"))["ok"]
+        chat.clock.advance(error["retryAfterMs"] / 1000)
+        assert (await ann.ask("list_conversations", {}))["ok"]
+
+
+async def test_a_client_that_goes_on_regardless_is_ended() -> None:
+    """Every request is acked to the last, then session_ended says why, and the others have not noticed."""
+    async with chatting(events_per_second=1, events_burst=5) as chat, http() as session:
+        ann, bob = await enter(session, chat, "ann"), await enter(session, chat, "bob")
+        numbers = [await ann.emit("list_conversations", {}) for _ in range(5 + REFUSALS_BURST + 1)]
+        acks = [await ann.ack(number) for number in numbers]
+        assert sum(ack["ok"] for ack in acks) in (5, 6)
+        ended, _ = await ann.end()
+        assert (ended["code"], ended["reconnect"]) == ("flooding", False)
+        assert ended["retryAfterMs"] > 0
+        assert (await bob.ask("list_conversations", {}))["ok"]
+
+
+async def test_a_client_within_its_patience_is_not_ended() -> None:
+    """As many refusals as are borne: it is still there."""
+    async with chatting(events_per_second=0.001, events_burst=5) as chat, http() as session:
+        ann = await enter(session, chat, "ann")
+        numbers = [await ann.emit("list_conversations", {}) for _ in range(5 + REFUSALS_BURST)]
+        acks = [await ann.ack(number) for number in numbers]
+        assert sum(ack["ok"] for ack in acks) == 5
+        assert (await ann.ask("set_typing", {}))["error"]["code"] == "rate_limited"
+
+
+async def test_repeats_without_end_are_ended() -> None:
+    """Repeats are answered, but a client that does nothing else has to go."""
+    async with chatting(events_per_second=0.001, events_burst=10) as chat, http() as session:
+        ann = await enter(session, chat, "ann")
+        conversation = (await ann.ask("create_conversation", {"participantIds": ["bob"]}))["conversation"]["id"]
+        payload = {"conversationId": conversation, "idempotencyKey": "key", "body": "again"}
+        numbers = [await ann.emit("send_message", payload) for _ in range(12 + REFUSALS_BURST)]
+        assert all([(await ann.ack(number))["ok"] for number in numbers[:-5]])
+        ended, _ = await ann.end()
+        assert ended["code"] == "flooding"
+
+
+async def test_guessing_tokens_is_flooding() -> None:
+    """A socket without a user has the rates of one."""
+    async with chatting(events_per_second=1, events_burst=5) as chat, http() as session:
+        raw = await enter(session, chat, None)
+        codes = [(await raw.ask("authenticate", {"token": "x"}))["error"]["code"] for _ in range(8)]
+        assert codes[:5] == ["invalid_token"] * 5
+        assert codes[-1] == "rate_limited"

@@ -1,0 +1,176 @@
+"""Every loop that the stock client can be made to run ends by itself, and what people do is no loop.
+
+`tries` are all connects that a client made, let in or refused. The client has the options of the documentation, with
+shorter pauses: three attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from socketserver.errors import SLOW_CONSUMER
+from typing import Any
+
+import pytest
+from engine_support import node
+from guardkit import Chat, chatting
+
+TRANSPORTS = ["polling,websocket", "websocket", "polling"]
+CLIENTS = ["socket.io-client", "socket.io-client-4.0", "socket.io-client-3"]
+# What a client makes of a 429: its first try and three more, or three if it was reconnecting.
+ATTEMPTS = 4
+
+
+async def run(chat: Chat, scenario: str, transports: str, client: str = CLIENTS[0]) -> list[dict[str, Any]]:
+    result = await node("loop_clients.cjs", chat.url, client, transports, scenario, chat.token("ann"))
+    tabs: list[dict[str, Any]] = result["tabs"]
+    return tabs
+
+
+@contextlib.asynccontextmanager
+async def dropping(chat: Chat, *, told: bool) -> AsyncIterator[None]:
+    """Whoever is let in is dropped: by the server with a reason, or by a network that cuts every connection."""
+
+    async def drop() -> None:
+        while True:
+            await asyncio.sleep(0.005)
+            for connection in chat.sessions:
+                client = chat.sio.manager.client(connection.sid, "/")
+                if client is None or connection.end is not None or connection.sid not in chat.sio.connected():
+                    continue
+                if told:
+                    await chat.lifecycle.end(connection, SLOW_CONSUMER)
+                else:
+                    client.session.close("transport close", abort=True)
+
+    task = asyncio.create_task(drop())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def loop_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "socketserver.guards"]
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_accept_then_drop(client: str, transports: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that the server drops each time is let in three times, and told with the fourth that it is enough."""
+    with caplog.at_level(logging.WARNING, "socketserver"):
+        async with chatting() as chat, dropping(chat, told=True):
+            (tab,) = await run(chat, "dropped", transports, client)
+    assert tab["tries"] == 4
+    assert tab["codes"] == ["too_many_connects"]
+    assert not tab["active"] or client != CLIENTS[0]  # only 4.8 says the truth about it
+    assert len(loop_lines(caplog)) == 1
+
+
+async def test_accept_then_drop_by_the_network(caplog: pytest.LogCaptureFixture) -> None:
+    """A user whose connection is cut each time, which may be a bad network, is refused at the limit of connects."""
+    with caplog.at_level(logging.WARNING, "socketserver"):
+        async with chatting(connects_per_minute_user=20) as chat, dropping(chat, told=False):
+            (tab,) = await run(chat, "dropped", "websocket")
+    assert tab["connects"] <= 20
+    assert tab["codes"] == ["too_many_connects"]
+    assert not tab["active"]
+    assert len(loop_lines(caplog)) == 1
+
+
+@pytest.mark.parametrize("transports", ["websocket", "polling"])
+async def test_accept_then_drop_without_a_user(transports: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Refused over HTTP once it is a loop: four tries, and the client gives up."""
+    with caplog.at_level(logging.WARNING, "socketserver"):
+        async with chatting(failed_connects_per_minute_address=6) as chat, dropping(chat, told=False):
+            (tab,) = await run(chat, "dropped_without_user", transports)
+    assert tab["connects"] <= 6
+    assert tab["failed"]
+    if transports != "websocket":  # over it, browsers and Node hide the answer
+        assert 1 < tab["codes"].count("too_many_connects") == tab["statuses"].count(429) <= ATTEMPTS
+    else:
+        assert 1 < tab["errors"] <= ATTEMPTS
+    assert len(loop_lines(caplog)) == 1
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+async def test_malformed(transports: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An application that sends nonsense is let in three times, and told with the fourth that it is enough.
+
+    Over polling it can come back before its last session is over, and is replaced instead: then it is once more.
+    """
+    with caplog.at_level(logging.WARNING, "socketserver"):
+        async with chatting() as chat:
+            (tab,) = await run(chat, "malformed", transports)
+    assert tab["connects"] in ((3, 4) if transports == "polling" else (3,))
+    assert tab["codes"] == ["too_many_connects"]
+    assert set(tab["ended"]) <= {"malformed"}
+    assert len(loop_lines(caplog)) == 1
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+async def test_bad_token(transports: str) -> None:
+    """One try."""
+    async with chatting() as chat:
+        (tab,) = await run(chat, "bad_token", transports)
+    assert (tab["tries"], tab["codes"], tab["active"]) == (1, ["invalid_token"], False)
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+async def test_two_tabs(transports: str) -> None:
+    """One try each: the first is replaced and stays away."""
+    async with chatting() as chat:
+        first, second = await run(chat, "two_tabs", transports)
+    assert (first["tries"], first["ended"], first["connected"]) == (1, ["replaced"], False)
+    assert (second["tries"], second["ended"], second["connected"]) == (1, [], True)
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_two_tabs_that_fight(client: str, transports: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An application that calls connect() in its disconnect listener, in two tabs: four tries each, one tab stays."""
+    with caplog.at_level(logging.WARNING, "socketserver"):
+        async with chatting() as chat:
+            tabs = await run(chat, "two_tabs_that_fight", transports, client)
+    assert max(tab["tries"] for tab in tabs) == 4
+    assert sum(tab["connected"] for tab in tabs) == 1
+    (loser,) = (tab for tab in tabs if not tab["connected"])
+    assert loser["codes"] == ["too_many_connects"]
+    assert len(loop_lines(caplog)) == 1
+
+
+async def test_comes_back_without_a_user(caplog: pytest.LogCaptureFixture) -> None:
+    """An application that never authenticates and calls connect() when it is ended: four tries."""
+    with caplog.at_level(logging.WARNING, "socketserver"):
+        async with chatting(auth_timeout_s=0.1) as chat:
+            (tab,) = await run(chat, "comes_back_without_user", "websocket")
+    assert (tab["tries"], tab["ended"]) == (4, ["auth_timeout"] * 3)
+    assert tab["codes"] == ["too_many_connects"]
+    assert len(loop_lines(caplog)) == 1
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+async def test_an_application_that_never_gives_up(transports: str, caplog: pytest.LogCaptureFixture) -> None:
+    """connect() in every listener: refused over HTTP at the limit, after which the client makes four tries at most."""
+    with caplog.at_level(logging.WARNING, "socketserver"):
+        async with chatting() as chat:
+            (tab,) = await run(chat, "never_gives_up", transports)
+    refused_over_http = tab["errors"] - tab["codes"].count("invalid_token")
+    assert 1 <= refused_over_http <= ATTEMPTS
+    assert tab["codes"].count("invalid_token") == 30
+    assert len(loop_lines(caplog)) == 1
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+@pytest.mark.parametrize("scenario", ["strict_mode", "five_reloads", "wakes_up"])
+async def test_no_loops(scenario: str, transports: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The last client is connected, and nothing was refused."""
+    with caplog.at_level(logging.WARNING, "socketserver"):
+        async with chatting() as chat:
+            tabs = await run(chat, scenario, transports)
+    assert tabs[-1]["connected"]
+    assert [tab["errors"] for tab in tabs] == [0] * len(tabs)
+    assert not loop_lines(caplog)
