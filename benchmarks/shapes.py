@@ -1,0 +1,386 @@
+"""The seven loads, what is measured under each, and what this server has promised to reach."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from .client import Client
+from .load import Room, close_all, create_conversation, drain, for_each, new_client, populate, raise_if_ended, until
+from .measure import Usage, resident_kib
+from .peers import Server
+
+PAIRS: Final = 200
+ROOMS: Final = 10
+ROOM_MEMBERS: Final = 50
+ROOM_SENDERS: Final = 5
+STORE_PAIRS: Final = 500
+BIG_MEMBERS: Final = 500
+BIG_SENDERS: Final = 50
+BIG_OUTSTANDING: Final = 4
+IDLE: Final = 2000
+STORM: Final = 1000
+STORM_AT_ONCE: Final = 100
+
+FIRST_ACKS_S: Final = 20.0
+# Messages that the pacer sends in one turn of the event loop, and how much may be waiting for acks or to be sent, s.
+MOST_AT_ONCE: Final = 50
+BACKLOG_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of it.
+
+    Attributes:
+        seconds: length of a measured window, s.
+        warm_up_s: load before the window, s; it lasts until every sender has had an ack.
+        scale: what the numbers of clients are multiplied with; 1 except for trying out.
+        rate: messages per second that `latency` sends.
+        rest_s: how long connections and their traces settle before memory or CPU time is read, s.
+    """
+
+    seconds: float
+    warm_up_s: float
+    scale: float = 1.0
+    rate: float = 0.0
+    rest_s: float = 2.0
+
+    def of(self, number: int) -> int:
+        """A number of clients or conversations, scaled; at least 2."""
+        return max(2, round(number * self.scale))
+
+
+@dataclass
+class Measured:
+    """What one run brought.
+
+    Attributes:
+        figures: name → value; the unit is the end of the name.
+        server_share, generator_share: CPU time per wall-clock time in the window; 1.0 is a whole core.
+        problems: what makes the figures worth nothing; empty if all went well.
+    """
+
+    figures: dict[str, float] = field(default_factory=dict)
+    server_share: float = 0.0
+    generator_share: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    def share(self, before: Usage, after: Usage) -> None:
+        wall_s = after.at_s - before.at_s
+        self.server_share = (after.server_s - before.server_s) / wall_s
+        self.generator_share = (after.generator_s - before.generator_s) / wall_s
+
+
+@dataclass(frozen=True)
+class Target:
+    """What this server promises: a ratio to another peer's median, as an upper or a lower bound."""
+
+    peer: str
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A load.
+
+    Attributes:
+        figure: the name of its main figure.
+        unit: the figure's unit.
+        more_is_better: what the figure says.
+        targets: what this server must reach.
+        run: puts the load on a server that has just started.
+        peers: which servers it is for.
+        reference: the one that the others are compared with.
+    """
+
+    name: str
+    title: str
+    figure: str
+    label: str
+    unit: str
+    run: Callable[[Server, Plan], Awaitable[Measured]]
+    targets: Sequence[Target]
+    more_is_better: bool = False
+    peers: Sequence[str] = ("socketserver", "realtime", "stock", "node", "bun")
+    reference: str = "node"
+
+
+async def _saturate(server: Server, rooms: list[Room], plan: Plan) -> Measured:
+    """Let every sender send whenever it has its ack; figures of messages sent and delivered."""
+    senders = [sender for room in rooms for sender in room.senders]
+    for sender in senders:
+        sender.start()
+    await asyncio.sleep(plan.warm_up_s)
+    measured = Measured()
+    if not await until(lambda: all(sender.acked for sender in senders), FIRST_ACKS_S):
+        measured.problems.append(f"not every sender had an ack within {FIRST_ACKS_S:.0f} s")
+    for sender in senders:
+        sender.acks_ms.clear()
+    before, sent, delivered = _count(server, rooms)
+    await asyncio.sleep(plan.seconds)
+    after, sent_after, delivered_after = _count(server, rooms)
+    measured.share(before, after)
+    measured.figures = _rates(before, after, sent_after - sent, delivered_after - delivered)
+    measured.problems += await drain(rooms)
+    return measured
+
+
+def _count(server: Server, rooms: Sequence[Room]) -> tuple[Usage, int, int]:
+    return Usage.now(server.pid), sum(room.acked for room in rooms), sum(room.delivered for room in rooms)
+
+
+def _rates(before: Usage, after: Usage, sent: int, delivered: int) -> dict[str, float]:
+    wall_s = after.at_s - before.at_s
+    cpu_us = (after.server_s - before.server_s) * 1e6
+    return {
+        "cpu_us_per_sent": cpu_us / max(1, sent),
+        "cpu_us_per_delivered": cpu_us / max(1, delivered),
+        "sent_per_s": sent / wall_s,
+        "delivered_per_s": delivered / wall_s,
+    }
+
+
+async def pairs(server: Server, plan: Plan) -> Measured:
+    """200 conversations of two; both send, each one message at a time."""
+    rooms = await populate(server, rooms=plan.of(PAIRS), members=2, senders=2, outstanding=1, checkers=1)
+    for room in rooms[20:]:  # a sample will do
+        room.members[-1].on_message = None
+        room.checkers.clear()
+    return await _saturate(server, rooms, plan)
+
+
+async def store(server: Server, plan: Plan) -> Measured:
+    """500 conversations of two; all 1 000 send, each one message at a time, and their acks are timed.
+
+    Order is checked only where it is promised: plain inserts overtake each other.
+    """
+    checkers = 1 if server.peer.stores else 0
+    rooms = await populate(server, rooms=plan.of(STORE_PAIRS), members=2, senders=2, outstanding=1, checkers=checkers)
+    for room in rooms[20:]:
+        room.members[-1].on_message = None
+        room.checkers.clear()
+    measured = await _saturate(server, rooms, plan)
+    acks_ms = [value for room in rooms for sender in room.senders for value in sender.acks_ms]
+    percentiles = statistics.quantiles(acks_ms, n=100, method="inclusive")
+    measured.figures |= {"ack_p50_ms": percentiles[49], "ack_p99_ms": percentiles[98]}
+    return measured
+
+
+async def rooms(server: Server, plan: Plan) -> Measured:
+    """10 conversations of 50, of whom 5 send, each one message at a time."""
+    return await _saturate(server, await _ten_rooms(server, plan), plan)
+
+
+async def bigroom(server: Server, plan: Plan) -> Measured:
+    """One conversation of 500, of whom 50 send, each four messages at a time."""
+    members = plan.of(BIG_MEMBERS)
+    room = await populate(
+        server,
+        rooms=1,
+        members=members,
+        senders=min(plan.of(BIG_SENDERS), members - 1),
+        outstanding=BIG_OUTSTANDING,
+        checkers=1 if members < 10 else 5,
+    )
+    return await _saturate(server, room, plan)
+
+
+async def latency(server: Server, plan: Plan) -> Measured:
+    """The rooms of `rooms` at a given rate, evenly spread over time and senders, whether or not acks come."""
+    rooms = await _ten_rooms(server, plan)
+    checkers = [checker for room in rooms for checker in room.checkers]
+    measured = Measured()
+    if problem := await _pace(rooms, plan.rate, plan.warm_up_s):
+        measured.problems.append(problem)
+        return measured
+    before, sent, delivered = _count(server, rooms)
+    for checker in checkers:
+        checker.recording = True
+    problem = await _pace(rooms, plan.rate, plan.seconds)
+    for checker in checkers:
+        checker.recording = False
+    after, sent_after, delivered_after = _count(server, rooms)
+    measured.share(before, after)
+    if problem:
+        measured.problems.append(problem)
+        return measured
+    latencies_ms = [value for checker in checkers for value in checker.latencies_ms]
+    percentiles = statistics.quantiles(latencies_ms, n=100, method="inclusive")
+    measured.figures = _rates(before, after, sent_after - sent, delivered_after - delivered)
+    measured.figures |= {"p50_ms": percentiles[49], "p99_ms": percentiles[98], "max_ms": max(latencies_ms)}
+    measured.problems += await drain(rooms)
+    return measured
+
+
+async def _ten_rooms(server: Server, plan: Plan) -> list[Room]:
+    members = plan.of(ROOM_MEMBERS)
+    return await populate(
+        server,
+        rooms=plan.of(ROOMS),
+        members=members,
+        senders=min(ROOM_SENDERS, members - 1),
+        outstanding=1,
+        checkers=1 if members < 10 else 2,
+    )
+
+
+async def _pace(rooms: Sequence[Room], rate: float, seconds: float) -> str | None:
+    """Send `rate` messages per second, from all rooms in turn. Returns: why that does not work, or None if it does."""
+    senders = [sender for turn in zip(*(room.senders for room in rooms), strict=True) for sender in turn]
+    start_s = time.monotonic()
+    sent = 0
+    while (passed_s := time.monotonic() - start_s) < seconds:
+        due = int(passed_s * rate)
+        for _ in range(sent, min(due, sent + MOST_AT_ONCE)):
+            senders[sent % len(senders)].send()
+            sent += 1
+        if sum(sender.client.waiting for sender in senders) > max(100.0, BACKLOG_S * rate):
+            return f"the server cannot keep up with {rate:.0f} messages/s"
+        if due - sent > max(100.0, BACKLOG_S * rate):
+            return f"the generator cannot send {rate:.0f} messages/s"
+        await asyncio.sleep(0.001)
+    return None
+
+
+async def idle(server: Server, plan: Plan) -> Measured:
+    """2 000 connections that offer compression, as browsers do, and then say nothing."""
+    await _come_and_go(server, [new_client(f"early-{number}") for number in range(plan.of(IDLE // 10))], plan)
+    clients = [new_client(f"user-{number}", offer_deflate=True) for number in range(plan.of(IDLE))]
+    usage = Usage.now(server.pid)
+    before_kib = resident_kib(server.pid)
+    await for_each(clients, lambda client: client.connect(server.port))
+    await asyncio.sleep(plan.rest_s)
+    after_kib = resident_kib(server.pid)
+    measured = Measured()
+    measured.share(usage, Usage.now(server.pid))
+    raise_if_ended(clients)
+    measured.figures = {"kib_per_connection": (after_kib - before_kib) / len(clients), "kib_before": before_kib}
+    return measured
+
+
+async def storm(server: Server, plan: Plan) -> Measured:
+    """1 000 users connect as fast as they can, each with a token, and join a conversation."""
+    await _connect_and_join(server, "early", plan)
+    clients, usage, after = await _connect_and_join(server, "user", plan)
+    measured = Measured()
+    measured.share(usage, after)
+    measured.figures = {
+        "cpu_us_per_connect": (after.server_s - usage.server_s) * 1e6 / clients,
+        "connects_per_s": clients / (after.at_s - usage.at_s),
+    }
+    return measured
+
+
+async def _connect_and_join(server: Server, prefix: str, plan: Plan) -> tuple[int, Usage, Usage]:
+    """Connect users, each of whom joins a conversation with one other, then close them all.
+
+    Returns: how many they were, and the usage right before and right after.
+    """
+    clients = [new_client(f"{prefix}-{number}") for number in range(plan.of(STORM))]
+    joins: list[tuple[Client, str]] = []
+    owner = new_client(f"{prefix}-owner")
+    await owner.connect(server.port)
+    for two in zip(clients[::2], clients[1::2], strict=False):
+        # The owner takes part, so that none of the two has to be connected before.
+        conversation_id = await create_conversation(server, owner, [client.user for client in two])
+        joins += [(client, conversation_id) for client in two]
+    owner.close()
+    await asyncio.sleep(plan.rest_s)
+
+    async def arrive(join: tuple[Client, str]) -> None:
+        client, conversation_id = join
+        await client.connect(server.port)
+        await client.ask("join_conversation", {"conversationId": conversation_id})
+
+    before = Usage.now(server.pid)
+    await for_each(joins, arrive, STORM_AT_ONCE)
+    after = Usage.now(server.pid)
+    raise_if_ended(clients[: len(joins)])
+    close_all(clients)
+    await asyncio.sleep(plan.rest_s)
+    return len(joins), before, after
+
+
+async def _come_and_go(server: Server, clients: list[Client], plan: Plan) -> None:
+    await for_each(clients, lambda client: client.connect(server.port))
+    close_all(clients)
+    await asyncio.sleep(plan.rest_s)
+
+
+SHAPES: Final = {
+    shape.name: shape
+    for shape in (
+        Shape(
+            "pairs",
+            "200 conversations of 2",
+            "cpu_us_per_sent",
+            "server CPU per sent message",
+            "µs",
+            pairs,
+            [Target("node", 1.0)],
+        ),
+        Shape(
+            "rooms",
+            "10 conversations of 50",
+            "cpu_us_per_delivered",
+            "server CPU per delivered message",
+            "µs",
+            rooms,
+            [Target("node", 0.8)],
+        ),
+        Shape(
+            "bigroom",
+            "one conversation of 500",
+            "delivered_per_s",
+            "messages delivered per second",
+            "/s",
+            bigroom,
+            [Target("node", 6.0), Target("bun", 5.0)],
+            more_is_better=True,
+        ),
+        Shape(
+            "idle",
+            "2 000 idle connections",
+            "kib_per_connection",
+            "resident memory per connection",
+            "KiB",
+            idle,
+            [Target("node", 0.9)],
+        ),
+        Shape(
+            "storm",
+            "1 000 connects at once",
+            "cpu_us_per_connect",
+            "server CPU per authenticated connect",
+            "µs",
+            storm,
+            [Target("node", 1.0)],
+        ),
+        Shape(
+            "latency",
+            "10 conversations of 50, at half of Node's most",
+            "p99_ms",
+            "send to delivery, 99th percentile",
+            "ms",
+            latency,
+            [Target("node", 1.0)],
+        ),
+        Shape(
+            "store",
+            "1 000 senders, every message stored",
+            "sent_per_s",
+            "messages acked per second",
+            "/s",
+            store,
+            [Target("node-mongo", 2.5)],
+            more_is_better=True,
+            peers=("socketserver", "socketserver-mongo", "node-mongo"),
+            reference="node-mongo",
+        ),
+    )
+}
