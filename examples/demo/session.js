@@ -1,0 +1,68 @@
+// The development login and the client library.
+
+import { sentence } from "./words.js";
+
+const CDN = {
+  src: "https://cdn.socket.io/4.8.1/socket.io.min.js",
+  integrity: "sha384-mkQ3/7FUtcGyoppY6bz/PORYoGqOl7/aSUMn2ymDOJcapfS6PHqxhRTMh1RR0Q6+",
+};
+
+// The client library: the server's copy, else the public CDN's
+
+function loadScript(attributes) {
+  return new Promise((resolve, reject) => {
+    const script = Object.assign(document.createElement("script"), attributes);
+    script.addEventListener("load", () => resolve());
+    script.addEventListener("error", () => reject(new Error(`${attributes.src} cannot be loaded`)));
+    document.head.append(script);
+  });
+}
+
+export async function loadClientLibrary() {
+  if (globalThis.io) return;
+  try {
+    await loadScript({ src: "/demo/socket.io.min.js" });
+  } catch {
+    await loadScript({ ...CDN, crossOrigin: "anonymous" });
+  }
+}
+
+// Login. The token belongs to this tab, so that two tabs can be two people.
+
+export const session = {
+  get user() {
+    try {
+      return JSON.parse(sessionStorage.getItem("chat.user"));
+    } catch {
+      return null;
+    }
+  },
+  get token() {
+    return sessionStorage.getItem("chat.token");
+  },
+  set({ user, token }) {
+    sessionStorage.setItem("chat.user", JSON.stringify(user));
+    sessionStorage.setItem("chat.token", token);
+  },
+  clear() {
+    sessionStorage.removeItem("chat.user");
+    sessionStorage.removeItem("chat.token");
+  },
+};
+
+export async function logIn(name) {
+  let answer;
+  try {
+    const response = await fetch("/session", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ user: name }),
+    });
+    answer = await response.json();
+  } catch {
+    throw new Error("The server cannot be reached.");
+  }
+  if (!answer.ok) throw new Error(sentence(answer.error));
+  session.set(answer);
+  return answer;
+}

@@ -1,0 +1,96 @@
+import { useEffect, useState } from "react";
+import type { User } from "./events";
+import { MessagesPage } from "./MessagesPage";
+import { currentUser, getToken, logIn, logOut, SERVER_URL } from "./session";
+import { Mark } from "./ui";
+import { WebSocketProvider } from "./WebSocketContext";
+
+/** /?user=alice logs in directly. */
+const asked = new URLSearchParams(location.search).get("user");
+
+export function App() {
+  const [user, setUser] = useState<User | null>(() => {
+    const known = currentUser();
+    return asked === null || known?.id === asked ? known : null;
+  });
+
+  if (user === null) return <Login onLogin={setUser} />;
+  return (
+    <WebSocketProvider key={user.id} url={SERVER_URL} user={user} getToken={getToken}>
+      <MessagesPage
+        onLogOut={() => {
+          logOut();
+          history.replaceState(null, "", "/");
+          setUser(null);
+        }}
+      />
+    </WebSocketProvider>
+  );
+}
+
+function Login({ onLogin }: { onLogin: (user: User) => void }) {
+  const [name, setName] = useState(() => new URLSearchParams(location.search).get("user") ?? "");
+  const [direct, setDirect] = useState(name !== "");
+  const [error, setError] = useState<string | null>(null);
+
+  useEffect(() => {
+    if (!direct) return;
+    let wanted = true;
+    logIn(name).then(
+      (user) => {
+        if (wanted) onLogin(user);
+      },
+      (failure: unknown) => {
+        if (!wanted) return;
+        setDirect(false);
+        setError(failure instanceof Error ? failure.message : String(failure));
+      },
+    );
+    return () => {
+      wanted = false;
+    };
+  }, [direct, name, onLogin]);
+
+  return (
+    <main className="login">
+      <form
+        className="card"
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          setError(name.trim() === "" ? "Please type a name." : null);
+          setDirect(name.trim() !== "");
+        }}
+      >
+        <Mark />
+        <h1>Say who you are</h1>
+        <p className="lead">
+          A development login: any name will do. Open a second tab under another name to talk to yourself.
+        </p>
+        <label htmlFor="name">Your name</label>
+        <input
+          id="name"
+          value={name}
+          onChange={(event) => {
+            setDirect(false);
+            setName(event.target.value);
+          }}
+          autoComplete="username"
+          autoCapitalize="none"
+          spellCheck={false}
+          maxLength={128}
+          dir="auto"
+          autoFocus
+          aria-describedby="name-error"
+        />
+        <p id="name-error" className="field-error" role="alert">
+          {error}
+        </p>
+        <button className="primary" type="submit" disabled={direct}>
+          Start chatting
+        </button>
+      </form>
+      <p className="footnote">socketserver · React example</p>
+    </main>
+  );
+}

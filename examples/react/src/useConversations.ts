@@ -1,0 +1,130 @@
+/** The list of conversations, most recent activity first, with what is unread; and who of the others is online. */
+import { useEffect, useEffectEvent, useReducer } from "react";
+import { ChatError } from "./connection";
+import type { Conversation, ListConversationsAck, Message, Presence } from "./events";
+import { useConnectionId, useSocketEvent, useWebSocket } from "./WebSocketContext";
+
+const PAGE = 50;
+
+export interface Item extends Conversation {
+  lastSeq: number;
+  readSeq: number;
+  activityAt: number;
+  /** The beginning of the newest message. */
+  preview: { senderId: string; text: string } | null;
+}
+
+interface State {
+  items: Readonly<Record<string, Item>>;
+  online: Readonly<Record<string, boolean>>;
+  /** Where the list goes on; undefined before it has arrived. */
+  nextBefore: string | null | undefined;
+}
+
+type Action =
+  | { type: "page"; page: ListConversationsAck; further: boolean }
+  | { type: "created"; conversation: Conversation }
+  | { type: "activity"; conversationId: string; seq: number; senderId: string; text: string; at: number; mine: boolean }
+  | { type: "read"; conversationId: string; readSeq: number }
+  | { type: "presence"; presence: Presence[] };
+
+function reduce(state: State, action: Action): State {
+  switch (action.type) {
+    case "page": {
+      const items = { ...state.items };
+      for (const { lastMessage, ...summary } of action.page.conversations) {
+        const known = items[summary.id];
+        // An event may have overtaken the answer: numbers only grow.
+        const newer = known && known.lastSeq > summary.lastSeq ? known : { ...summary, preview: preview(lastMessage) };
+        items[summary.id] = { ...newer, readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0) };
+      }
+      const goesOn = action.further || state.nextBefore === undefined;
+      const next = reduce(state, { type: "presence", presence: action.page.presence });
+      return { ...next, items, nextBefore: goesOn ? action.page.nextBefore : state.nextBefore };
+    }
+    case "created": {
+      const { conversation } = action;
+      if (state.items[conversation.id]) return state;
+      const item = { ...conversation, lastSeq: 0, readSeq: 0, activityAt: conversation.createdAt, preview: null };
+      return { ...state, items: { ...state.items, [item.id]: item } };
+    }
+    case "activity": {
+      const { conversationId, seq, senderId, text, at, mine } = action;
+      const item = state.items[conversationId];
+      if (!item || item.lastSeq >= seq) return state;
+      const readSeq = mine ? seq : item.readSeq; // sending counts as reading
+      const changed = { ...item, lastSeq: seq, readSeq, activityAt: at, preview: { senderId, text } };
+      return { ...state, items: { ...state.items, [item.id]: changed } };
+    }
+    case "read": {
+      const item = state.items[action.conversationId];
+      if (!item || item.readSeq >= action.readSeq) return state;
+      return { ...state, items: { ...state.items, [item.id]: { ...item, readSeq: action.readSeq } } };
+    }
+    case "presence": {
+      const online = { ...state.online };
+      for (const each of action.presence) online[each.userId] = each.online;
+      return { ...state, online };
+    }
+  }
+}
+
+function preview(message: Message | null): Item["preview"] {
+  return message && { senderId: message.senderId, text: message.body.slice(0, 120) };
+}
+
+export function useConversations() {
+  const { connection, me } = useWebSocket();
+  const connectionId = useConnectionId();
+  const [state, dispatch] = useReducer(reduce, { items: {}, online: {}, nextBefore: undefined });
+
+  const load = async (before?: string, wanted = new AbortController().signal) => {
+    try {
+      const page = await connection.insist("list_conversations", () => ({ limit: PAGE, before }), wanted);
+      dispatch({ type: "page", page, further: before !== undefined });
+    } catch (error) {
+      if (!(error instanceof ChatError)) throw error; // without a connection: the next one loads it again
+    }
+  };
+  const reload = useEffectEvent(load);
+
+  useEffect(() => {
+    if (connectionId === null) return;
+    const controller = new AbortController();
+    void reload(undefined, controller.signal);
+    return () => controller.abort();
+  }, [connectionId]);
+
+  const activity = (conversationId: string, seq: number, senderId: string, text: string, at: number) => {
+    // Somebody wrote in a conversation that is further down in the list than what has been loaded.
+    if (!state.items[conversationId]) void load();
+    else dispatch({ type: "activity", conversationId, seq, senderId, text, at, mine: senderId === me.id });
+  };
+  useSocketEvent("conversation_activity", (event) =>
+    activity(event.conversationId, event.seq, event.senderId, event.preview, event.createdAt),
+  );
+  useSocketEvent("message_created", ({ message }) =>
+    activity(message.conversationId, message.seq, message.senderId, message.body.slice(0, 120), message.createdAt),
+  );
+  useSocketEvent("conversation_created", ({ conversation }) => {
+    dispatch({ type: "created", conversation });
+    void load(); // its answer has the others' presence, and makes the server tell of it
+  });
+  useSocketEvent("messages_read", ({ conversationId, userId, readSeq }) => {
+    if (userId === me.id) dispatch({ type: "read", conversationId, readSeq });
+  });
+  useSocketEvent("presence_changed", (presence) => {
+    dispatch({ type: "presence", presence: [presence] });
+  });
+
+  const { nextBefore } = state;
+  return {
+    items: Object.values(state.items).sort((a, b) => b.activityAt - a.activityAt || (a.id < b.id ? 1 : -1)),
+    online: state.online,
+    loaded: nextBefore !== undefined,
+    loadMore: typeof nextBefore === "string" ? () => void load(nextBefore) : null,
+    add: (conversation: Conversation) => {
+      dispatch({ type: "created", conversation });
+    },
+  };
+}
