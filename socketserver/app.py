@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from . import protocol
+from .admin_ui import instrument
 from .auth import Authenticator, setup_sessions
 from .auto_read import AutoRead
 from .chat import ChatService
@@ -168,6 +169,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[HOUSEKEEPING] = housekeeping
     setup_sessions(app, settings)
     handlers.register(sio)
+    if settings.admin_ui:
+        instrument(sio, settings, guards, sessions, lifecycle)
 
     async def end_clients(app: web.Application) -> None:
         await lifecycle.end_all(RESTART, retry_after_ms=lambda: random.randint(*RESTART_SPREAD_MS))  # noqa: S311

@@ -161,6 +161,15 @@ class Settings(BaseSettings):
         None, "Secret that encrypts login cookies, at least 32 characters. Without it cookies end with the process."
     )
 
+    admin_token: Secret | None = _setting(
+        None,
+        "Token that opens /metrics and /monitor, at least 32 characters. Without it they answer this machine only.",
+    )
+
+    admin_ui: bool = _setting(
+        False, "Whether the Socket.IO Admin UI may watch the server; it logs in with the admin token."
+    )
+
     ping_interval_s: float = _setting(25.0, "How often the server pings a client.", unit="s", gt=0)
     ping_timeout_s: float = _setting(60.0, "How long a client may take to answer a ping.", unit="s", gt=0)
     auth_timeout_s: float = _setting(10.0, "How long a socket may stay without a user.", unit="s", gt=0)
@@ -240,6 +249,8 @@ class Settings(BaseSettings):
                 f"{variable('jwt_secret')}, {variable('jwt_public_key')} or {variable('jwt_jwks_url')}, "
                 "or listen on 127.0.0.1"
             )
+        if self.admin_ui and self.admin_token is None:
+            raise ValueError(f"{variable('admin_ui')} needs a password: set {variable('admin_token')}")
         return self
 
     @property

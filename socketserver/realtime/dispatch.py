@@ -8,7 +8,7 @@ Source: the Socket.IO protocol, revision 5.
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,6 +80,20 @@ class Dispatcher:
     def __init__(self, server: "AsyncServer") -> None:
         self._server = server
         self._arities: dict[Any, int | None] = {}
+
+    def watch(self, tap: Callable[[Client, Any], None] | None) -> None:
+        """Have `tap` called with the client and the name of every event that is handled; None ends that.
+
+        Our own method is hidden behind one that calls `tap`, so that nobody pays while nobody watches.
+        """
+        self.__dict__.pop("_event", None)
+        if tap is not None:
+
+            def watched(client: Client, packet: Packet) -> Coroutine[Any, Any, None]:
+                tap(client, packet.data[0])
+                return Dispatcher._event(self, client, packet)
+
+            self.__dict__["_event"] = watched
 
     # The engine's side
 
@@ -271,6 +285,7 @@ class Dispatcher:
             phase: GONE to have the events handled that it sent before, LEAVING to drop them.
         """
         client.leaving(phase)
+        client.reason = reason
         client.session.enqueue(Leaving(client, reason))
 
     def kick(self, client: Client) -> None:

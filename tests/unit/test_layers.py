@@ -51,6 +51,7 @@ RANKS = {
     "lifecycle": 3,
     "origins": 3,
     "store": 3,
+    "admin_ui": 5,
     "guards": 4,
     "handlers": 4,
     "housekeeping": 4,
@@ -62,7 +63,19 @@ RANKS = {
 
 # Which modules own a driver; nobody else imports it. Whatever is not listed is not a dependency.
 OWNERS = {
-    "aiohttp": {"app", "auth", "auth_keys", "cli", "guards", "handlers", "origins", "proxies", "realtime", "routes"},
+    "aiohttp": {
+        "admin_ui",
+        "app",
+        "auth",
+        "auth_keys",
+        "cli",
+        "guards",
+        "handlers",
+        "origins",
+        "proxies",
+        "realtime",
+        "routes",
+    },
     "aiohttp_session": {"auth"},
     "bson": {"store.mongo"},
     "cryptography": {"auth", "auth_keys"},
