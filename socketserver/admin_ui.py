@@ -28,6 +28,7 @@ def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: S
     def refused(request: web.Request) -> None:
         guest = guards.guest(request)
         guards.refused(guest)
+        guards.refused_admin(guest)
         log.warning("refused the admin UI, wrong name or password, address=%s", guest.address)
 
     async def disconnect(sid: str, namespace: str) -> None:

@@ -301,7 +301,7 @@ def _line(item: Mapping[str, Any], flags: Mapping[str, str]) -> str:
         return message
     field = str(item["loc"][0]).removeprefix(PREFIX).lower()
     given = item.get("input")
-    secret = any(word in field for word in ("secret", "key", "url"))
+    secret = any(word in field for word in ("secret", "key", "token", "url"))
     shown = "" if secret or not isinstance(given, str | int | float) else f" (got {given!r})"
     return f"{_set_variable(field, flags)}: {message[:1].lower()}{message[1:]}{shown}"
 

@@ -49,9 +49,11 @@ RANKS = {
     "auth_keys": 3,
     "fanout": 3,
     "lifecycle": 3,
+    "metrics": 3,
     "origins": 3,
     "store": 3,
-    "admin_ui": 5,
+    "admin_ui": 4,
+    "admin_access": 4,
     "guards": 4,
     "handlers": 4,
     "housekeeping": 4,
@@ -65,6 +67,7 @@ RANKS = {
 OWNERS = {
     "aiohttp": {
         "admin_ui",
+        "admin_access",
         "app",
         "auth",
         "auth_keys",
@@ -84,6 +87,7 @@ OWNERS = {
     "marshmallow": {"protocol", "protocol_fields", "settings"},
     "motor": {"store.mongo"},
     "orjson": {"protocol", "protocol_fields", "realtime"},
+    "prometheus_client": {"metrics"},
     "pydantic": {"settings"},
     "pydantic_settings": {"settings"},
     "pymongo": {"store.mongo"},
