@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 USERNAME: Final = "admin"
 # How long what the UI shows may be behind.
 INTERVAL_S: Final = 2.0
-DISCONNECTED: Final = End("disconnected", "An administrator ended the connection.", reconnect=False, advice="x")
+KICKED: Final = End("kicked", "An administrator ended the connection.", reconnect=False, advice="x")
 
 
 def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: Sessions, lifecycle: Lifecycle) -> None:
@@ -34,7 +34,7 @@ def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: S
     async def disconnect(sid: str, namespace: str) -> None:
         connection = sessions.get(sid)
         if connection is not None:
-            await lifecycle.end(connection, DISCONNECTED)
+            await lifecycle.end(connection, KICKED)
 
     assert settings.admin_token is not None
     sio.instrument(

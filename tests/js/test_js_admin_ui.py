@@ -318,7 +318,7 @@ async def test_it_disconnects_a_socket(node: Node, server: LocalServer, stage: S
     ui = await watch(node, server)
     await ui.forget("_disconnect", "/", True, (await ana.client.state())["sid"])
     ended = await ana.client.wait("session_ended")
-    assert (ended["code"], ended["reconnect"]) == ("disconnected", False)
+    assert (ended["code"], ended["reconnect"]) == ("kicked", False)
     assert await ana.client.wait("disconnect") == "io server disconnect"
     await until(ui, "socket_disconnected", bool)
     await ben.settle()
