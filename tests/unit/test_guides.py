@@ -17,7 +17,7 @@ from typing import Final
 
 import jwt
 import pytest
-from test_docs import ERRORS, headings, section, slug, table
+from support.pages import headings, section, slug, table
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ENGLISH: Final = ROOT / "docs" / "troubleshooting.md"
@@ -26,8 +26,13 @@ GUIDES: Final = (ENGLISH, FRENCH)
 SOURCES: Final = {path: path.read_text(encoding="utf-8") for path in (ROOT / "socketserver").rglob("*.py")}
 SECRET: Final = "0123456789abcdef0123456789abcdef"
 
-# Words of others: the client's events, the example's state, nginx's directives, PyJWT's option.
-FOREIGN: Final = {"connect_error", "reconnect_failed", "gave_up", "ip_hash"}
+ERRORS: Final = {
+    error.code
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, errors.ChatError) and error is not errors.ChatError
+}
+# Words of others: the client's events, the example's state, nginx's directives.
+FOREIGN: Final = {"connect_error", "reconnect_failed", "gave_up", "ip_hash", "proxy_pass"}
 # Fields of log lines.
 FIELDS: Final = {"user_id", "connection_id"}
 
