@@ -157,9 +157,10 @@ class AdminUi:
         return any(hmac.compare_digest(given, _canonical(each)) for each in accepted)
 
     def _refuse(self, sid: str, request: web.Request) -> None:
-        if not request.get(_TRIED):
-            request[_TRIED] = True
-            self._refused(request)
+        if request.get(_TRIED):
+            return
+        request[_TRIED] = True
+        self._refused(request)
         client = self._server.manager.client(sid, self._namespace)
         if client is not None:
             session = client.session
@@ -273,10 +274,10 @@ class AdminUi:
             "data": {},
             "handshake": {
                 "address": self._address(request) or "",
-                "headers": {name: value[:MAX_SHOWN_CHARS] for name, value in headers.items()},
-                "query": {name: value[:MAX_SHOWN_CHARS] for name, value in query.items()},
+                "headers": {name: _text(value) for name, value in headers.items()},
+                "query": {name: _text(value) for name, value in query.items()},
                 "secure": request.secure,
-                "url": request.path[:MAX_SHOWN_CHARS],
+                "url": _text(request.path),
                 "issued": round(since * 1000),
                 "time": _stamp(since),
                 "xdomain": "Origin" in request.headers,
@@ -337,7 +338,12 @@ class AdminUi:
 
 
 def _rooms(client: Client) -> tuple[str, ...]:
-    return (client.sid, *(str(room)[:MAX_SHOWN_CHARS] for room in islice(client.rooms, MAX_ROOMS)))
+    return (client.sid, *(_text(str(room)) for room in islice(client.rooms, MAX_ROOMS)))
+
+
+def _text(value: str) -> str:
+    # Bytes that are no UTF-8 come out of a header as lone surrogates, which JSON does not have.
+    return value[:MAX_SHOWN_CHARS].encode("utf-8", "replace").decode()
 
 
 def _changed(client: Client, shown: _Shown) -> bool:

@@ -1,4 +1,4 @@
-"""The transcripts of docs/troubleshooting.md: each symptom is caused, and Chromium and the server say what is printed there.
+"""The transcripts of docs/troubleshooting.md: each symptom is caused, and Chromium and the server say what it prints.
 
 The page runs the lines that the guide tells its readers to add.
 """
@@ -123,8 +123,8 @@ async def test_tabs_that_fight(start_server: StartServer, reader: Reader) -> Non
     _, line = blocks("Too many connects")
     server = await start(start_server, reader)
     await reader.run(
-        f"for (const tab of [1, 2]) {{ const socket = watch(io('{server.url}', {{ auth: {{ token: '{token('alice')}' }}, "
-        "forceNew: true })); socket.on('disconnect', () => setTimeout(() => socket.connect(), 50)); }"
+        f"const open = () => watch(io('{server.url}', {{ auth: {{ token: '{token('alice')}' }}, forceNew: true }}));"
+        "for (const socket of [open(), open()]) { socket.on('disconnect', () => setTimeout(() => socket.connect(), 50)); }"
     )
     await reader.sees(*replaced)
     await reader.sees(*fight)

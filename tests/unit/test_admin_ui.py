@@ -129,6 +129,26 @@ async def test_modes(options: Any, features: list[str]) -> None:
             assert sio.connected("/") == [sid]
 
 
+async def test_a_header_that_is_no_text() -> None:
+    """A client whose User-Agent is no UTF-8 is shown like the others, and nobody is blinded by it."""
+    sio = AsyncServer(namespaces=["/"])
+    sio.instrument(auth=ANN, server_stats_interval=0.01)
+    async with serving(sio) as url, aiohttp.ClientSession() as session:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        head += "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+        writer.write(head.encode() + b"User-Agent: \xff\xfe\r\n\r\n" + b"\x81\x82\0\0\0\0" + b"40")
+        await asyncio.wait_for(reader.readuntil(b'40{"sid"'), DEADLINE_S)
+        ui = Ui(await session.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket"))
+        await ui.socket.receive_str(timeout=DEADLINE_S)
+        assert await ui.log_in(ANN)
+        ((shown,),) = await ui.event("all_sockets")
+        assert shown["handshake"]["headers"] == {"user-agent": "??"}
+        await ui.event("server_stats")
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_another_namespace() -> None:
     """The one that is given, and no other."""
     sio = AsyncServer()
