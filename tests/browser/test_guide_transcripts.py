@@ -124,7 +124,7 @@ async def test_tabs_that_fight(start_server: StartServer, reader: Reader) -> Non
     server = await start(start_server, reader)
     await reader.run(
         f"const open = () => watch(io('{server.url}', {{ auth: {{ token: '{token('alice')}' }}, forceNew: true }}));"
-        "for (const socket of [open(), open()]) { socket.on('disconnect', () => setTimeout(() => socket.connect(), 50)); }"
+        "for (const tab of [open(), open()]) { tab.on('disconnect', () => setTimeout(() => tab.connect(), 50)); }"
     )
     await reader.sees(*replaced)
     await reader.sees(*fight)
