@@ -55,8 +55,8 @@ async def run(command: list[str]) -> tuple[int, str]:
 
 
 async def test_backup_under_load(database: Path, tmp_path: Path) -> None:
-    """The copy has every message that was acked before it was begun, without a hole. Restored in the place of a server's
-    files that was killed, it is served, takes new messages, and knows those that are sent again."""
+    """The copy has every message that was acked before it was begun, without a hole. Restored in the place of what a
+    killed server left, it is served, takes new messages, and knows those that are sent again."""
     acked: dict[str, str] = {}  # key → body
     copy = tmp_path / "copy.db"
 
