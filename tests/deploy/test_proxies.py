@@ -194,8 +194,8 @@ async def test_nginx_reloads(transport: Transport, server: ServerProcess, node: 
 # The one long test: it waits for nginx's 60 s to pass.
 @pytest.mark.timeout(300)
 async def test_idle_clients_stay(database: Path, node: Node, tmp_path: Path) -> None:
-    """A minute without a byte ends no connection through the shipped nginx.conf, neither websocket nor polling; without
-    its proxy_read_timeout, in the same minute, it ends both."""
+    """A minute without a byte ends no connection through the shipped nginx.conf or Caddyfile, neither websocket nor
+    polling. nginx without its proxy_read_timeout, in the same minute, ends both."""
 
     def without_timeout(text: str) -> str:
         changed, count = re.subn(r"^\s*proxy_read_timeout .*\n", "", text, flags=re.M)
@@ -208,11 +208,16 @@ async def test_idle_clients_stay(database: Path, node: Node, tmp_path: Path) -> 
             running(database, ping_interval_s=SILENCE_S, trusted_proxies="127.0.0.1")
         )
         shipped = await stack.enter_async_context(proxying("nginx", server.port, tmp_path / "shipped"))
+        caddy = await stack.enter_async_context(proxying("caddy", server.port, tmp_path / "caddy"))
         default = await stack.enter_async_context(
             proxying("nginx", server.port, tmp_path / "default", change=without_timeout)
         )
         # The ones that are to stay are silent for longer: they were there first.
-        stay = [await idle(shipped, node, f"stay-{each}", each) for each in transports]
+        stay = [
+            await idle(proxy, node, f"stay-{number}-{each}", each)
+            for number, proxy in enumerate((shipped, caddy))
+            for each in transports
+        ]
         cut = [await idle(default, node, f"cut-{each}", each) for each in transports]
         for person in cut:
             await person.client.wait("disconnect", deadline_s=2 * SILENCE_S)

@@ -90,6 +90,25 @@ def test_there_is_time_to_stop() -> None:
 # compose.yaml
 
 
+def test_compose_is_of_the_schema(tmp_path: Path) -> None:
+    """Every key is one that Docker Compose knows, with a value of its type; and a wrong one would be seen."""
+
+    def check(path: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", path],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    done = check(ROOT / "compose.yaml")
+    assert done.returncode == 0, done.stdout
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(COMPOSE_TEXT.replace("stop_grace_period", "stop_grace_time"), encoding="utf-8")
+    assert "stop_grace_time" in check(wrong).stdout
+
+
 def test_compose_names_what_it_has() -> None:
     """Networks, volumes and services that are named are there, and those that are there are used."""
     services = COMPOSE["services"]
