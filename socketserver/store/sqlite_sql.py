@@ -343,8 +343,7 @@ def get_snapshot(
         messages = [
             _message(conversation_id, message)
             for message in sql.execute(
-                f"SELECT {_MESSAGE} FROM message m WHERE m.conversation = ? AND m.seq > ?"
-                " ORDER BY m.seq DESC LIMIT ?",
+                f"SELECT {_MESSAGE} FROM message m WHERE m.conversation = ? AND m.seq > ? ORDER BY m.seq DESC LIMIT ?",
                 (num, after, limit + 1),
             )
         ]
