@@ -24,9 +24,9 @@ from .fanout import Fanout
 from .guards import Guards
 from .handlers import Handlers
 from .housekeeping import Housekeeping
-from .lifecycle import Lifecycle
+from .lifecycle import REFUSED, Lifecycle
 from .limits import Buckets
-from .metrics import Metrics, Reading
+from .metrics import HANDSHAKE, HTTP, Metrics, Reading
 from .origins import Origins
 from .presence import Presence
 from .protocol import MessageEncoder, Payloads, ServerEvent
@@ -34,7 +34,7 @@ from .proxies import Proxies
 from .rates import Rates
 from .realtime import AsyncServer
 from .routes import setup_routes
-from .sessions import Sessions
+from .sessions import Connection, Sessions
 from .settings import Settings
 from .store import open_store
 from .store.base import Store, StoreUnusable
@@ -107,10 +107,16 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     """
     clock = clock or SystemClock()
     metrics = Metrics(clock)
-    store = store or open_store(settings.store_url)
+    store = store or open_store(settings.store_url, observer=metrics)
     origins = Origins(settings)
     authenticator = Authenticator(settings, clock)
-    guards = Guards(settings, Proxies(settings.trusted_proxies), origins, clock)
+    guards = Guards(
+        settings,
+        Proxies(settings.trusted_proxies),
+        origins,
+        clock,
+        on_refused=lambda code: metrics.refused(HANDSHAKE, code),
+    )
     sio = AsyncServer(
         cors_allowed_origins=origins.allows_environ,
         cors_credentials=True,
@@ -141,7 +147,14 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         max_participants=settings.max_participants,
         messages=buckets,
         cached_conversations=settings.cached_conversations,
+        on_announced=metrics.message_announced,
     )
+
+    def gone(connection: Connection, code: str) -> None:
+        guards.gone(connection, code)
+        if code != REFUSED:
+            metrics.ended(connection.identity.user_id if connection.identity else None, code)
+
     lifecycle = Lifecycle(
         sio,
         sessions,
@@ -150,7 +163,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         fanout,
         clock,
         welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
-        on_gone=guards.gone,
+        on_user=lambda user_id, replaces: metrics.authenticated(user_id, replaces=replaces),
+        on_gone=gone,
     )
     handlers = Handlers(
         payloads=Payloads(settings),
@@ -164,6 +178,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         typing=typing,
         fanout=fanout,
         messages=messages,
+        metrics=metrics,
         clock=clock,
         joined_per_socket=settings.joined_per_socket,
         watched_per_socket=settings.watched_per_socket,
@@ -185,7 +200,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     )
 
     metrics.watch(lambda: _read(sio, sessions, guards, housekeeping))
-    admin = AdminAccess(settings, origins, guards)
+    admin = AdminAccess(settings, origins, guards, on_refused=lambda code: metrics.refused(HTTP, code))
 
     app = web.Application()
     app[STORE] = store

@@ -34,6 +34,7 @@ class Client:
             before are still handled, or LEAVING when they are dropped; until its disconnect handler has run.
         push: sends one message to it; None when it is leaving. While connecting, messages are `held` back, to follow
             its CONNECT packet.
+        goodbye: whether it has sent DISCONNECT, which may not be handled yet.
         kicked: whether it was disconnected by the server while connecting.
         reason: why it goes, as its disconnect handler is told.
         data: its user session (`sio.get_session`).
@@ -43,6 +44,7 @@ class Client:
     __slots__ = (
         "asked",
         "data",
+        "goodbye",
         "held",
         "kicked",
         "last_id",
@@ -63,6 +65,7 @@ class Client:
         self.phase = CONNECTING
         self.held: list[Encoded] = []
         self.push: Callable[[Encoded], None] | None = self.held.append
+        self.goodbye = False
         self.kicked = False
         self.reason = ""
         self.data: Any = {}
