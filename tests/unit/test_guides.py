@@ -152,14 +152,14 @@ async def test_the_messages_about_tokens_are_what_one_reads() -> None:
         jwt.encode({**good, "iat": now_s + 120}, SECRET),
         jwt.encode({**good, "exp": now_s - 60}, SECRET),
     ]
-    authenticator = Authenticator(Settings(jwt_secret=SECRET), clock)  # type: ignore[arg-type]
+    authenticator = Authenticator(Settings(jwt_secret=SECRET), clock)
     answers = ""
     for token in bad:
         with pytest.raises(errors.InvalidToken) as refused:
             await authenticator.from_token(token)
         answers += f"connect_error: {refused.value.message} undefined {refused.value.code}\n"
     await authenticator.close()
-    for guide, title in ((ENGLISH, "Login fails"), (FRENCH, "La connexion de l'utilisateur échoue")):
+    for guide, title in ((ENGLISH, "Login fails"), (FRENCH, "L'authentification échoue")):
         text = section(guide, title)
         quoted = [word for row in table(text, "Message") for word in words(row["Message"]) if " " in word]
         assert len(quoted) == 5
