@@ -1,16 +1,14 @@
 """The command line: `serve` (the default), `token`, `types` and `copy`.
 
 Exit status: 0 after a stop by signal or work that is done, 1 when the server cannot start or a copy is not complete, 2
-for settings or arguments that cannot be used.
+for settings or arguments that cannot be used, 130 or 143 when a second SIGINT or SIGTERM ended it at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,12 +23,13 @@ from .auth import Authenticator
 from .domain import SystemClock, UserId
 from .errors import Overloaded, StoreUnavailable
 from .settings import Settings, SettingsError, flag, load_settings, unknown_variables, variable
+from .stopping import Stop
 from .store import open_store
 from .store.copying import Copyable, CopyError, Progress, copy_store
 
 TOKEN_LIFETIME_S: Final = 24 * 3600
-# How long connections may take to close once the server stops.
-SHUTDOWN_S: Final = 10.0
+# Of the time that a stop may take, what plain HTTP requests under way may; once to end, and once more to be cancelled.
+REQUESTS_SHARE: Final = 0.05
 # How long a connection may be idle, or take for the head of a request. Longer than proxies keep theirs (nginx: 60 s).
 KEEPALIVE_S: Final = 75.0
 
@@ -173,13 +172,14 @@ async def _run(settings: Settings) -> int:
     except ValueError as error:
         raise SettingsError([f"{variable('store_url')}: {error}"]) from None
     runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=KEEPALIVE_S, handle_signals=False
+        app,
+        access_log=None,
+        shutdown_timeout=settings.shutdown_s * REQUESTS_SHARE,
+        keepalive_timeout=KEEPALIVE_S,
+        handle_signals=False,
     )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
+    stop = Stop(settings.shutdown_s)
+    stop.listen(asyncio.get_running_loop())
     try:
         await runner.setup()
         site = web.TCPSite(runner, settings.host, settings.port, reuse_address=True)
@@ -198,10 +198,10 @@ async def _run(settings: Settings) -> int:
         return 1
     for line in _banner(settings, runner.addresses[0][1]):
         print(line, flush=True)
-    await stop.wait()
-    log.info("stopping")
-    await app[END_CLIENTS](app)
+    await stop.asked.wait()
+    await app[END_CLIENTS](app)  # first: a polling client that is between two polls has to get in once more
     await runner.cleanup()
+    log.info("stopped")
     return 0
 
 

@@ -35,6 +35,7 @@ from .errors import (
     RESTART,
     TOO_MANY_CONNECTS,
     ChatError,
+    Draining,
     TooManyConnections,
     TooManyConnects,
 )
@@ -57,6 +58,8 @@ DROPS: Final = 3
 REPLACEMENTS: Final = 6
 # What a client is told that finds too many connections open; nobody knows when one of them will end.
 FULL_RETRY_S: Final = 10.0
+# What a client is told that comes while the server stops.
+DRAINING_RETRY_S: Final = 2.0
 # Loops and foreign origins that are being written about at a time.
 MAX_SUBJECTS: Final = 1_000
 LINES_PER_MINUTE: Final = 60
@@ -80,6 +83,9 @@ class Guards:
     """The limits on connecting.
 
     Implements realtime's `allow_request` (`admit`), `forbidden` (`wrong_origin`) and `Observer` (`opened`, `closed`).
+
+    Attributes:
+        draining: whether nobody is let in any more, because the server stops.
     """
 
     def __init__(self, settings: Settings, proxies: Proxies, origins: Origins, clock: Clock) -> None:
@@ -97,11 +103,21 @@ class Guards:
         self._open_address: Counter[str] = Counter()
         self._open_origin: Counter[str] = Counter()
         self._notes = _Notes()
+        self.draining = False
 
     # Before a session exists
 
+    def check(self) -> None:
+        """Raises: Draining once the server stops."""
+        if self.draining:
+            raise Draining(retry_after_ms=_ms(DRAINING_RETRY_S))
+
     def admit(self, request: web.Request) -> web.Response | None:
         """None to let a handshake go on, else its refusal."""
+        try:
+            self.check()
+        except Draining as error:
+            return _refusal(error, 503, "Nothing is wrong: a new server takes this one's place.")
         guest = self.guest(request)
         now_s = self._clock.monotonic_s()
         failed_s = self._failed.wait_s(guest.network, now_s)

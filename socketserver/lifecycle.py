@@ -6,6 +6,7 @@ Ties the pure registries (sessions, presence, typing) to the sockets, so that th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -103,11 +104,24 @@ class Lifecycle:
         """`end`, once what is being answered has its ack."""
         self._sio.eio.spawn(self.end(connection, end, retry_after_ms=retry_after_ms))
 
-    async def end_all(self, end: End, *, retry_after_ms: Callable[[], int]) -> None:
-        """End every connection; each gets its own time to come back, so that they do not come all at once."""
-        await asyncio.gather(
-            *(self.end(connection, end, retry_after_ms=retry_after_ms()) for connection in self._sessions)
-        )
+    async def end_all(self, end: End, *, retry_after_ms: Callable[[], int], within_s: float) -> None:
+        """Take no more requests and end every connection, each as soon as what it has sent is answered.
+
+        Each gets its own time to come back, so that they do not come all at once.
+
+        Args:
+            within_s: how long the answers may take. Who has none by then is ended without: the client sends again with
+                the same idempotency key.
+        """
+
+        async def settle_and_end(connection: Connection) -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await self._sio.settled(connection.sid)
+            await self.end(connection, end, retry_after_ms=retry_after_ms())
+
+        self._sio.drain()
+        await asyncio.gather(*map(settle_and_end, self._sessions))
 
     def gone(self, sid: str, reason: str) -> None:
         """A socket is gone, for whatever reason. Idempotent."""

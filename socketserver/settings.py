@@ -184,6 +184,10 @@ class Settings(BaseSettings):
         (), "Addresses or networks of proxies whose forwarded headers are believed, with commas between."
     )
 
+    shutdown_s: float = _setting(
+        10.0, "How long a stop may take: answers under way, telling the clients, closing the store.", unit="s", gt=0
+    )
+
     joined_per_socket: int = _setting(
         200, "Conversations that one socket may have joined at a time.", unit="conversations", ge=0
     )

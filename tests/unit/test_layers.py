@@ -43,6 +43,7 @@ RANKS = {
     "store.sqlite_file": 2,
     "store.sqlite_sql": 2,
     "store.sqlite_threads": 2,
+    "stopping": 2,
     "typescript": 2,
     "typing_indicator": 2,
     "auth": 3,
