@@ -91,10 +91,16 @@ class Raw:
         """Return the next frame's data: str, bytes, or the close code as int."""
         message = await asyncio.wait_for(self.socket.receive(), UNIT_S)
         if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING):
+            self.release()
             return self.socket.close_code or 1006
         if message.type is aiohttp.WSMsgType.ERROR:
+            self.release()
             return 1006
         return message.data
+
+    def release(self) -> None:
+        """Free the connection; aiohttp's client does not, where it was lost rather than closed."""
+        self.socket._response.close()
 
     async def next(self) -> Any:
         """As `frame`, leaving out pings."""
@@ -102,6 +108,14 @@ class Raw:
             if self.answer_pings:
                 await self.socket.send_str("3")
         return data
+
+    async def cut(self) -> None:
+        """Cut the connection without a word, as a dead network does, and free this side's half of it."""
+        connection = self.socket._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+        await self.socket.close()
+        self.release()
 
     async def closed(self) -> int:
         """Return the close code, whatever comes before it."""

@@ -55,11 +55,7 @@ async def come_and_go(http: Http, sio: AsyncServer, rng: random.Random) -> None:
             await sio.disconnect(sid)
         elif how == 8:
             await sio.close_transport(sid)
-    connection = raw.socket._response.connection
-    if rng.random() < 0.5 and connection is not None and connection.transport is not None:
-        connection.transport.abort()
-    else:
-        await raw.socket.close()
+    await (raw.cut() if rng.random() < 0.5 else raw.socket.close())
 
 
 async def test_clients_come_and_go_and_memory_returns() -> None:
