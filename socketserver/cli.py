@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 
-from . import __version__, typescript
+from . import __version__, logs, typescript
 from .app import END_CLIENTS, create_app
 from .auth import Authenticator
 from .domain import SystemClock, UserId
@@ -33,7 +32,7 @@ REQUESTS_SHARE: Final = 0.05
 # How long a connection may be idle, or take for the head of a request. Longer than proxies keep theirs (nginx: 60 s).
 KEEPALIVE_S: Final = 75.0
 
-log = logging.getLogger("socketserver")
+log = logs.get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,9 +153,9 @@ async def _run_copy(source: Copyable, target: Copyable) -> int:
 
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logs.configure(settings.log_level, settings.log_format)
     for name in unknown_variables():
-        log.warning("the environment has %s, which is no setting; see %s serve --help", name, "socketserver")
+        log.warning("unknown_variable", variable=name, help="it is no setting; see socketserver serve --help")
     try:
         import uvloop
     except ImportError:
@@ -196,7 +195,9 @@ async def _run(settings: Settings) -> int:
         )
         await runner.cleanup()
         return 1
-    for line in _banner(settings, runner.addresses[0][1]):
+    port = runner.addresses[0][1]
+    log.info("listening", host=settings.host, port=port, version=__version__)
+    for line in _banner(settings, port):
         print(line, flush=True)
     await stop.asked.wait()
     await app[END_CLIENTS](app)  # first: a polling client that is between two polls has to get in once more

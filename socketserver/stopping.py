@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -15,7 +14,9 @@ import threading
 from types import FrameType
 from typing import Final
 
-log = logging.getLogger(__name__)
+from .logs import get_logger
+
+log = get_logger(__name__)
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -42,7 +43,7 @@ class Stop:
                 loop.add_signal_handler(number, self._first, loop, number)
 
     def _first(self, loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:
-        log.info("stopping after %s, within %g s", number.name, self._within_s)
+        log.info("stopping", signal=number.name, within_s=self._within_s)
         for each in SIGNALS:
             loop.remove_signal_handler(each)
             signal.signal(each, _second)  # not the loop's: it may be blocked, or closed already
@@ -53,12 +54,12 @@ class Stop:
         self.asked.set()
 
     def _late(self) -> None:
-        log.error("not stopped within %g s: ending without having closed everything", self._within_s)
+        log.error("stopped_late", why="ending without having closed everything", within_s=self._within_s)
         _end(0)
 
 
 def _second(number: int, frame: FrameType | None) -> None:
-    log.warning("ending at once after a second %s", signal.Signals(number).name)
+    log.warning("stopped_at_once", why="a second signal", signal=signal.Signals(number).name)
     _end(128 + number)
 
 
