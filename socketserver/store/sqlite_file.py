@@ -32,8 +32,8 @@ _CHECKPOINT_PAGES: Final = 16_384
 # been released: append one.
 #
 # A conversation has a small number of its own, so that its 32-digit id is stored once and not in every row and index.
-# Messages lie in the order in which they came, conversations mixed: clustered by conversation, each message would dirty,
-# and now and then split, a page of its own. For the same reason one index serves seq and change while they are equal.
+# Messages lie in the order in which they came, conversations mixed: clustered by conversation, each message would
+# write, and now and then split, a page of its own. For the same reason one index serves seq and change, equal so far.
 # STRICT tables would be welcome, but need 3.37.
 MIGRATIONS: Final = (
     """
