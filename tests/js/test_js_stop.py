@@ -117,7 +117,7 @@ async def test_a_second_signal_ends_it_at_once(gated: Gated, node: Node, number:
     assert acks[1:] == [None] * MESSAGES
 
 
-@pytest.mark.parametrize("gated", [2], indirect=True)
+@pytest.mark.parametrize("gated", [4], indirect=True)
 async def test_a_store_that_hangs_does_not_hold_the_stop(gated: Gated, node: Node) -> None:
     """At the deadline the process ends, with status 0; the clients were told before, and get no ack for what is not
     stored. Sent again with the same keys it is stored once."""
