@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from . import protocol
+from .admin_access import AdminAccess
 from .auth import Authenticator, setup_sessions
 from .auto_read import AutoRead
 from .chat import ChatService
@@ -21,8 +23,9 @@ from .fanout import Fanout
 from .guards import Guards
 from .handlers import Handlers
 from .housekeeping import Housekeeping
-from .lifecycle import Lifecycle
+from .lifecycle import REFUSED, Lifecycle
 from .limits import Buckets
+from .metrics import HANDSHAKE, HTTP, Metrics, Reading
 from .origins import Origins
 from .presence import Presence
 from .protocol import MessageEncoder, Payloads, ServerEvent
@@ -30,7 +33,7 @@ from .proxies import Proxies
 from .rates import Rates
 from .realtime import AsyncServer
 from .routes import setup_routes
-from .sessions import Sessions
+from .sessions import Connection, Sessions
 from .settings import Settings
 from .store import open_store
 from .store.base import Store, StoreUnusable
@@ -42,6 +45,8 @@ STORE: Final = web.AppKey("store", Store)
 SIO: Final = web.AppKey("sio", AsyncServer)
 SESSIONS: Final = web.AppKey("sessions", Sessions)
 GUARDS: Final = web.AppKey("guards", Guards)
+METRICS: Final = web.AppKey("metrics", Metrics)
+ADMIN: Final = web.AppKey("admin", AdminAccess)
 HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
 # Lets nobody in any more, answers what is under way, and tells every client that the server restarts. Called at
 # shutdown; who calls it while the server still listens reaches also the polling clients that are between two polls.
@@ -79,6 +84,23 @@ async def _open_when_back(store: Store) -> None:
         return
 
 
+def _read(sio: AsyncServer, sessions: Sessions, guards: Guards, housekeeping: Housekeeping) -> Reading:
+    transports: Counter[str] = Counter()
+    unsent = []
+    for session in sio.eio.sessions.values():
+        transports[session.transport_name] += 1
+        unsent.append(session.outbox.unsent)
+    return Reading(
+        users=sessions.users,
+        sockets=transports,
+        rooms=sum(len(space.rooms) for space in sio.manager.namespaces.values()),
+        outbox_bytes=sum(unsent),
+        largest_outbox_bytes=max(unsent, default=0),
+        mended=housekeeping.mended,
+        guard_entries=guards.sizes(),
+    )
+
+
 def create_app(settings: Settings, *, store: Store | None = None, clock: Clock | None = None) -> web.Application:
     """The chat server as an aiohttp application.
 
@@ -88,10 +110,17 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     Raises: ValueError if settings.store_url is of no known kind.
     """
     clock = clock or SystemClock()
-    store = store or open_store(settings.store_url)
+    metrics = Metrics(clock)
+    store = store or open_store(settings.store_url, observer=metrics)
     origins = Origins(settings)
     authenticator = Authenticator(settings, clock)
-    guards = Guards(settings, Proxies(settings.trusted_proxies), origins, clock)
+    guards = Guards(
+        settings,
+        Proxies(settings.trusted_proxies),
+        origins,
+        clock,
+        on_refused=lambda code: metrics.refused(HANDSHAKE, code),
+    )
     sio = AsyncServer(
         cors_allowed_origins=origins.allows_environ,
         cors_credentials=True,
@@ -122,7 +151,14 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         max_participants=settings.max_participants,
         messages=buckets,
         cached_conversations=settings.cached_conversations,
+        on_announced=metrics.message_announced,
     )
+
+    def gone(connection: Connection, code: str) -> None:
+        guards.gone(connection, code)
+        if code != REFUSED:
+            metrics.ended(connection.identity.user_id if connection.identity else None, code)
+
     lifecycle = Lifecycle(
         sio,
         sessions,
@@ -131,7 +167,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         fanout,
         clock,
         welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
-        on_gone=guards.gone,
+        on_user=lambda user_id, replaces: metrics.authenticated(user_id, replaces=replaces),
+        on_gone=gone,
     )
     handlers = Handlers(
         payloads=Payloads(settings),
@@ -145,6 +182,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         typing=typing,
         fanout=fanout,
         messages=messages,
+        metrics=metrics,
         clock=clock,
         joined_per_socket=settings.joined_per_socket,
         watched_per_socket=settings.watched_per_socket,
@@ -166,12 +204,17 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         sweep_s=settings.sweep_s,
     )
 
+    metrics.watch(lambda: _read(sio, sessions, guards, housekeeping))
+    admin = AdminAccess(settings, origins, guards, on_refused=lambda code: metrics.refused(HTTP, code))
+
     app = web.Application()
     app[STORE] = store
     app[SIO] = sio
     app[SESSIONS] = sessions
     app[GUARDS] = guards
     app[HOUSEKEEPING] = housekeeping
+    app[METRICS] = metrics
+    app[ADMIN] = admin
     setup_sessions(app, settings)
     handlers.register(sio)
 
@@ -202,14 +245,17 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         demo_dir=_DEMO if _DEMO.is_dir() else None,
         client_bundle=_CLIENT_BUNDLE if _CLIENT_BUNDLE.is_file() else None,
         ready=ready,
+        metrics=metrics,
+        admin=admin,
     )
 
     async def run(app: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(housekeeping.run())]
+        tasks = [asyncio.create_task(housekeeping.run()), asyncio.create_task(metrics.measure_lag())]
         try:
             await store.open()
         except StoreUnusable:
-            tasks[0].cancel()
+            for task in tasks:
+                task.cancel()
             raise
         except StoreUnavailable as error:
             log.warning("the store is away, and the server goes on without it until it is back: %s", error.message)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -70,6 +70,16 @@ _OWN_FAULTS: Final = frozenset({AUTH_TIMEOUT.code, FLOODING.code, MALFORMED.code
 # Ends that say nothing about the client.
 _FAULTS: Final = frozenset(ENDS) - {RESTART.code}
 
+# Engine.IO's numbers, as words.
+_ENGINE_CODES: Final = (
+    "unknown_transport",
+    "unknown_sid",
+    "bad_method",
+    "bad_request",
+    "origin_not_allowed",
+    "unsupported_version",
+)
+
 _HELP: Final = (
     "The client connects again and again: see whether it is refused or dropped each time, or whether the page calls "
     "connect() by itself. docs/protocol.md#when-the-handshake-fails"
@@ -82,13 +92,26 @@ GUEST: Final = web.RequestKey("guest", Guest)
 class Guards:
     """The limits on connecting.
 
-    Implements realtime's `allow_request` (`admit`), `forbidden` (`wrong_origin`) and `Observer` (`opened`, `closed`).
+    Implements realtime's `allow_request` (`admit`), `forbidden` (`wrong_origin`) and `Observer` (`opened`, `closed`,
+    `rejected`).
+
+    Args:
+        on_refused: told of every request to connect that was answered with an error, by its code.
 
     Attributes:
         draining: whether nobody is let in any more, because the server stops.
     """
 
-    def __init__(self, settings: Settings, proxies: Proxies, origins: Origins, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        proxies: Proxies,
+        origins: Origins,
+        clock: Clock,
+        *,
+        on_refused: Callable[[str], None] = lambda code: None,
+    ) -> None:
+        self._on_refused = on_refused
         self._proxies = proxies
         self._origins = origins
         self._clock = clock
@@ -100,6 +123,7 @@ class Guards:
         watched = settings.connects_per_minute_user > 0
         self._drops: Windows[object] = Windows(DROPS if watched else 0, SPAN_S)
         self._replacements: Windows[UserId] = Windows(REPLACEMENTS if watched else 0, SPAN_S)
+        self._admin: Windows[str] = Windows(settings.failed_connects_per_minute_address, SPAN_S)
         self._open_address: Counter[str] = Counter()
         self._open_origin: Counter[str] = Counter()
         self._notes = _Notes()
@@ -117,7 +141,7 @@ class Guards:
         try:
             self.check()
         except Draining as error:
-            return _refusal(error, 503, "Nothing is wrong: a new server takes this one's place.")
+            return self._refusal(error, 503, "Nothing is wrong: a new server takes this one's place.")
         guest = self.guest(request)
         now_s = self._clock.monotonic_s()
         failed_s = self._failed.wait_s(guest.network, now_s)
@@ -130,7 +154,7 @@ class Guards:
             )
             why = f"{window.count(guest.network, now_s)} connects within a minute{' that failed' if failed_s else ''}"
             self._notes.loop(("address", guest.network), now_s, name, why, address=guest.address)
-            return _refusal(TooManyConnects(retry_after_ms=_ms(wait_s)), 429, _HELP)
+            return self._refusal(TooManyConnects(retry_after_ms=_ms(wait_s)), 429, _HELP)
         if 0 < self._max_address <= self._open_address[guest.network]:
             return self._full(guest, now_s, "address", guest.address, "max_connections_address", self._max_address)
         if guest.origin is not None and 0 < self._max_origin <= self._open_origin[guest.origin]:
@@ -159,7 +183,11 @@ class Guards:
             address=guest.address,
             setting=variable("allowed_origins"),
         )
-        return _refusal(error, 403, f"List the page's origin in {variable('allowed_origins')}.")
+        return self._refusal(error, 403, f"List the page's origin in {variable('allowed_origins')}.")
+
+    def rejected(self, code: int) -> None:
+        """A request was answered with an error of Engine.IO's."""
+        self._on_refused(_ENGINE_CODES[code])
 
     # While a session exists
 
@@ -199,6 +227,25 @@ class Guards:
             name = "failed_connects_per_minute_address"
             self._notes.loop(("address", guest.network), now_s, name, why, address=guest.address)
             raise TooManyConnects(retry_after_ms=_ms(wait_s))
+
+    def admit_admin(self, guest: Guest) -> None:
+        """Let an address try an admin token. The tries that failed are counted apart from connects, so that a client
+        that loops does not lock out whoever looks after it from the same address.
+
+        Raises: TooManyConnects.
+        """
+        if wait_s := self._admin.wait_s(guest.network, self._clock.monotonic_s()):
+            raise TooManyConnects("Too many wrong admin tokens; wait for retryAfterMs.", retry_after_ms=_ms(wait_s))
+
+    def refused_admin(self, guest: Guest) -> None:
+        """An admin token was wrong. It is said in the log, once a minute per address."""
+        now_s = self._clock.monotonic_s()
+        self._admin.add(guest.network, now_s)
+        self._notes.say(("admin", guest.network), now_s, "admin_refused", address=guest.address)
+
+    def trusts_peer(self, request: web.BaseRequest) -> bool:
+        """Whether the other end of the connection is a trusted proxy."""
+        return self._proxies.trusts_peer(request)
 
     def admit_user(self, user_id: UserId, guest: Guest) -> None:
         """Let a user connect once more.
@@ -263,7 +310,7 @@ class Guards:
         Returns: how many counts were wrong. It is 0 unless there is a bug here or in the engine.
         """
         now_s = self._clock.monotonic_s()
-        for windows in (self._connects, self._failed, self._users, self._drops, self._replacements):
+        for windows in (self._connects, self._failed, self._users, self._drops, self._replacements, self._admin):
             windows.sweep(now_s)
         self._notes.sweep(now_s)
         guests = [self.guest(session.request) for session in sessions]
@@ -283,6 +330,7 @@ class Guards:
             "users": len(self._users),
             "drops": len(self._drops),
             "replacements": len(self._replacements),
+            "admin": len(self._admin),
             "open_addresses": len(self._open_address),
             "open_origins": len(self._open_origin),
             "notes": len(self._notes),
@@ -298,7 +346,17 @@ class Guards:
         error = TooManyConnections(
             f"There are {limit} connections open from this {what} already.", retry_after_ms=_ms(FULL_RETRY_S)
         )
-        return _refusal(error, 429, f"Close some, or raise {variable(name)} on the server.")
+        return self._refusal(error, 429, f"Close some, or raise {variable(name)} on the server.")
+
+    def _refusal(self, error: ChatError, status: int, help: str) -> web.Response:
+        """A refused handshake: the body of a failed ack, with `help` for whoever looks at it."""
+        self._on_refused(error.code)
+        body = protocol.dump_failure(error)
+        body["error"]["help"] = help
+        headers = {}
+        if error.retry_after_ms is not None:
+            headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))
+        return web.json_response(body, status=status, headers=headers)
 
 
 class _Notes:
@@ -333,16 +391,6 @@ class _Notes:
         # A second span, so that a loop that still goes on is written about with its count.
         while self._subjects and next(iter(self._subjects.values()))[0] < now_s - 2 * SPAN_S:
             self._subjects.popitem(last=False)
-
-
-def _refusal(error: ChatError, status: int, help: str) -> web.Response:
-    """A refused handshake: the body of a failed ack, with `help` for whoever looks at it."""
-    body = protocol.dump_failure(error)
-    body["error"]["help"] = help
-    headers = {}
-    if error.retry_after_ms is not None:
-        headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))
-    return web.json_response(body, status=status, headers=headers)
 
 
 def _ms(seconds: float) -> int:
