@@ -18,6 +18,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .logs import Format, Level
+
 PREFIX: Final = "WEBSOCKET_"
 # Variables that the test suite reads itself; they are no settings, and no typing errors either.
 _TEST_PREFIX: Final = "WEBSOCKET_TEST_"
@@ -191,6 +193,18 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Networks = _setting(
         (), "Addresses or networks of proxies whose forwarded headers are believed, with commas between."
+    )
+
+    shutdown_s: float = _setting(
+        10.0, "How long a stop may take: answers under way, telling the clients, closing the store.", unit="s", gt=0
+    )
+
+    log_level: Level = _setting("info", "From which level on lines are logged: debug, info, warning or error.")
+    log_format: Format = _setting(
+        "auto", "console: readable lines; json: one object per line; auto: console on a terminal, json elsewhere."
+    )
+    log_messages_per_second: int = _setting(
+        10, "Messages, and refused requests, that are logged; the others are counted.", unit="1/s", ge=0
     )
 
     joined_per_socket: int = _setting(

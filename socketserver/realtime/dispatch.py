@@ -79,10 +79,15 @@ class Leaving:
 
 
 class Dispatcher:
-    """Connects one server's engine, rooms and handlers."""
+    """Connects one server's engine, rooms and handlers.
+
+    Attributes:
+        draining: whether nothing that clients send is taken any more, but acks.
+    """
 
     def __init__(self, server: "AsyncServer") -> None:
         self._server = server
+        self.draining = False
         self._arities: dict[Any, int | None] = {}
 
     def watch(self, tap: Callable[[Client, Any], None] | None) -> None:
@@ -136,7 +141,7 @@ class Dispatcher:
             client = peer.clients.get(packet.namespace)
             if client is not None and packet.id is not None:
                 self._server.manager.answer(client, packet.id, packet.data)
-        elif not peer.refusing:
+        elif not (peer.refusing or self.draining):
             if kind == packets.DISCONNECT and (client := peer.clients.get(packet.namespace)) is not None:
                 client.goodbye = True
             session.enqueue(packet, packet.size)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from .admin_ui import DEVELOPMENT, AdminUi, Auth
 from .dispatch import Dispatcher, internal_error
-from .engine import Engine
+from .engine import SHUTDOWN_WAIT_S, Engine
 from .rooms import CONNECTED, CONNECTING, Client, RoomManager
 
 MAX_ATTACHED: int = 4
@@ -279,12 +279,29 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         """Serve an aiohttp application's clients under /socketio_path/, and shut down with it."""
         self.eio.attach(app, socketio_path)
 
-    async def shutdown(self) -> None:
+    def drain(self) -> None:
+        """From now on take nothing that clients send, as if it had not arrived: they get no ack for it. What they had
+        sent before is still handled; `settled` tells when."""
+        self._dispatcher.draining = True
+
+    async def settled(self, sid: str, namespace: str | None = None) -> None:
+        """Wait until everything that the client has sent is handled. Its acks leave before what is sent to it then."""
+        client = self.manager.client(sid, namespace)
+        if client is not None:
+            await client.session.settled()
+            running = client.session.state.running
+            if running:
+                await asyncio.wait(set(running))
+
+    async def shutdown(self, wait_s: float = SHUTDOWN_WAIT_S) -> None:
         """Close every client's connection, run the disconnect handlers, and leave no task or timer.
 
         The JS clients come back by themselves, to whoever serves the address then.
+
+        Args:
+            wait_s: how long handlers may take; the others are cancelled.
         """
-        await self.eio.shutdown()
+        await self.eio.shutdown(wait_s)
 
     def instrument(
         self,

@@ -22,6 +22,7 @@ RANKS = {
     "errors": 0,
     "domain": 0,
     "limits": 0,
+    "logs": 0,
     "protocol_fields": 1,
     "protocol": 1,
     "protocol_acks": 1,
@@ -43,6 +44,7 @@ RANKS = {
     "store.sqlite_file": 2,
     "store.sqlite_sql": 2,
     "store.sqlite_threads": 2,
+    "stopping": 2,
     "typescript": 2,
     "typing_indicator": 2,
     "auth": 3,
@@ -93,6 +95,7 @@ OWNERS = {
     "pymongo": {"store.mongo"},
     "socketio": {"realtime"},
     "sqlite3": {"store.sqlite", "store.sqlite_file", "store.sqlite_sql", "store.sqlite_threads"},
+    "structlog": {"logs"},
     "uvloop": {"cli"},
 }
 NAMES_OF_THE_PACKAGE = {"socketserver", "chat_socketserver"}
