@@ -51,6 +51,7 @@ RANKS = {
     "lifecycle": 3,
     "origins": 3,
     "store": 3,
+    "check": 3,  # a client: it knows the settings' names, and nothing of the server's inside
     "guards": 4,
     "handlers": 4,
     "housekeeping": 4,
@@ -62,10 +63,22 @@ RANKS = {
 
 # Which modules own a driver; nobody else imports it. Whatever is not listed is not a dependency.
 OWNERS = {
-    "aiohttp": {"app", "auth", "auth_keys", "cli", "guards", "handlers", "origins", "proxies", "realtime", "routes"},
+    "aiohttp": {
+        "app",
+        "auth",
+        "auth_keys",
+        "check",
+        "cli",
+        "guards",
+        "handlers",
+        "origins",
+        "proxies",
+        "realtime",
+        "routes",
+    },
     "aiohttp_session": {"auth"},
     "bson": {"store.mongo"},
-    "cryptography": {"auth", "auth_keys"},
+    "cryptography": {"auth", "auth_keys", "check"},
     "engineio": {"realtime"},
     "jwt": {"auth", "auth_keys"},
     "marshmallow": {"protocol", "protocol_fields", "settings"},
