@@ -34,8 +34,9 @@ CLOCK_TOLERANCE_S: Final = 30.0
 MAX_SHOWN_CHARS: Final = 200
 
 Status = Literal["ok", "failed", "skipped"]
-# Faults after which the connection is gone, and such that are no reason to stop where others are.
-_GONE: Final = {"connection_closed", "session_ended", "replaced", "draining", "session_unknown"}
+# Faults after which the connection is gone, in the steps that use it; and such that stop nothing.
+_GONE: Final = {"connection_closed", "session_ended", "replaced", "draining", "session_unknown", "unexpected_answer"}
+_ON_IT: Final = {"authentication", "message", "ping"}
 _LIMPING: Final = {"store_unavailable", "not_ready"}
 
 
@@ -173,7 +174,7 @@ class Inspection:
         except Fault as fault:
             if fault.code not in _LIMPING:
                 self._stopped = self._stopped or stops
-            self._gone = self._gone or fault.code in _GONE
+            self._gone = self._gone or (name in _ON_IT and fault.code in _GONE)
             cause = fault.cause
             ms = _ms_since(started_s)
             step = Step(name, "failed", self._clean(fault.seen), ms, fault.code, cause.likely, cause.remedy)

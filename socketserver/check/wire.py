@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import re
 import ssl
 import time
@@ -178,7 +179,9 @@ def opened(packet: str) -> Opened | None:
         interval_s, timeout_s = value["pingInterval"] / 1000, value["pingTimeout"] / 1000
     except (TypeError, KeyError, ArithmeticError):
         return None
-    if not isinstance(sid, str) or not re.fullmatch(r"[\w.~-]{1,256}", sid) or not isinstance(upgrades, list):
+    if not isinstance(sid, str) or not re.fullmatch(r"[\w.~-]{1,256}", sid, re.ASCII) or not isinstance(upgrades, list):
+        return None
+    if not (0 < interval_s < math.inf and 0 < timeout_s < math.inf):
         return None
     return Opened(sid, tuple(map(str, upgrades)), interval_s, timeout_s)
 
@@ -388,6 +391,8 @@ class Client:
             self._message(data)
 
     def _message(self, packet: str) -> None:
+        if packet[:1] in {"5", "6"}:  # events and acks with attachments: none that is waited for
+            return
         match = re.match(r"([0-4])(\d{0,9})", packet)
         value = parse(packet[match.end() :]) if match else None
         kind = match[1] if match else None
