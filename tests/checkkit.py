@@ -29,6 +29,21 @@ from support.waiting import DEADLINE_S, eventually
 # Debian puts it where only root's PATH leads.
 NGINX: Final = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
+STEPS = [
+    "name",
+    "port",
+    "certificate",
+    "ready",
+    "handshake",
+    "polling",
+    "websocket",
+    "upgrade",
+    "origin",
+    "authentication",
+    "message",
+    "ping",
+    "clock",
+]
 UPGRADE: Final = """
     proxy_http_version 1.1;
     proxy_set_header Upgrade $http_upgrade;
@@ -80,6 +95,13 @@ async def check(url: str, *arguments: str, token: str | None = None) -> Outcome:
     outcome = Outcome(status, json.loads(out.getvalue()))
     assert outcome.report["ok"] == (not outcome.faults) == (status == 0)
     return outcome
+
+
+def assert_after(outcome: Outcome, name: str) -> None:
+    """Nothing was tried after the step that failed, and each later step says why."""
+    for later in STEPS[STEPS.index(name) + 1 :]:
+        assert outcome.steps[later]["status"] == "skipped"
+        assert outcome.steps[later]["seen"]
 
 
 def free_port() -> int:
@@ -241,3 +263,13 @@ async def pretending(
         yield f"http{'s' if context else ''}://localhost:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+async def nothing(request: web.Request) -> web.StreamResponse:
+    """For `pretending`: 404 for whatever is asked."""
+    return web.Response(status=404, text="Not found")
+
+
+async def read_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """For `raw`: take something, answer nothing."""
+    await reader.read(1)
