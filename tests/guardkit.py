@@ -146,6 +146,7 @@ class Raw:
             message = await asyncio.wait_for(self.socket.receive(), deadline_s)
             if message.type is not aiohttp.WSMsgType.TEXT:
                 self.closed = True
+                self.socket._response.close()  # aiohttp's client does not where the connection was lost
                 return None
             if message.data == "2":
                 await self.socket.send_str("3")

@@ -149,18 +149,22 @@ class User:
             self.see(message)
 
     async def cut(self) -> None:
-        assert self.reader is not None
         self.joined.clear()
         if self.raw is not None:
-            connection = self.raw.socket._response.connection
-            if self.rng.random() < 0.5 and connection is not None and connection.transport is not None:
-                connection.transport.abort()
-            else:
-                await self.raw.socket.close()
-        self.reader.cancel()
-        await asyncio.gather(self.reader, return_exceptions=True)
+            await (self.raw.cut() if self.rng.random() < 0.5 else self.raw.socket.close())
+        await self.stop_reading()
         self.acks.clear()
         await self.connect()
+
+    async def stop_reading(self) -> None:
+        assert self.reader is not None
+        self.reader.cancel()
+        await asyncio.gather(self.reader, return_exceptions=True)
+
+    async def leave(self) -> None:
+        await self.stop_reading()
+        if self.raw is not None:
+            await self.raw.socket.close()
 
     async def live(self) -> None:
         await self.connect()
@@ -210,5 +214,4 @@ async def test_every_client_can_rebuild_every_conversation(seed: int) -> None:
         for user in users:
             await until(lambda user=user: all(len(user.views[name]) == total[name] for name in total))  # type: ignore[misc]
             assert user.views == stored
-            assert user.reader is not None
-            user.reader.cancel()
+            await user.leave()

@@ -64,6 +64,7 @@ class WireClient(Peer):
             async for frame in self._socket:
                 if frame.type is aiohttp.WSMsgType.TEXT:
                     await self._take(frame.data)
+        self._socket._response.close()  # aiohttp's client does not where the connection was lost rather than closed
         self._lost("transport close")
 
     async def _take(self, frame: str) -> None:
