@@ -1,7 +1,8 @@
-"""The command line: `serve` (the default), `token`, `types` and `copy`.
+"""The command line: `serve` (the default), `check`, `token`, `types` and `copy`.
 
-Exit status: 0 after a stop by signal or work that is done, 1 when the server cannot start or a copy is not complete, 2
-for settings or arguments that cannot be used, 130 or 143 when a second SIGINT or SIGTERM ended it at once.
+Exit status: 0 after a stop by signal or work that is done, 1 when the server cannot start, a copy is not complete or a
+check has found a fault, 2 for settings or arguments that cannot be used, 130 or 143 when a second SIGINT or SIGTERM
+ended it at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 
-from . import __version__, logs, typescript
+from . import __version__, check, logs, typescript
 from .app import END_CLIENTS, create_app
 from .auth import Authenticator
 from .domain import SystemClock, UserId
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name: value for name, value in vars(options).items() if name in Settings.model_fields and value is not None
     }
     try:
+        if options.run == check.run:  # it looks at another server, whatever the settings are here
+            return check.run(options)
         settings = load_settings(flags)
         return int(options.run(settings, options))
     except SettingsError as error:
@@ -67,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="start the server (the default)", allow_abbrev=False)
     serve.set_defaults(run=_serve)
+    checking = commands.add_parser("check", help="find out why clients cannot connect to a server", allow_abbrev=False)
+    check.add_arguments(checking)
+    checking.set_defaults(run=check.run)
     token = commands.add_parser("token", help="print a token for trying out", allow_abbrev=False)
     token.add_argument("user", help="the user's id")
     token.add_argument("--name", help="the user's name; the id by default")

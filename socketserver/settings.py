@@ -23,6 +23,8 @@ from .logs import Format, Level
 PREFIX: Final = "WEBSOCKET_"
 # Variables that the test suite reads itself; they are no settings, and no typing errors either.
 _TEST_PREFIX: Final = "WEBSOCKET_TEST_"
+# The token that `socketserver check` connects with: of a client, so no setting of the server's.
+CHECK_TOKEN: Final = "WEBSOCKET_CHECK_TOKEN"  # noqa: S105
 _SECRET_CHARS: Final = 32
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST: Final = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
@@ -330,9 +332,14 @@ def _set_variable(field: str, flags: Mapping[str, str]) -> str:
     return variable(field)
 
 
+def check_token() -> str | None:
+    """The token that `socketserver check` should connect with, if one is set."""
+    return os.environ.get(CHECK_TOKEN)
+
+
 def unknown_variables() -> list[str]:
     """Names of set WEBSOCKET_… variables that no setting has: misspelt ones, most likely."""
-    known = {variable(field) for field in Settings.model_fields}
+    known = {variable(field) for field in Settings.model_fields} | {CHECK_TOKEN}
     return sorted(
         name
         for name in os.environ

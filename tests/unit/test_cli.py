@@ -261,7 +261,19 @@ def test_help_lists_every_setting(run: Run) -> None:
     assert "(sqlite:///socketserver.db)" in out
 
 
-@pytest.mark.parametrize("arguments", [["sevre"], ["--prot", "1"], ["serve", "extra"], ["token"], ["--po", "1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sevre"],
+        ["--prot", "1"],
+        ["serve", "extra"],
+        ["token"],
+        ["--po", "1"],
+        ["check"],
+        ["check", "localhost:3001"],
+        ["check", "http://localhost:3001", "--timeout-s", "soon"],
+    ],
+)
 def test_wrong_arguments(run: Run, arguments: list[str]) -> None:
     """A command or flag that does not exist, or is cut short, is refused with status 2."""
     status, out, err = run(*arguments)

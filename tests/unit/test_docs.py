@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from socketserver import __version__, chat, errors, protocol, settings
+from socketserver.check.causes import CAUSES
 from socketserver.domain import JoinConversation
 from socketserver.protocol import ClientEvent, Payloads, ServerEvent
 from socketserver.settings import Settings
@@ -130,8 +131,8 @@ def test_aliases() -> None:
 
 
 def test_variables_named_anywhere_exist() -> None:
-    """No page names a WEBSOCKET_… variable that is no setting."""
-    known = {settings.variable(name) for name in Settings.model_fields}
+    """No page names a WEBSOCKET_… variable that is no setting, and not the token of `check`."""
+    known = {settings.variable(name) for name in Settings.model_fields} | {settings.CHECK_TOKEN}
     for page in PAGES:
         named = set(re.findall(r"\bWEBSOCKET_[A-Z_]*[A-Z]\b", _text(page)))
         assert {name for name in named if not name.startswith("WEBSOCKET_TEST_")} <= known, page
@@ -345,6 +346,20 @@ def test_the_error_tree_in_the_docstring() -> None:
     assert {(name, word, again == "yes") for name, word, again in lines} == {
         (error.__name__, error.code, error.retryable) for error in ERRORS.values()
     }
+
+
+# The check
+
+
+def test_check_s_steps_and_causes() -> None:
+    """operations.md lists the steps of a check in their order, and every cause that it may name."""
+    text = section(ROOT / "docs" / "operations.md", "What it finds")
+    rows = table(text, "Step")
+    steps = re.findall(r'self\._step\("(\w+)"', _text(ROOT / "socketserver" / "check" / "steps.py"))
+    assert [code(row["Step"]) for row in rows] == steps
+    (anywhere,) = re.findall(r"^Whichever step meets it: (.*)\.$", text, flags=re.M)
+    cells = [row["Causes of a failure"] for row in rows] + [anywhere]
+    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == set(CAUSES)
 
 
 # Links, and what must not be in a page
