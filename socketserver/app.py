@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from . import protocol
+from .admin_access import AdminAccess
 from .auth import Authenticator, setup_sessions
 from .auto_read import AutoRead
 from .chat import ChatService
@@ -23,6 +25,7 @@ from .handlers import Handlers
 from .housekeeping import Housekeeping
 from .lifecycle import Lifecycle
 from .limits import Buckets
+from .metrics import Metrics, Reading
 from .origins import Origins
 from .presence import Presence
 from .protocol import MessageEncoder, Payloads, ServerEvent
@@ -42,6 +45,8 @@ STORE: Final = web.AppKey("store", Store)
 SIO: Final = web.AppKey("sio", AsyncServer)
 SESSIONS: Final = web.AppKey("sessions", Sessions)
 GUARDS: Final = web.AppKey("guards", Guards)
+METRICS: Final = web.AppKey("metrics", Metrics)
+ADMIN: Final = web.AppKey("admin", AdminAccess)
 HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
 # Tells every client that the server restarts, and lets nobody in any more. Called at shutdown; who calls it while the
 # server still listens reaches also the polling clients that are between two polls.
@@ -74,6 +79,23 @@ async def _open_when_back(store: Store) -> None:
         return
 
 
+def _read(sio: AsyncServer, sessions: Sessions, guards: Guards, housekeeping: Housekeeping) -> Reading:
+    transports: Counter[str] = Counter()
+    unsent = []
+    for session in sio.eio.sessions.values():
+        transports[session.transport_name] += 1
+        unsent.append(session.outbox.unsent)
+    return Reading(
+        users=sessions.users,
+        sockets=transports,
+        rooms=sum(len(space.rooms) for space in sio.manager.namespaces.values()),
+        outbox_bytes=sum(unsent),
+        largest_outbox_bytes=max(unsent, default=0),
+        mended=housekeeping.mended,
+        guard_entries=guards.sizes(),
+    )
+
+
 def create_app(settings: Settings, *, store: Store | None = None, clock: Clock | None = None) -> web.Application:
     """The chat server as an aiohttp application.
 
@@ -83,6 +105,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     Raises: ValueError if settings.store_url is of no known kind.
     """
     clock = clock or SystemClock()
+    metrics = Metrics(clock)
     store = store or open_store(settings.store_url)
     origins = Origins(settings)
     authenticator = Authenticator(settings, clock)
@@ -160,12 +183,17 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         sweep_s=settings.sweep_s,
     )
 
+    metrics.watch(lambda: _read(sio, sessions, guards, housekeeping))
+    admin = AdminAccess(settings, origins, guards)
+
     app = web.Application()
     app[STORE] = store
     app[SIO] = sio
     app[SESSIONS] = sessions
     app[GUARDS] = guards
     app[HOUSEKEEPING] = housekeeping
+    app[METRICS] = metrics
+    app[ADMIN] = admin
     setup_sessions(app, settings)
     handlers.register(sio)
 
@@ -187,14 +215,17 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         demo_dir=_DEMO if _DEMO.is_dir() else None,
         client_bundle=_CLIENT_BUNDLE if _CLIENT_BUNDLE.is_file() else None,
         ready=store.check,
+        metrics=metrics,
+        admin=admin,
     )
 
     async def run(app: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(housekeeping.run())]
+        tasks = [asyncio.create_task(housekeeping.run()), asyncio.create_task(metrics.measure_lag())]
         try:
             await store.open()
         except StoreUnusable:
-            tasks[0].cancel()
+            for task in tasks:
+                task.cancel()
             raise
         except StoreUnavailable as error:
             log.warning("the store is away, and the server goes on without it until it is back: %s", error.message)

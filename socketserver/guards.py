@@ -94,6 +94,7 @@ class Guards:
         watched = settings.connects_per_minute_user > 0
         self._drops: Windows[object] = Windows(DROPS if watched else 0, SPAN_S)
         self._replacements: Windows[UserId] = Windows(REPLACEMENTS if watched else 0, SPAN_S)
+        self._admin: Windows[str] = Windows(settings.failed_connects_per_minute_address, SPAN_S)
         self._open_address: Counter[str] = Counter()
         self._open_origin: Counter[str] = Counter()
         self._notes = _Notes()
@@ -176,6 +177,25 @@ class Guards:
             self._notes.loop(("address", guest.network), now_s, why, "failed_connects_per_minute_address")
             raise TooManyConnects(retry_after_ms=_ms(wait_s))
 
+    def admit_admin(self, guest: Guest) -> None:
+        """Let an address try an admin token. The tries that failed are counted apart from connects, so that a client
+        that loops does not lock out whoever looks after it from the same address.
+
+        Raises: TooManyConnects.
+        """
+        if wait_s := self._admin.wait_s(guest.network, self._clock.monotonic_s()):
+            raise TooManyConnects("Too many wrong admin tokens; wait for retryAfterMs.", retry_after_ms=_ms(wait_s))
+
+    def refused_admin(self, guest: Guest) -> None:
+        """An admin token was wrong. It is said in the log, once a minute per address."""
+        now_s = self._clock.monotonic_s()
+        self._admin.add(guest.network, now_s)
+        self._notes.say(("admin", guest.network), now_s, f"a wrong admin token, address={guest.address}")
+
+    def trusts_peer(self, request: web.BaseRequest) -> bool:
+        """Whether the other end of the connection is a trusted proxy."""
+        return self._proxies.trusts_peer(request)
+
     def admit_user(self, user_id: UserId, guest: Guest) -> None:
         """Let a user connect once more.
 
@@ -238,7 +258,7 @@ class Guards:
         Returns: how many counts were wrong. It is 0 unless there is a bug here or in the engine.
         """
         now_s = self._clock.monotonic_s()
-        for windows in (self._connects, self._failed, self._users, self._drops, self._replacements):
+        for windows in (self._connects, self._failed, self._users, self._drops, self._replacements, self._admin):
             windows.sweep(now_s)
         self._notes.sweep(now_s)
         guests = [self.guest(session.request) for session in sessions]
@@ -258,6 +278,7 @@ class Guards:
             "users": len(self._users),
             "drops": len(self._drops),
             "replacements": len(self._replacements),
+            "admin": len(self._admin),
             "open_addresses": len(self._open_address),
             "open_origins": len(self._open_origin),
             "notes": len(self._notes),

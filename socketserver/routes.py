@@ -1,7 +1,8 @@
 """Plain HTTP beside the sockets: the login cookie under /session, /healthz, /readyz, and for development the demo page.
 
 Answers are JSON in the shape of an ack: `{ok: true, …}` or `{ok: false, error: {code, message, retryable, …}}`. The
-codes are those of errors.py, and two that only HTTP has: `not_found` and `method_not_allowed`. Knows no sockets.
+codes are those of errors.py, and three that only HTTP has: `not_found`, `method_not_allowed` and `admin_required`.
+Knows no sockets.
 
     GET    /session   200 {ok, user: {id, name}} for a valid login cookie, else 401
     POST   /session   sets the cookie for `Authorization: Bearer TOKEN`, or in the development login for the body
@@ -9,6 +10,7 @@ codes are those of errors.py, and two that only HTTP has: `not_found` and `metho
     DELETE /session   takes the cookie away, also when there is none, and ends the sockets that it opened
     GET    /healthz   200 {ok} while the process answers
     GET    /readyz    200 {ok} while messages can be stored, else 503 with `store_unavailable`
+    GET    /metrics   what metrics.py counts, for Prometheus; for whom admin_access.py lets through
     GET    /, /demo/… the demo page, in the development login only
 
 Against requests that a foreign page makes a browser send (CSRF): an Origin that is not allowed is refused always, and
@@ -29,6 +31,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from .admin_access import AdminAccess
 from .auth import COOKIE_NAME, DEVELOPMENT_LOGIN_S, Authenticator, check_user_id
 from .domain import Identity
 from .errors import (
@@ -43,6 +46,7 @@ from .errors import (
     TooManyConnects,
 )
 from .guards import Guards
+from .metrics import Metrics
 from .origins import Origins
 from .protocol import dump_failure, dump_ok, dump_user
 from .settings import Settings
@@ -90,6 +94,8 @@ def setup_routes(
     demo_dir: Path | None = None,
     client_bundle: Path | None = None,
     ready: Callable[[], Awaitable[None]] | None = None,
+    metrics: Metrics | None = None,
+    admin: AdminAccess | None = None,
 ) -> None:
     """Add the routes, and middlewares for all the application's routes: the router's own 404 and 405 as JSON, and in
     the development login the check of the Host. Call it after `setup_sessions`.
@@ -102,6 +108,7 @@ def setup_routes(
         client_bundle: the browser's Socket.IO client, served as /demo/socket.io.min.js. None or missing: 404, and the
             page takes the one from the CDN.
         ready: raises StoreUnavailable unless the server can do its work, for /readyz; None: there is no such route.
+        metrics: what /metrics shows to whom `admin` lets through; there is no such route without both.
     """
     app.middlewares.append(_json_errors)
     if settings.development_login:
@@ -111,6 +118,8 @@ def setup_routes(
     app.router.add_get("/healthz", _healthz)
     if ready is not None:
         app.router.add_get("/readyz", _readyz(ready))
+    if metrics is not None and admin is not None:
+        app.router.add_get("/metrics", admin.protect(_expose(metrics)))
     if settings.development_login:
         files = _demo_files(demo_dir, client_bundle)
         app.router.add_get("/", _demo_page(files))
@@ -265,6 +274,14 @@ def _readyz(ready: Callable[[], Awaitable[None]]) -> Handler:
             response = web.json_response(dump_ok())
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
         return response
+
+    return handler
+
+
+def _expose(metrics: Metrics) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        body, content_type = metrics.expose(request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
     return handler
 

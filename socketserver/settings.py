@@ -161,6 +161,11 @@ class Settings(BaseSettings):
         None, "Secret that encrypts login cookies, at least 32 characters. Without it cookies end with the process."
     )
 
+    admin_token: Secret | None = _setting(
+        None,
+        "Token that opens /metrics and /monitor, at least 32 characters. Without it they answer this machine only.",
+    )
+
     ping_interval_s: float = _setting(25.0, "How often the server pings a client.", unit="s", gt=0)
     ping_timeout_s: float = _setting(60.0, "How long a client may take to answer a ping.", unit="s", gt=0)
     auth_timeout_s: float = _setting(10.0, "How long a socket may stay without a user.", unit="s", gt=0)
@@ -290,7 +295,7 @@ def _line(item: Mapping[str, Any], flags: Mapping[str, str]) -> str:
         return message
     field = str(item["loc"][0]).removeprefix(PREFIX).lower()
     given = item.get("input")
-    secret = any(word in field for word in ("secret", "key", "url"))
+    secret = any(word in field for word in ("secret", "key", "token", "url"))
     shown = "" if secret or not isinstance(given, str | int | float) else f" (got {given!r})"
     return f"{_set_variable(field, flags)}: {message[:1].lower()}{message[1:]}{shown}"
 
