@@ -26,6 +26,8 @@ from .housekeeping import Housekeeping
 from .lifecycle import Lifecycle
 from .limits import Buckets
 from .metrics import Metrics, Reading
+from .monitor import History, record
+from .monitor_routes import Monitor
 from .origins import Origins
 from .presence import Presence
 from .protocol import MessageEncoder, Payloads, ServerEvent
@@ -47,6 +49,7 @@ SESSIONS: Final = web.AppKey("sessions", Sessions)
 GUARDS: Final = web.AppKey("guards", Guards)
 METRICS: Final = web.AppKey("metrics", Metrics)
 ADMIN: Final = web.AppKey("admin", AdminAccess)
+HISTORY: Final = web.AppKey("history", History)
 HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
 # Tells every client that the server restarts, and lets nobody in any more. Called at shutdown; who calls it while the
 # server still listens reaches also the polling clients that are between two polls.
@@ -185,6 +188,16 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
 
     metrics.watch(lambda: _read(sio, sessions, guards, housekeeping))
     admin = AdminAccess(settings, origins, guards)
+    history = History()
+    monitor = Monitor(
+        history=history,
+        sessions=sessions,
+        sio=sio,
+        lifecycle=lifecycle,
+        guards=guards,
+        settings=settings,
+        clock=clock,
+    )
 
     app = web.Application()
     app[STORE] = store
@@ -194,6 +207,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[HOUSEKEEPING] = housekeeping
     app[METRICS] = metrics
     app[ADMIN] = admin
+    app[HISTORY] = history
     setup_sessions(app, settings)
     handlers.register(sio)
 
@@ -218,9 +232,14 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         metrics=metrics,
         admin=admin,
     )
+    monitor.setup(app, admin)
 
     async def run(app: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(housekeeping.run()), asyncio.create_task(metrics.measure_lag())]
+        tasks = [
+            asyncio.create_task(housekeeping.run()),
+            asyncio.create_task(metrics.measure_lag()),
+            asyncio.create_task(record(history, metrics.snapshot, clock)),
+        ]
         try:
             await store.open()
         except StoreUnusable:

@@ -157,10 +157,10 @@ class _SessionRoutes:
             handler = self._handlers.get(request.method)
             response = await handler(request) if handler is not None else _method_not_allowed(f"{_METHODS}, OPTIONS")
         except ChatError as error:
-            response = _error_response(error)
+            response = error_response(error)
         except Exception:  # the last resort: a bug must not look like a lost connection
             log.exception("%s /session failed", request.method)
-            response = _error_response(InternalError())
+            response = error_response(InternalError())
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
         response.headers[hdrs.VARY] = "Origin"
         if allowed:
@@ -235,7 +235,7 @@ async def _read_user(request: web.Request) -> str:
     if request.content_type != "application/json":
         raise InvalidPayload('Send Authorization: Bearer TOKEN, or the JSON body {"user": "alice"}.')
     try:
-        payload = json.loads(await _read_body(request))
+        payload = json.loads(await read_body(request))
     except (ValueError, RecursionError):
         raise InvalidPayload("The body is not JSON.") from None
     user = payload.get("user") if isinstance(payload, dict) else None
@@ -246,7 +246,7 @@ async def _read_user(request: web.Request) -> str:
         raise InvalidPayload(fields={"user": [f"It {error}."]}) from None
 
 
-async def _read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The body, bounded in size and time. aiohttp has bounds of its own, but megabytes, and for the time none."""
     body = bytearray()
     try:
@@ -269,7 +269,7 @@ def _readyz(ready: Callable[[], Awaitable[None]]) -> Handler:
         try:
             await ready()
         except ChatError as error:
-            response = _error_response(error)
+            response = error_response(error)
         else:
             response = web.json_response(dump_ok())
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
@@ -323,7 +323,7 @@ def _user_response(identity: Identity, **more: str) -> web.Response:
     return web.json_response(dump_ok(user=dump_user(identity), **more))
 
 
-def _error_response(error: ChatError) -> web.Response:
+def error_response(error: ChatError) -> web.Response:
     """A ChatError as HTTP; 401 and 503 with the headers that go with them."""
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     headers: dict[str, str] = {}
@@ -352,7 +352,7 @@ def _only_local_names(origins: Origins) -> Middleware:
         if origins.trusts_host(request.host):
             return await handler(request)
         message = "The development login answers only under this machine's own names, such as http://localhost."
-        return _error_response(OriginNotAllowed(message))
+        return error_response(OriginNotAllowed(message))
 
     return middleware
 
