@@ -55,9 +55,18 @@ class AdminAccess:
     Args:
         origins: tells which pages are the server's own.
         guards: limits how often an address may try a token.
+        on_refused: told of every refusal, by its code.
     """
 
-    def __init__(self, settings: Settings, origins: Origins, guards: Guards) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        origins: Origins,
+        guards: Guards,
+        *,
+        on_refused: Callable[[str], None] = lambda code: None,
+    ) -> None:
+        self._on_refused: Final = on_refused
         token = settings.admin_token
         self._token: Final = None if token is None else token.get_secret_value().encode()
         self._origins: Final = origins
@@ -73,6 +82,8 @@ class AdminAccess:
 
         async def protected(request: web.Request) -> web.StreamResponse:
             refusal = self.refuse(request, action=action)
+            if refusal is not None:
+                self._on_refused(TooManyConnects.code if refusal.status == 429 else ADMIN_REQUIRED)
             response = await handler(request) if refusal is None else refusal
             # Neither a proxy's cache nor the browser's may show it to the next one. A stream has its headers sent.
             if not response.prepared:

@@ -23,9 +23,9 @@ from .fanout import Fanout
 from .guards import Guards
 from .handlers import Handlers
 from .housekeeping import Housekeeping
-from .lifecycle import Lifecycle
+from .lifecycle import REFUSED, Lifecycle
 from .limits import Buckets
-from .metrics import Metrics, Reading
+from .metrics import HANDSHAKE, HTTP, Metrics, Reading
 from .monitor import History, record
 from .monitor_routes import Monitor
 from .origins import Origins
@@ -35,7 +35,7 @@ from .proxies import Proxies
 from .rates import Rates
 from .realtime import AsyncServer
 from .routes import setup_routes
-from .sessions import Sessions
+from .sessions import Connection, Sessions
 from .settings import Settings
 from .store import open_store
 from .store.base import Store, StoreUnusable
@@ -109,10 +109,16 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     """
     clock = clock or SystemClock()
     metrics = Metrics(clock)
-    store = store or open_store(settings.store_url)
+    store = store or open_store(settings.store_url, observer=metrics)
     origins = Origins(settings)
     authenticator = Authenticator(settings, clock)
-    guards = Guards(settings, Proxies(settings.trusted_proxies), origins, clock)
+    guards = Guards(
+        settings,
+        Proxies(settings.trusted_proxies),
+        origins,
+        clock,
+        on_refused=lambda code: metrics.refused(HANDSHAKE, code),
+    )
     sio = AsyncServer(
         cors_allowed_origins=origins.allows_environ,
         cors_credentials=True,
@@ -143,7 +149,14 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         max_participants=settings.max_participants,
         messages=buckets,
         cached_conversations=settings.cached_conversations,
+        on_announced=metrics.message_announced,
     )
+
+    def gone(connection: Connection, code: str) -> None:
+        guards.gone(connection, code)
+        if code != REFUSED:
+            metrics.ended(connection.identity.user_id if connection.identity else None, code)
+
     lifecycle = Lifecycle(
         sio,
         sessions,
@@ -152,7 +165,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         fanout,
         clock,
         welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
-        on_gone=guards.gone,
+        on_user=lambda user_id, replaces: metrics.authenticated(user_id, replaces=replaces),
+        on_gone=gone,
     )
     handlers = Handlers(
         payloads=Payloads(settings),
@@ -166,6 +180,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         typing=typing,
         fanout=fanout,
         messages=messages,
+        metrics=metrics,
         clock=clock,
         joined_per_socket=settings.joined_per_socket,
         watched_per_socket=settings.watched_per_socket,
@@ -187,7 +202,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     )
 
     metrics.watch(lambda: _read(sio, sessions, guards, housekeeping))
-    admin = AdminAccess(settings, origins, guards)
+    admin = AdminAccess(settings, origins, guards, on_refused=lambda code: metrics.refused(HTTP, code))
     history = History()
     monitor = Monitor(
         history=history,

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -68,6 +68,16 @@ _OWN_FAULTS: Final = frozenset({AUTH_TIMEOUT.code, FLOODING.code, MALFORMED.code
 # Ends that say nothing about the client.
 _FAULTS: Final = frozenset(ENDS) - {RESTART.code, KICKED.code}
 
+# Engine.IO's numbers, as words.
+_ENGINE_CODES: Final = (
+    "unknown_transport",
+    "unknown_sid",
+    "bad_method",
+    "bad_request",
+    "origin_not_allowed",
+    "unsupported_version",
+)
+
 _HELP: Final = (
     "The client connects again and again: see whether it is refused or dropped each time, or whether the page calls "
     "connect() by itself. docs/protocol.md#when-the-handshake-fails"
@@ -80,10 +90,23 @@ GUEST: Final = web.RequestKey("guest", Guest)
 class Guards:
     """The limits on connecting.
 
-    Implements realtime's `allow_request` (`admit`), `forbidden` (`wrong_origin`) and `Observer` (`opened`, `closed`).
+    Implements realtime's `allow_request` (`admit`), `forbidden` (`wrong_origin`) and `Observer` (`opened`, `closed`,
+    `rejected`).
+
+    Args:
+        on_refused: told of every request to connect that was answered with an error, by its code.
     """
 
-    def __init__(self, settings: Settings, proxies: Proxies, origins: Origins, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        proxies: Proxies,
+        origins: Origins,
+        clock: Clock,
+        *,
+        on_refused: Callable[[str], None] = lambda code: None,
+    ) -> None:
+        self._on_refused = on_refused
         self._proxies = proxies
         self._origins = origins
         self._clock = clock
@@ -116,7 +139,7 @@ class Guards:
             )
             text = f"address={guest.address}: {window.count(guest.network, now_s)} connects within a minute"
             self._notes.loop(("address", guest.network), now_s, f"{text}{' that failed' if failed_s else ''}", name)
-            return _refusal(TooManyConnects(retry_after_ms=_ms(wait_s)), 429, _HELP)
+            return self._refusal(TooManyConnects(retry_after_ms=_ms(wait_s)), 429, _HELP)
         if 0 < self._max_address <= self._open_address[guest.network]:
             return self._full(guest, now_s, "address", guest.address, "max_connections_address", self._max_address)
         if guest.origin is not None and 0 < self._max_origin <= self._open_origin[guest.origin]:
@@ -138,7 +161,11 @@ class Guards:
         error = self._origins.refusal(request)
         guest = self.guest(request)
         self._notes.say(("origin", guest.origin), self._clock.monotonic_s(), f"{error.message} address={guest.address}")
-        return _refusal(error, 403, f"List the page's origin in {variable('allowed_origins')}.")
+        return self._refusal(error, 403, f"List the page's origin in {variable('allowed_origins')}.")
+
+    def rejected(self, code: int) -> None:
+        """A request was answered with an error of Engine.IO's."""
+        self._on_refused(_ENGINE_CODES[code])
 
     # While a session exists
 
@@ -296,7 +323,17 @@ class Guards:
         error = TooManyConnections(
             f"There are {limit} connections open from this {what} already.", retry_after_ms=_ms(FULL_RETRY_S)
         )
-        return _refusal(error, 429, f"Close some, or raise {variable(name)} on the server.")
+        return self._refusal(error, 429, f"Close some, or raise {variable(name)} on the server.")
+
+    def _refusal(self, error: ChatError, status: int, help: str) -> web.Response:
+        """A refused handshake: the body of a failed ack, with `help` for whoever looks at it."""
+        self._on_refused(error.code)
+        body = protocol.dump_failure(error)
+        body["error"]["help"] = help
+        headers = {}
+        if error.retry_after_ms is not None:
+            headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))
+        return web.json_response(body, status=status, headers=headers)
 
 
 class _Notes:
@@ -331,16 +368,6 @@ class _Notes:
         # A second span, so that a loop that still goes on is written about with its count.
         while self._subjects and next(iter(self._subjects.values()))[0] < now_s - 2 * SPAN_S:
             self._subjects.popitem(last=False)
-
-
-def _refusal(error: ChatError, status: int, help: str) -> web.Response:
-    """A refused handshake: the body of a failed ack, with `help` for whoever looks at it."""
-    body = protocol.dump_failure(error)
-    body["error"]["help"] = help
-    headers = {}
-    if error.retry_after_ms is not None:
-        headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))
-    return web.json_response(body, status=status, headers=headers)
 
 
 def _ms(seconds: float) -> int:

@@ -34,11 +34,12 @@ from .errors import (
 )
 from .fanout import Fanout, conversation_room, watch_room
 from .guards import Guards
-from .lifecycle import Lifecycle
+from .lifecycle import REFUSED, Lifecycle
+from .metrics import CONNECT, UNKNOWN_EVENT, Metrics
 from .presence import Presence
 from .protocol import MAX_SAFE_INTEGER, MAX_TOKEN_CHARS, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
 from .rates import Rates
-from .realtime import AsyncServer, ConnectionRefusedError
+from .realtime import AsyncServer, ConnectionRefusedError, received_s
 from .sessions import Connection, Sessions
 from .typing_indicator import Typing, TypingIndicator
 
@@ -71,6 +72,7 @@ class Handlers:
         typing: TypingIndicator,
         fanout: Fanout,
         messages: MessageEncoder,
+        metrics: Metrics,
         clock: Clock,
         joined_per_socket: int,
         watched_per_socket: int,
@@ -86,6 +88,7 @@ class Handlers:
         self._typing = typing
         self._fanout = fanout
         self._messages = messages
+        self._metrics = metrics
         self._clock = clock
         self._joined_per_socket = joined_per_socket
         self._watched_per_socket = watched_per_socket
@@ -125,8 +128,9 @@ class Handlers:
             else:
                 self._guards.admit_user(identity.user_id, guest)
                 await self._lifecycle.authenticate(connection, identity)
+            self._metrics.connected()
         except BaseException as error:
-            self._lifecycle.gone(sid, "refused")
+            self._lifecycle.gone(sid, REFUSED)
             if not isinstance(error, ChatError):
                 if isinstance(error, asyncio.CancelledError):
                     raise
@@ -136,6 +140,7 @@ class Handlers:
                 self._guards.forgive(guest)
             else:
                 self._guards.refused(guest)
+            self._metrics.refused(CONNECT, error.code)
             # The guards say in one line what they refuse; a line per try would be what a loop writes.
             level = logging.DEBUG if isinstance(error, TooManyConnects) else logging.INFO
             log.log(level, "refused %s address=%s code=%s", sid, guest.address, error.code)
@@ -157,14 +162,18 @@ class Handlers:
                 raise AuthRequired
             command = self._payloads.load(event, arguments)
             if isinstance(command, domain.Authenticate):
-                return await self._authenticate(connection, command)
-            if connection.identity is None:
+                ack = await self._authenticate(connection, command)
+            elif connection.identity is None:
                 raise AuthRequired
-            return await self._commands[type(command)](connection, connection.identity.user_id, command)
+            else:
+                ack = await self._commands[type(command)](connection, connection.identity.user_id, command)
+            self._metrics.event_done(event)
+            return ack
         except ChatError as error:
             return self._failure(sid, event, error)
         except Exception:
             log.exception("the handler of an event failed")
+            self._metrics.event_failed(event, InternalError.code)
             return {**dump_failure(InternalError())}
 
     async def unknown(self, *arguments: object) -> Ack:
@@ -179,11 +188,13 @@ class Handlers:
                 try:
                     self._rates.take(connection, self._clock.monotonic_s())
                 except RateLimited as error:
-                    return self._failure(connection.sid, "", error)
+                    return self._failure(connection.sid, UNKNOWN_EVENT, error)
                 break
+        self._metrics.event_failed(UNKNOWN_EVENT, UnknownEvent.code)
         return {**dump_failure(UnknownEvent())}
 
     def _failure(self, sid: str, event: str, error: ChatError) -> Ack:
+        self._metrics.event_failed(event, error.code)
         connection = self._sessions.get(sid)
         if connection is not None:
             now_s = self._clock.monotonic_s()
@@ -291,11 +302,14 @@ class Handlers:
         return dump_ok()
 
     async def _send_message(self, connection: Connection, user_id: UserId, command: domain.SendMessage) -> Ack:
-        appended = await self._chat.send_message(user_id, command)
+        received = received_s()
+        appended = await self._chat.send_message(user_id, command, received)
         if appended.duplicate and not self._rates.repeat(connection, self._clock.monotonic_s()):
             self._lifecycle.end_soon(connection, FLOODING, retry_after_ms=FLOODING_RETRY_MS)
         self._stop_typing(connection, command.conversation_id, user_id)
-        return dump_ok(message=self._messages.encode(appended.message), duplicate=appended.duplicate)
+        ack = dump_ok(message=self._messages.encode(appended.message), duplicate=appended.duplicate)
+        self._metrics.message_acked(received, duplicate=appended.duplicate)
+        return ack
 
     async def _mark_read(self, connection: Connection, user_id: UserId, command: domain.MarkRead) -> Ack:
         advance = await self._chat.mark_read(user_id, command)

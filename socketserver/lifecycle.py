@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from . import protocol
-from .domain import Clock, Identity
+from .domain import Clock, Identity, UserId
 from .errors import AUTH_TIMEOUT, LOGGED_OUT, REPLACED, STALE, TOKEN_EXPIRED, End, UserMismatch
 from .fanout import Fanout, conversation_room, user_room, watch_room
 from .presence import Presence
@@ -22,6 +22,8 @@ from .typing_indicator import TypingIndicator
 
 log = logging.getLogger(__name__)
 
+# Why a socket is gone that was not let in.
+REFUSED: Final = "refused"
 # After so many sockets the sweep lets others have a turn.
 _SWEPT_PER_TURN: Final = 200
 
@@ -31,7 +33,8 @@ class Lifecycle:
 
     Args:
         welcome: makes the payload of the `welcome` event for an identity and a connection id.
-        on_gone: told of every socket that is gone, with the code of its end, or why the transport went.
+        on_user: told of every socket that got its user, and whether it replaces an older one of that user.
+        on_gone: told of every socket that is gone, with the code of its end, or why the transport went, or REFUSED.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Lifecycle:
         clock: Clock,
         *,
         welcome: Callable[[Identity, str], WelcomeWire],
+        on_user: Callable[[UserId, bool], None] = lambda user_id, replaces: None,
         on_gone: Callable[[Connection, str], None] = lambda connection, code: None,
     ) -> None:
         self._sio = sio
@@ -53,6 +57,7 @@ class Lifecycle:
         self._fanout = fanout
         self._clock = clock
         self._welcome = welcome
+        self._on_user = on_user
         self._on_gone = on_gone
 
     def accept(self, sid: str, guest: Guest = NOBODY) -> Connection:
@@ -73,6 +78,7 @@ class Lifecycle:
             self._sessions.renew(connection, identity)
             return
         surplus = self._sessions.authenticate(connection, identity)
+        self._on_user(identity.user_id, bool(surplus))
         await self._fanout.enter(connection, user_room(identity.user_id))
         log.info("authenticated %s user=%s address=%s", connection.sid, identity.user_id, connection.guest.address)
         self._sio.emit_now(ServerEvent.WELCOME, self._welcome(identity, connection.sid), room=connection.sid)

@@ -181,7 +181,6 @@ class Metrics:
         self._refusals: Final = self._counter("refusals", "Connects and HTTP requests that were refused.", "at", "code")
         self._ends: Final = self._counter("ends", "Sockets that ended, by the reason.", "code")
         self._events: Final = self._counter("events", "Events of clients that were acked.", "event", "outcome")
-        self._messages: Final = self._counter("messages", "Messages that were stored.")
         self._duplicates: Final = self._counter("duplicates", "Messages that had been stored before.")
         self._ack: Final = self._histogram(
             "message_ack_seconds", "From the receipt of a message to its ack.", LATENCY_S
@@ -192,15 +191,17 @@ class Metrics:
         self._commit_seconds: Final = self._histogram("store_commit_seconds", "Duration of a commit.", LATENCY_S)
         self._commit_writes: Final = self._histogram("store_commit_writes", "Writes in one commit.", BATCH_WRITES)
         self._store_retries: Final = self._counter("store_retries", "Commits that had to be done again.")
-        self._store_errors: Final = self._counter("store_errors", "Commits that failed because of the database.")
+        self._store_errors: Final = self._counter(
+            "store_errors", "Commits and reads that failed because of the database."
+        )
         self._lag: Final = self._histogram("event_loop_lag_seconds", "How late the event loop is.", LATENCY_S)
-        self.registry.register(_AtScrape(lambda: self._read()))
+        self._messages = 0  # not a Counter: one lock less per message
+        self.registry.register(_AtScrape(lambda: self._read(), lambda: self._messages))
 
         self._end: Final = {code: self._ends.labels(code) for code in END_CODES}
         self._done: Final = {event.value: self._events.labels(event.value, OK).inc for event in ClientEvent}
         self._acked: Final = self._ack.observe
         self._announced: Final = self._fanout.observe
-        self._stored: Final = self._messages.inc
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"socketserver_{name}", text, labels, registry=self.registry)
@@ -257,11 +258,11 @@ class Metrics:
 
     # Events
 
-    def done(self, event: str) -> None:
+    def event_done(self, event: str) -> None:
         """An event was acked with success."""
         self._done[event]()
 
-    def failed(self, event: str, code: str) -> None:
+    def event_failed(self, event: str, code: str) -> None:
         """An event was acked with an error; UNKNOWN_EVENT for a name that is no event's."""
         self._events.labels(event if event in self._done else UNKNOWN_EVENT, code).inc()
 
@@ -273,7 +274,7 @@ class Metrics:
 
     def message_announced(self, received_s: float) -> None:
         """A new message was stored and is in its recipients' outboxes."""
-        self._stored()
+        self._messages += 1
         self._announced(time.perf_counter() - received_s)
 
     # The store's observer; may be called from a thread
@@ -285,7 +286,7 @@ class Metrics:
     def retried(self) -> None:
         self._store_retries.inc()
 
-    def commit_failed(self) -> None:
+    def failed(self) -> None:
         self._store_errors.inc()
 
     # Reading
@@ -316,7 +317,7 @@ class Metrics:
             connects=_value(self._connects),
             authentications=_value(self._authentications),
             reconnects=_value(self._reconnects),
-            messages=_value(self._messages),
+            messages=self._messages,
             duplicates=_value(self._duplicates),
             ends={code: count for (code,), count in _values(self._ends).items()},
             refusals=refusals,
@@ -328,10 +329,11 @@ class Metrics:
 
 
 class _AtScrape(Collector):
-    """The gauges, from one reading per scrape, so that they belong together."""
+    """What is counted elsewhere: the gauges, from one reading per scrape, so that they belong together."""
 
-    def __init__(self, read: Callable[[], Reading]) -> None:
+    def __init__(self, read: Callable[[], Reading], messages: Callable[[], int]) -> None:
         self._read = read
+        self._messages = messages
 
     def collect(self) -> Iterator[Metric]:
         reading = self._read()
@@ -347,6 +349,7 @@ class _AtScrape(Collector):
         for registry, size in reading.guard_entries.items():
             entries.add_metric([registry], size)
         yield entries
+        yield _total("messages", "Messages that were stored.", self._messages())
         yield _total("sweep_findings", "Differences between registries that sweeps have mended.", reading.mended)
         yield _gauge("resident_memory_bytes", "Resident memory of the process.", resident_bytes())
         yield _total("cpu_seconds", "Processor time that the process has used.", time.process_time())

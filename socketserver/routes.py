@@ -46,7 +46,7 @@ from .errors import (
     TooManyConnects,
 )
 from .guards import Guards
-from .metrics import Metrics
+from .metrics import HTTP, Metrics
 from .origins import Origins
 from .protocol import dump_failure, dump_ok, dump_user
 from .settings import Settings
@@ -108,12 +108,12 @@ def setup_routes(
         client_bundle: the browser's Socket.IO client, served as /demo/socket.io.min.js. None or missing: 404, and the
             page takes the one from the CDN.
         ready: raises StoreUnavailable unless the server can do its work, for /readyz; None: there is no such route.
-        metrics: what /metrics shows to whom `admin` lets through; there is no such route without both.
+        metrics: told what is refused; and what /metrics shows to whom `admin` lets through, if both are given.
     """
     app.middlewares.append(_json_errors)
     if settings.development_login:
         app.middlewares.append(_only_local_names(origins))
-    sessions = _SessionRoutes(authenticator, origins, settings, on_log_out, guards)
+    sessions = _SessionRoutes(authenticator, origins, settings, on_log_out, guards, metrics)
     app.router.add_route("*", "/session", sessions.handle)
     app.router.add_get("/healthz", _healthz)
     if ready is not None:
@@ -136,7 +136,9 @@ class _SessionRoutes:
         settings: Settings,
         on_log_out: Callable[[Identity], Awaitable[None]] | None,
         guards: Guards | None,
+        metrics: Metrics | None,
     ) -> None:
+        self._metrics: Final = metrics
         self._authenticator: Final = authenticator
         self._guards: Final = guards
         self._on_log_out: Final = on_log_out
@@ -157,16 +159,21 @@ class _SessionRoutes:
             handler = self._handlers.get(request.method)
             response = await handler(request) if handler is not None else _method_not_allowed(f"{_METHODS}, OPTIONS")
         except ChatError as error:
-            response = error_response(error)
+            response = self._refuse(error)
         except Exception:  # the last resort: a bug must not look like a lost connection
             log.exception("%s /session failed", request.method)
-            response = error_response(InternalError())
+            response = self._refuse(InternalError())
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
         response.headers[hdrs.VARY] = "Origin"
         if allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
         return response
+
+    def _refuse(self, error: ChatError) -> web.Response:
+        if self._metrics is not None:
+            self._metrics.refused(HTTP, error.code)
+        return error_response(error)
 
     def _check_origin(self, request: web.Request) -> bool:
         """Whether the request has an Origin, and it is allowed.

@@ -9,6 +9,8 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +39,8 @@ CLIENT_REASONS: Final = frozenset(
     }
 )
 """Ends that are not the server's decision: what the client had sent before is still handled."""
+
+_received_s: ContextVar[float] = ContextVar("received_s")
 
 INVALID_NAMESPACE: Final = {"message": "Invalid namespace"}
 
@@ -243,6 +247,7 @@ class Dispatcher:
         server = self._server
         data = packet.data
         namespace = client.namespace
+        _received_s.set(packet.received_s)
         handler, args = server._get_event_handler(data[0], namespace, (client.sid, *data[1:]))
         try:
             if handler is not None:
@@ -361,6 +366,11 @@ class Dispatcher:
         except TypeError:
             return count
         return count
+
+
+def received_s() -> float:
+    """When the event that is being handled was received, in `time.perf_counter` seconds; outside of a handler, now."""
+    return _received_s.get(perf_counter())
 
 
 def internal_error() -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Engine:
         connect_timeout: how long a session may live without being connected to a namespace.
         allow_request: called with each handshake's request; what it returns, unless None, is the answer.
         forbidden: makes the answer to a request whose Origin is not allowed.
-        observer: told of every session's beginning and end.
+        observer: told of every session's beginning and end, and of requests that were refused.
     """
 
     async_mode = "aiohttp"
@@ -381,6 +381,8 @@ class Engine:
         self, request: web.Request, code: int, message: str, status: int = 400, cors: bool = True
     ) -> web.Response:
         """Refuse a request: {"code", "message"}, the codes of Engine.IO's own server."""
+        if self.observer is not None:
+            self.observer.rejected(code)
         headers = self._headers(request) if cors else {}
         return web.json_response({"code": code, "message": message}, status=status, headers=headers)
 

@@ -62,6 +62,9 @@ class Application(Protocol):
 class Observer(Protocol):
     """Who keeps count of sessions. Must not raise, wait, or touch the session."""
 
+    def rejected(self, code: int) -> None:
+        """A request was answered with an error of Engine.IO's (engine.UNKNOWN_TRANSPORT to UNSUPPORTED_VERSION)."""
+
     def opened(self, session: "Session") -> None:
         """A session has begun."""
 
