@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -188,12 +188,12 @@ async def list_sockets(
     return Listing(rows, len(keyed), len(sessions), sessions.users)
 
 
-def find(sessions: Sessions, *, sid: str | None = None, user_id: str | None = None) -> Iterable[Connection]:
-    """One socket, or all of a user's; nothing if there are none, or they are being ended."""
+def find(sessions: Sessions, *, sid: str | None = None, user_id: str | None = None) -> list[Connection]:
+    """One socket, or all of a user's, without those that are being ended."""
     if sid is not None:
         connection = sessions.get(sid)
         return [] if connection is None else [connection]
-    return [] if user_id is None else list(sessions.of_user(UserId(user_id)))
+    return [] if user_id is None else [each for each in sessions.of_user(UserId(user_id)) if each.end is None]
 
 
 def _text(connection: Connection) -> str:

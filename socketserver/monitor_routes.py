@@ -168,14 +168,11 @@ class Monitor:
         sid, user_id = await _read_target(request)
         connections = find(self._sessions, sid=sid, user_id=user_id)
         address = self._guards.guest(request).address
-        ended = 0
         for connection in connections:
-            if connection.end is None:
-                owner = connection.identity.user_id if connection.identity is not None else None
-                log.info("kicking %s user=%s, asked for from address=%s", connection.sid, owner, address)
-                await self._lifecycle.end(connection, KICKED)
-                ended += 1
-        return web.json_response(dump_ok(ended=ended))
+            owner = connection.identity.user_id if connection.identity is not None else None
+            log.info("kicking %s user=%s, asked for from address=%s", connection.sid, owner, address)
+            await self._lifecycle.end(connection, KICKED)
+        return web.json_response(dump_ok(ended=len(connections)))
 
 
 async def _read_target(request: web.Request) -> tuple[str | None, str | None]:
