@@ -22,6 +22,7 @@ from .sessions import Connection, Sessions
 log = logging.getLogger(__name__)
 
 STEP_S: Final = 5.0
+_TICK_S: Final = 0.25
 # One hour of steps.
 POINTS: Final = 720
 MAX_ROWS: Final = 200
@@ -109,13 +110,16 @@ class History:
 
 
 async def record(history: History, snapshot: Callable[[], Snapshot], clock: Clock) -> None:
-    """Add a point every STEP_S until cancelled."""
+    """Add a point every STEP_S of the clock's until cancelled."""
+    next_s = clock.monotonic_s()
     while True:
-        try:
-            history.add(snapshot(), clock.now_ms())
-        except Exception:
-            log.exception("the monitoring page's history misses a point")
-        await asyncio.sleep(STEP_S)
+        if (now_s := clock.monotonic_s()) >= next_s:
+            next_s = now_s + STEP_S
+            try:
+                history.add(snapshot(), clock.now_ms())
+            except Exception:
+                log.exception("the monitoring page's history misses a point")
+        await asyncio.sleep(_TICK_S)
 
 
 @dataclass(frozen=True, slots=True)
