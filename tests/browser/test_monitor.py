@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import os
+import random
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from socketserver.app import HISTORY
-from socketserver.monitor import STEP_S
+from socketserver.monitor import POINTS, STEP_S
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from browser.demokit import RECONNECT_MS, WAIT_MS
+from browser.reactkit import AXE
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 from support.node import Node, NodeProcess
-from support.servers import LocalServer, running, serving
-from support.stage import Stage
+from support.servers import LocalServer, running, serving, token
+from support.stage import Stage, next_key
 from support.waiting import eventually
-from support.wire import wire_to
+from support.wire import Wire, WireClient, wire_to
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 ADMIN = "admin-token-0123456789-0123456789"
+_FIRST = ("amara", "ben", "chiara", "dmitri", "elif", "farah", "goran", "hana", "ines", "jonas", "kenji", "lena")
+_LAST = ("okafor", "weber", "rossi", "silva", "haddad", "tanaka", "lind", "moreau")
+TOWN = [f"{first}.{last}" for first in _FIRST for last in _LAST]
 # The page asks every five seconds, and a machine may be busy.
 NEWS_MS = 30_000
 
@@ -210,7 +219,7 @@ async def test_somebody_is_disconnected(server: LocalServer, watchers: Watchers,
         assert (await client.wait("session_ended"))["code"] == "kicked"
     await expect(watcher.page.locator("#nobody")).to_have_text("Nobody is connected.")
     await ann.client.connect()  # what the button of an application does
-    await expect(watcher.row("ann")).to_have_count(1, timeout=NEWS_MS)
+    await eventually("ann is back", lambda: len(ann.client.seen("welcome")) == 2)
 
 
 async def test_with_the_keyboard_only(server: LocalServer, watchers: Watchers, node: Node) -> None:
@@ -266,6 +275,7 @@ async def test_many_sockets(server: LocalServer, watchers: Watchers) -> None:
     async with wire_to(server.url) as wire:
         for number in range(230):
             await wire.person(f"user-{number:03}")
+            server.clock.advance(0.01)
         watcher = await watchers.come()
         await watcher.open(server.url)
         count = watcher.page.locator("#count")
@@ -337,6 +347,132 @@ async def test_a_browser_with_the_token(chromium: Browser, watchers: Watchers, n
         await watcher.page.get_by_role("dialog").get_by_role("button", name="Disconnect", exact=True).click()
         assert (await ann.client.wait("session_ended"))["code"] == "kicked"
         stranger = await watchers.come()
-        response = await stranger.page.goto(f"{server.url}/monitor/data")
-        assert response is not None
-        assert response.status == 401
+        answer = await stranger.page.request.get(f"{server.url}/monitor")
+        assert answer.status == 401
+
+
+class Town:
+    """People who come, talk and go, each over a websocket of their own."""
+
+    def __init__(self, server: LocalServer, wire: Wire) -> None:
+        self._server = server
+        self._wire = wire
+        self._random = random.Random(7)  # the same town each time
+        self._here: dict[str, WireClient] = {}
+        self._chats: list[tuple[str, list[str]]] = []
+
+    async def live(self, steps: int) -> None:
+        """An hour, in so many steps: it fills up, the network fails once, a few reload or open a second tab."""
+        for step in range(steps):
+            hour = step / steps
+            await self._come_and_go(round(26 + 46 * math.sin(math.pi * min(1, hour * 1.15)) ** 2))
+            if step == steps * 13 // 20:
+                await self._network_fails()
+            await self._talk(0.5 if 0.35 < hour < 0.55 else 0.2)
+            await take_point(self._server)
+
+    async def _come_and_go(self, wanted: int) -> None:
+        away = [name for name in TOWN if name not in self._here]
+        for name in self._random.sample(away, min(len(away), 4, max(0, wanted - len(self._here)))):
+            await self._enter(name)
+        for name in self._random.sample(sorted(self._here), min(3, max(0, len(self._here) - wanted))):
+            await self._leave(name)
+        if self._random.random() < 0.12:
+            name = self._random.choice(sorted(self._here))  # somebody reloads the page
+            await self._leave(name)
+            await self._enter(name)
+        if self._random.random() < 0.06:
+            await self._enter(self._random.choice(sorted(self._here)))  # a second tab takes the first one's place
+        if self._random.random() < 0.02:
+            await self._wire.open()  # and never says who it is
+
+    async def _enter(self, name: str) -> None:
+        lifetime_s = self._random.choice([900, 86_400, 86_400, 86_400])
+        ahead_s = self._server.clock.monotonic_s() - time.monotonic()
+        client = await self._wire.open({"token": token(name, lifetime_s=lifetime_s, ahead_s=ahead_s)})
+        await client.wait("welcome")
+        self._here[name] = client
+        if len(self._chats) < 12 and len(self._here) > 6:
+            members = self._random.sample(sorted(self._here), 5)
+            ack = await client.ok("create_conversation", {"participantIds": members, "idempotencyKey": next_key()})
+            self._chats.append((ack["conversation"]["id"], members))
+
+    async def _leave(self, name: str) -> None:
+        client = self._here.pop(name)
+        if not client.seen("disconnect"):
+            await client.send("1")
+
+    async def _network_fails(self) -> None:
+        for name in self._random.sample(sorted(self._here), len(self._here) * 2 // 3):
+            self._here.pop(name).abort()
+
+    async def _talk(self, share: float) -> None:
+        for name in [name for name, client in self._here.items() if client.seen("disconnect")]:
+            del self._here[name]
+        said = []
+        for chat, members in self._chats:
+            for name in members:
+                if name in self._here and self._random.random() < share:
+                    payload = {"conversationId": chat, "idempotencyKey": next_key(), "body": "hello"}
+                    said.append(self._here[name].emit("send_message", payload))
+        await asyncio.gather(*said, return_exceptions=True)  # one of them may be disconnected meanwhile
+
+
+@pytest.mark.timeout(900)
+async def test_accessible_and_good_to_look_at(
+    chromium: Browser, watchers: Watchers, node: Node, tmp_path: Path
+) -> None:
+    """axe-core finds nothing serious, dark and light, on a desk and on a phone, and nothing is wider than a phone.
+
+    UPDATE_IMAGES=1 renews the pictures of the documentation: then the town lives for an hour of the server's clock.
+    """
+    pictures = os.environ.get("UPDATE_IMAGES") == "1"
+    unlimited: dict[str, Any] = {
+        "messages_per_second": 0,
+        "connects_per_minute_user": 0,
+        "connects_per_minute_address": 0,
+        "failed_connects_per_minute_address": 0,
+    }
+    async with serving(tmp_path / "chat.db", **unlimited) as server, wire_to(server.url) as wire:
+        await eventually("the first point", lambda: len(server.app[HISTORY]))
+        server.clock.hold()
+        stage = Stage(server, node)
+        for name in ("grace.obi", "henrik.dahl", "noor.aziz"):
+            await stage.person(name, auth={"token": token(name, lifetime_s=86_400)}, transport="polling")
+        await Town(server, wire).live(POINTS - 2 if pictures else 12)
+        for dark in (True, False):
+            desk = await watchers.come(dark=dark, height=1000)
+            await desk.open(server.url)
+            await expect(desk.rows.first).to_be_visible()
+            await no_violations(desk.page)
+            if pictures:
+                await desk.page.screenshot(path=IMAGES / f"monitor-{'dark' if dark else 'light'}.png")
+            await desk.card("Connected").get_by_role("slider").hover()
+            await no_violations(desk.page)
+            await desk.page.get_by_text("Server and settings").click()
+            await desk.rows.first.get_by_role("button").click()
+            await no_violations(desk.page)
+            phone = await watchers.come(dark=dark, width=375, height=760)
+            await phone.open(server.url)
+            await expect(phone.rows.first).to_be_visible()
+            if pictures and dark:
+                await phone.page.screenshot(path=IMAGES / "monitor-phone.png")
+            await phone.page.get_by_text("Server and settings").click()
+            await no_violations(phone.page)
+            assert await phone.page.evaluate("() => document.documentElement.scrollWidth") <= 375
+            await phone.rows.first.get_by_role("button").click()
+            await expect(phone.page.get_by_role("dialog")).to_be_in_viewport(ratio=1)
+
+
+async def no_violations(page: Page) -> None:
+    """axe-core finds nothing serious or critical. It is evaluated, as the page's policy lets no other script in."""
+    if not await page.evaluate("() => 'axe' in window"):
+        await page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = await page.evaluate(
+        """async () => {
+            const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+            return violations.filter(({ impact }) => impact === "serious" || impact === "critical")
+                .map(({ id, nodes }) => ({ id, nodes: nodes.map((node) => node.html + node.failureSummary) }));
+        }"""
+    )
+    assert found == []
