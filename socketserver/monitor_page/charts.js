@@ -173,6 +173,7 @@ class Chart {
     parts.push(...this.marks());
     for (const at of starts.filter((start) => start > from)) {
       parts.push(shape("line", { class: "start", x1: this.x(at), x2: this.x(at), y1: TOP, y2: floor }));
+      if (this.x(at) < 46) continue; // there stand the labels of the lines
       const left = this.x(at) > this.width - 60;
       parts.push(label("started", {
         class: "axis halo", x: this.x(at) + (left ? -4 : 4), y: TOP + 9, "text-anchor": left ? "end" : "start",

@@ -9,15 +9,17 @@ import { Bars, Lines, make, time, timeWithSeconds } from "./charts.js";
 const HOUR = 3_600_000;
 const MINUTE = 60_000;
 const POLL = 5_000;
-const RETRY = 2_000;
+const RETRY = 2_000; // when nothing answers
+const RETRY_REFUSED = 30_000; // each time a browser may ask for the token, and wrong ones are limited
 const PATIENCE = 8_000;
 const SEARCH_DELAY = 200;
+const NEWS_STAY = 15_000;
 
 const $ = (id) => document.getElementById(id);
 const base = new URL(".", import.meta.url);
 
 // What the server told, and what the user chose.
-const known = { points: [], cursor: "", server: null, skew: 0, step: POLL, awaySince: null };
+const known = { points: [], starts: [], cursor: "", server: null, skew: 0, step: POLL, awaySince: null };
 const wanted = { span: HOUR, search: "", sort: "user", order: "asc" };
 
 // Numbers as text
@@ -118,7 +120,7 @@ function buildCharts() {
       title: "Ended", unit: "by reason", key: "ends", format: count, least: 4,
       colours: {
         client_disconnect: "e1", transport_close: "e2", ping_timeout: "e3", replaced: "e4",
-        restart: "e5", slow_consumer: "e6", kicked: "e7",
+        restart: "e5", slow_consumer: "e6", kicked: "e7", token_expired: "e8",
       },
     }, pointAt),
   );
@@ -150,7 +152,7 @@ async function ask(path, options = {}) {
 function take({ server, cursor, stepMs, now, points }) {
   if (known.server?.startedAt !== server.startedAt) {
     known.server = server;
-    known.starts = [...(known.starts ?? []), server.startedAt].slice(-20);
+    known.starts = [...known.starts, server.startedAt].slice(-20);
     showServer();
   }
   known.cursor = cursor;
@@ -171,21 +173,27 @@ async function poll() {
   clearTimeout(timer);
   if (asking || document.hidden) return;
   asking = true;
+  let wait = POLL;
   try {
     take(await ask(`data?cursor=${encodeURIComponent(known.cursor)}`));
     $("page").hidden = false;
     known.awaySince = null;
-    say("live", "Live");
     await listPeople();
+    if (!document.hidden) say("live", "Live");
   } catch (error) {
     known.awaySince ??= Date.now() + known.skew;
-    if (error instanceof Refused) say("refused", error.message);
-    else say("away", `No answer since ${timeWithSeconds(known.awaySince)}; trying again`);
+    if (error instanceof Refused) {
+      wait = RETRY_REFUSED;
+      say("refused", error.message);
+    } else {
+      wait = RETRY;
+      say("away", `No answer since ${timeWithSeconds(known.awaySince)}; trying again`);
+    }
   } finally {
     asking = false;
     drawCharts();
     showFacts();
-    if (!document.hidden) timer = setTimeout(poll, known.awaySince === null ? POLL : RETRY);
+    if (!document.hidden) timer = setTimeout(poll, wait);
   }
 }
 
@@ -355,8 +363,11 @@ function confirmEnd(socket) {
   dialog.showModal();
 }
 
+let newsStay = null;
+
 async function end(whom, who) {
   const news = $("news");
+  clearTimeout(newsStay);
   try {
     const { ended } = await ask("disconnect", {
       method: "POST",
@@ -367,6 +378,7 @@ async function end(whom, who) {
   } catch (error) {
     news.textContent = error instanceof Refused ? error.message : `No answer; ${who} may still be connected.`;
   }
+  newsStay = setTimeout(() => news.replaceChildren(), NEWS_STAY);
   await listNow();
 }
 

@@ -359,6 +359,7 @@ class Town:
         self._wire = wire
         self._random = random.Random(7)  # the same town each time
         self._here: dict[str, WireClient] = {}
+        self._second: dict[str, WireClient] = {}  # tabs
         self._chats: list[tuple[str, list[str]]] = []
 
     async def live(self, steps: int) -> None:
@@ -381,8 +382,10 @@ class Town:
             name = self._random.choice(sorted(self._here))  # somebody reloads the page
             await self._leave(name)
             await self._enter(name)
-        if self._random.random() < 0.06:
-            await self._enter(self._random.choice(sorted(self._here)))  # a second tab takes the first one's place
+        if self._random.random() < 0.1:
+            name = self._random.choice(sorted(self._here))  # a second tab; a third one takes the first one's place
+            self._second[name] = self._here[name]
+            await self._enter(name)
         if self._random.random() < 0.02:
             await self._wire.open()  # and never says who it is
 
@@ -398,9 +401,9 @@ class Town:
             self._chats.append((ack["conversation"]["id"], members))
 
     async def _leave(self, name: str) -> None:
-        client = self._here.pop(name)
-        if not client.seen("disconnect"):
-            await client.send("1")
+        for client in (self._here.pop(name), self._second.pop(name, None)):
+            if client is not None and not client.seen("disconnect"):
+                await client.send("1")
 
     async def _network_fails(self) -> None:
         for name in self._random.sample(sorted(self._here), len(self._here) * 2 // 3):
@@ -427,13 +430,14 @@ async def test_accessible_and_good_to_look_at(
     UPDATE_IMAGES=1 renews the pictures of the documentation: then the town lives for an hour of the server's clock.
     """
     pictures = os.environ.get("UPDATE_IMAGES") == "1"
-    unlimited: dict[str, Any] = {
+    options: dict[str, Any] = {
+        "sockets_per_user": 2,
         "messages_per_second": 0,
         "connects_per_minute_user": 0,
         "connects_per_minute_address": 0,
         "failed_connects_per_minute_address": 0,
     }
-    async with serving(tmp_path / "chat.db", **unlimited) as server, wire_to(server.url) as wire:
+    async with serving(tmp_path / "chat.db", **options) as server, wire_to(server.url) as wire:
         await eventually("the first point", lambda: len(server.app[HISTORY]))
         server.clock.hold()
         stage = Stage(server, node)
