@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -107,7 +108,7 @@ class Sender:
 
     Attributes:
         sent, acked: messages.
-        acks_ms: from the send to the ack, of those that were sent one at a time.
+        acks_ms: from each send to its ack, where acks come in the order of the sends.
         problems: refusals.
     """
 
@@ -117,7 +118,7 @@ class Sender:
         self.acked = 0
         self.acks_ms: list[float] = []
         self.problems: list[str] = []
-        self._sent_at_s = 0.0
+        self._unacked_s: deque[float] = deque()
         self._outstanding = outstanding
         self._running = False
         self._head = b'{"conversationId":"%b","idempotencyKey":"%b-' % (conversation_id.encode(), client.user.encode())
@@ -137,13 +138,12 @@ class Sender:
         self.sent += 1
         stamp = time.perf_counter_ns()
         payload = b'%b%d","body":"%b%020d%b"}' % (self._head, self.sent, MARK, stamp, _FILLER)
-        self._sent_at_s = stamp / 1e9
+        self._unacked_s.append(stamp / 1e9)
         self.client.emit("send_message", payload, self._on_ack)
 
     def _on_ack(self, packet: bytes) -> None:
         self.acked += 1
-        if self._outstanding == 1:
-            self.acks_ms.append((time.perf_counter() - self._sent_at_s) * 1000)
+        self.acks_ms.append((time.perf_counter() - self._unacked_s.popleft()) * 1000)
         if b'"ok":true' not in packet[:64] or b'"duplicate":false' not in packet[-64:]:
             self.problems.append(f"{self.client.user}: {packet[:300]!r}")
             self._running = False

@@ -107,20 +107,21 @@ def _first_problem(results: Sequence[Result], shape: Shape, peer: str) -> str:
 
 
 def _remark(shape: Shape, figure: Spread) -> str:
-    if shape.name in ("idle", "latency") or figure.server_share > BUSY:
+    if shape.name in ("idle", "latency", "acks") or figure.server_share > BUSY:
         return ""
     return " (generator is the bottleneck)" if figure.generator_share > BUSY else " (neither core was full)"
 
 
 def _verdict(results: Sequence[Result], shape: Shape, target: Target) -> str | None:
-    ours = spread(results, shape, f"{OURS}-mongo" if shape.reference == "node-mongo" else OURS)
-    theirs = spread(results, shape, target.peer)
-    if ours is None or theirs is None:
+    ours = spread(results, shape, shape.ours)
+    theirs = spread(results, shape, target.peer) if target.peer else None
+    if ours is None or (target.peer and theirs is None):
         return None
-    ratio = ours.median / theirs.median
-    met = ratio >= target.ratio if shape.more_is_better else ratio <= target.ratio
-    sign = "≥" if shape.more_is_better else "≤"
-    return f"{sign} {target.ratio:g} × {target.peer}: {ratio:.2f}, {'met' if met else 'missed'}"
+    value = ours.median / theirs.median if theirs else ours.median
+    met = value >= target.bound if shape.more_is_better else value <= target.bound
+    bound = f"{'≥' if shape.more_is_better else '≤'} {target.bound:g} "
+    bound += f"× {target.peer}" if target.peer else shape.unit
+    return f"{bound}: {_number(value)}, {'met' if met else 'missed'}"
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The seven loads, what is measured under each, and what this server has promised to reach."""
+"""The eight loads, what is measured under each, and what this server has promised to reach."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ ROOMS: Final = 10
 ROOM_MEMBERS: Final = 50
 ROOM_SENDERS: Final = 5
 STORE_PAIRS: Final = 500
+# Messages per second that `acks` sends; what one chat server on a small machine is to store without making people wait.
+STORED_RATE: Final = 5000
 BIG_MEMBERS: Final = 500
 BIG_SENDERS: Final = 50
 BIG_OUTSTANDING: Final = 4
@@ -78,10 +80,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Target:
-    """What this server promises: a ratio to another peer's median, as an upper or a lower bound."""
+    """What this server promises, as an upper or a lower bound.
 
-    peer: str
-    ratio: float
+    Attributes:
+        peer: whose median `bound` is multiplied with; None if it is a figure in the unit of the load.
+    """
+
+    peer: str | None
+    bound: float
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class Shape:
         run: puts the load on a server that has just started.
         peers: which servers it is for.
         reference: the one that the others are compared with.
+        ours: the one that the targets are for.
     """
 
     name: str
@@ -108,6 +115,7 @@ class Shape:
     more_is_better: bool = False
     peers: Sequence[str] = ("socketserver", "realtime", "stock", "node", "bun")
     reference: str = "node"
+    ours: str = "socketserver"
 
 
 async def _saturate(server: Server, rooms: list[Room], plan: Plan) -> Measured:
@@ -159,16 +167,48 @@ async def store(server: Server, plan: Plan) -> Measured:
 
     Order is checked only where it is promised: plain inserts overtake each other.
     """
+    rooms = await _many_pairs(server, plan)
+    measured = await _saturate(server, rooms, plan)
+    measured.figures |= _ack_percentiles(rooms)
+    return measured
+
+
+async def acks(server: Server, plan: Plan) -> Measured:
+    """The conversations of `store` at a given rate, evenly spread over time and senders, whether or not acks come."""
+    rooms = await _many_pairs(server, plan)
+    rate = STORED_RATE * plan.scale
+    measured = Measured()
+    problem = await _pace(rooms, rate, plan.warm_up_s)
+    if problem is None:
+        for room in rooms:
+            for sender in room.senders:
+                sender.acks_ms.clear()
+        before, sent, delivered = _count(server, rooms)
+        problem = await _pace(rooms, rate, plan.seconds)
+        after, sent_after, delivered_after = _count(server, rooms)
+        measured.share(before, after)
+    if problem:
+        measured.problems.append(problem)
+        return measured
+    measured.figures = _rates(before, after, sent_after - sent, delivered_after - delivered)
+    measured.problems += await drain(rooms)
+    measured.figures |= _ack_percentiles(rooms)
+    return measured
+
+
+async def _many_pairs(server: Server, plan: Plan) -> list[Room]:
     checkers = 1 if server.peer.stores else 0
     rooms = await populate(server, rooms=plan.of(STORE_PAIRS), members=2, senders=2, outstanding=1, checkers=checkers)
-    for room in rooms[20:]:
+    for room in rooms[20:]:  # a sample will do
         room.members[-1].on_message = None
         room.checkers.clear()
-    measured = await _saturate(server, rooms, plan)
+    return rooms
+
+
+def _ack_percentiles(rooms: Sequence[Room]) -> dict[str, float]:
     acks_ms = [value for room in rooms for sender in room.senders for value in sender.acks_ms]
     percentiles = statistics.quantiles(acks_ms, n=100, method="inclusive")
-    measured.figures |= {"ack_p50_ms": percentiles[49], "ack_p99_ms": percentiles[98]}
-    return measured
+    return {"ack_p50_ms": percentiles[49], "ack_p99_ms": percentiles[98], "ack_max_ms": max(acks_ms)}
 
 
 async def rooms(server: Server, plan: Plan) -> Measured:
@@ -380,6 +420,18 @@ SHAPES: Final = {
             [Target("node-mongo", 2.5)],
             more_is_better=True,
             peers=("socketserver", "socketserver-mongo", "node-mongo"),
+            reference="node-mongo",
+            ours="socketserver-mongo",
+        ),
+        Shape(
+            "acks",
+            "1 000 senders, 5 000 messages a second stored",
+            "ack_p99_ms",
+            "send to ack, 99th percentile",
+            "ms",
+            acks,
+            [Target(None, 100.0)],
+            peers=("socketserver", "node-mongo"),
             reference="node-mongo",
         ),
     )

@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 
 from . import __version__
 from .domain import Clock, UserId
-from .errors import ENDS
+from .errors import ENDS, InternalError, Overloaded, StoreUnavailable
 from .protocol import ClientEvent
 
 # Somebody who comes back within this time counts as coming back …
@@ -42,6 +42,9 @@ BATCH_WRITES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 OK: Final = "ok"
 UNKNOWN_EVENT: Final = "unknown"
+# Outcomes that are the server's fault have their series from the start: of one that begins with its first event,
+# Prometheus' rate() does not see that event.
+SERVER_FAULTS: Final = (InternalError.code, StoreUnavailable.code, Overloaded.code)
 OTHER: Final = "other"
 TRANSPORTS: Final = ("polling", "websocket")
 # Why the engine says that a connection went, where no End says why. Its slow_consumer and malformed are Ends.
@@ -200,6 +203,9 @@ class Metrics:
 
         self._end: Final = {code: self._ends.labels(code) for code in END_CODES}
         self._done: Final = {event.value: self._events.labels(event.value, OK).inc for event in ClientEvent}
+        for event in (*self._done, UNKNOWN_EVENT):
+            for code in SERVER_FAULTS:
+                self._events.labels(event, code)
         self._acked: Final = self._ack.observe
         self._announced: Final = self._fanout.observe
 

@@ -123,6 +123,8 @@ class Dispatcher:
             if client is not None and packet.id is not None:
                 self._server.manager.answer(client, packet.id, packet.data)
         elif not peer.refusing:
+            if kind == packets.DISCONNECT and (client := peer.clients.get(packet.namespace)) is not None:
+                client.goodbye = True
             session.enqueue(packet, packet.size)
 
     async def handle(self, session: Session, item: Packet | Leaving) -> None:
@@ -161,7 +163,10 @@ class Dispatcher:
         peer.partial = None
         for client in peer.clients.values():
             if client.phase == CONNECTED:  # one that is connecting is seen to when its handler returns
-                self.leave(client, reason, GONE if reason in CLIENT_REASONS else LEAVING)
+                why = reason
+                if client.goodbye and reason in (sessions.TRANSPORT_CLOSE, sessions.TRANSPORT_ERROR):
+                    why = sessions.CLIENT_DISCONNECT  # its goodbye waits in the inbox still, behind its last events
+                self.leave(client, why, GONE if reason in CLIENT_REASONS else LEAVING)
 
     def farewell(self, session: Session, reason: str) -> Iterable[Encoded]:
         """Return the end event for every namespace the client is in."""

@@ -34,6 +34,7 @@ class Client:
             before are still handled, or LEAVING when they are dropped; until its disconnect handler has run.
         push: sends one message to it; None when it is leaving. While connecting, messages are `held` back, to follow
             its CONNECT packet.
+        goodbye: whether it has sent DISCONNECT, which may not be handled yet.
         kicked: whether it was disconnected by the server while connecting.
         data: its user session (`sio.get_session`).
         asked: what waits for its acks, by id; waiting: the futures of `sio.call`.
@@ -42,6 +43,7 @@ class Client:
     __slots__ = (
         "asked",
         "data",
+        "goodbye",
         "held",
         "kicked",
         "last_id",
@@ -61,6 +63,7 @@ class Client:
         self.phase = CONNECTING
         self.held: list[Encoded] = []
         self.push: Callable[[Encoded], None] | None = self.held.append
+        self.goodbye = False
         self.kicked = False
         self.data: Any = {}
         self.rooms: dict[Any, None] = {}

@@ -125,6 +125,10 @@ class MongoStore:
         """How often another process took a number first; each cost its calls another round trip."""
         return self._appender.races
 
+    def _committed(self, writes: int, started: float) -> None:
+        if self._observer is not None:
+            self._observer.committed(writes, time.perf_counter() - started)
+
     def _lost_race(self) -> None:
         if self._observer is not None:
             self._observer.retried()
@@ -198,8 +202,10 @@ class MongoStore:
             same.append({"dedupe": draft.dedupe_key})
         with self._answering():
             for attempt in range(ATTEMPTS):
+                started = time.perf_counter()
                 with contextlib.suppress(DuplicateKeyError):
                     await self._conversations.insert_one(document)
+                    self._committed(1, started)
                     return Created(documents.load_conversation(document), duplicate=False)
                 found = await self._conversations.find_one(documents.either(same))
                 if found is not None:
@@ -479,8 +485,7 @@ class MongoStore:
                 raise StoreUnavailable
             started = time.perf_counter()
             yield
-            if self._observer is not None:
-                self._observer.committed(len(calls), time.perf_counter() - started)
+            self._committed(len(calls), started)
         except Exception as error:
             if isinstance(error, PyMongoError):
                 error = self._outage(error)

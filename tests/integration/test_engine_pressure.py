@@ -3,75 +3,15 @@
 import asyncio
 import contextlib
 import gc
-import json
-import socket
 import time
 import tracemalloc
 from socketserver.realtime import AsyncServer
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from engine_support import UNIT_S, Http, client_of, serving, until
+from engine_support import UNIT_S, Http, Stubborn, client_of, serving, until
 
 MEBIBYTE = 1 << 20
-
-
-class Stubborn:
-    """A websocket on a bare socket, which reads only when told to. Its frames are masked with zeros (RFC 6455 5.3)."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.buffer = b""
-        self.writing = asyncio.Lock()
-
-    @classmethod
-    async def connect(cls, url: str, receive_buffer: int = 8192) -> "Stubborn":
-        target = urlsplit(url)
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        sock.setblocking(False)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(sock, (target.hostname, target.port))
-        client = cls(sock)
-        await client.write(
-            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        while b"maxPayload" not in client.buffer:
-            await client.read()
-        client.buffer = b""
-        await client.send("40")
-        while b'"sid"' not in client.buffer:
-            await client.read()
-        return client
-
-    @property
-    def sid(self) -> str:
-        at = self.buffer.index(b"40{")
-        return str(json.loads(self.buffer[at + 2 :].split(b"}")[0] + b"}")["sid"])
-
-    async def write(self, data: bytes) -> None:
-        async with self.writing:  # a frame is written in parts when the buffers are full
-            await asyncio.get_running_loop().sock_sendall(self.sock, data)
-
-    async def send(self, text: str) -> None:
-        await self.write(masked(text))
-
-    async def read(self, size: int = 65536) -> bytes:
-        data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.sock, size), UNIT_S)
-        self.buffer += data
-        return data
-
-    def close(self) -> None:
-        self.sock.close()
-
-
-def masked(text: str) -> bytes:
-    """Return a client's text frame."""
-    data = text.encode()
-    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
-    return b"\x81" + size + b"\0\0\0\0" + data
 
 
 @pytest.mark.parametrize("pongs", [False, True])

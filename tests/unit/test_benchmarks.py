@@ -103,6 +103,10 @@ def test_a_missed_target_is_said() -> None:
     assert "≥ 6 × node: 2.00, missed" in table(results("bigroom", socketserver=[200.0], node=[100.0]))
 
 
+def test_a_target_may_be_a_figure_of_its_own() -> None:
+    assert "≤ 100 ms: 42.0, met" in table(results("acks", socketserver=[41.0, 42.0, 300.0]))
+
+
 def test_turns_with_problems_do_not_count() -> None:
     measured = results("pairs", node=[80.0])
     measured.append(Result("pairs", "node", 2, {"cpu_us_per_sent": 1.0}, problems=["lost a message"]))
