@@ -14,6 +14,7 @@ from aiohttp import web
 
 from . import protocol
 from .admin_access import AdminAccess
+from .admin_ui import instrument
 from .auth import Authenticator, setup_sessions
 from .auto_read import AutoRead
 from .chat import ChatService
@@ -51,13 +52,18 @@ METRICS: Final = web.AppKey("metrics", Metrics)
 ADMIN: Final = web.AppKey("admin", AdminAccess)
 HISTORY: Final = web.AppKey("history", History)
 HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
-# Tells every client that the server restarts, and lets nobody in any more. Called at shutdown; who calls it while the
-# server still listens reaches also the polling clients that are between two polls.
+# Lets nobody in any more, answers what is under way, and tells every client that the server restarts. Called at
+# shutdown; who calls it while the server still listens reaches also the polling clients that are between two polls.
 END_CLIENTS: Final[web.AppKey[Callable[[web.Application], Awaitable[None]]]] = web.AppKey("end_clients")
 
 # A server that stops tells each client to come back after a time of its own from this range. Not sooner than clients
 # come back anyway: whose three attempts are over before the new server listens gives up.
 RESTART_SPREAD_MS: Final = (2_000, 6_000)
+
+# Shares of the time that a stop may take: for requests under way, and then for the last words to the clients. What is
+# left is for the store.
+ANSWERS_SHARE: Final = 0.5
+GOODBYE_SHARE: Final = 0.2
 
 # How often a database that was away at the start is tried again.
 STORE_RETRY_S: Final = 1.0
@@ -184,6 +190,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         clock=clock,
         joined_per_socket=settings.joined_per_socket,
         watched_per_socket=settings.watched_per_socket,
+        logged_per_second=settings.log_messages_per_second,
     )
     housekeeping = Housekeeping(
         chat=chat,
@@ -225,10 +232,21 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[HISTORY] = history
     setup_sessions(app, settings)
     handlers.register(sio)
+    if settings.admin_ui:
+        instrument(sio, settings, guards, sessions, lifecycle)
 
     async def end_clients(app: web.Application) -> None:
-        await lifecycle.end_all(RESTART, retry_after_ms=lambda: random.randint(*RESTART_SPREAD_MS))  # noqa: S311
-        await sio.shutdown()
+        guards.draining = True
+        await lifecycle.end_all(
+            RESTART,
+            retry_after_ms=lambda: random.randint(*RESTART_SPREAD_MS),  # noqa: S311
+            within_s=settings.shutdown_s * ANSWERS_SHARE,
+        )
+        await sio.shutdown(settings.shutdown_s * GOODBYE_SHARE)
+
+    async def ready() -> None:
+        guards.check()
+        await store.check()
 
     app[END_CLIENTS] = end_clients
     # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
@@ -243,7 +261,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         settings=settings,
         demo_dir=_DEMO if _DEMO.is_dir() else None,
         client_bundle=_CLIENT_BUNDLE if _CLIENT_BUNDLE.is_file() else None,
-        ready=store.check,
+        ready=ready,
         metrics=metrics,
         admin=admin,
     )

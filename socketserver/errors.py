@@ -21,6 +21,7 @@ of Socket.IO; protocol.py turns an error into an ack, handlers.py turns an end i
     ├── TooManyConnections           too_many_connections     yes   after `retry_after_ms`; too many are open
     ├── StoreUnavailable             store_unavailable        yes   same idempotency key again
     ├── Overloaded                   overloaded               yes   after `retry_after_ms`
+    ├── Draining                     draining                 yes   after `retry_after_ms`; over HTTP only
     └── InternalError                internal_error           no    a bug here; the log has the traceback
 """
 
@@ -184,6 +185,14 @@ class Overloaded(ChatError):
     code = "overloaded"
     retryable = True
     default_message = "The server is overloaded; send again with the same idempotencyKey."
+
+
+class Draining(ChatError):
+    """The server is stopping and lets nobody in any more; the next one takes its place."""
+
+    code = "draining"
+    retryable = True
+    default_message = "The server is stopping; connect again in a moment."
 
 
 class InternalError(ChatError):

@@ -16,7 +16,6 @@ as often as its `reconnectionAttempts` say.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
@@ -36,16 +35,18 @@ from .errors import (
     RESTART,
     TOO_MANY_CONNECTS,
     ChatError,
+    Draining,
     TooManyConnections,
     TooManyConnects,
 )
 from .limits import TokenBucket, Windows
+from .logs import get_logger
 from .origins import Origins
 from .proxies import Proxies, network_of
 from .sessions import Connection, Guest
 from .settings import Settings, variable
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # A connection that ends sooner than that counts as failed.
 SHORT_S: Final = 5.0
@@ -58,6 +59,8 @@ DROPS: Final = 3
 REPLACEMENTS: Final = 6
 # What a client is told that finds too many connections open; nobody knows when one of them will end.
 FULL_RETRY_S: Final = 10.0
+# What a client is told that comes while the server stops.
+DRAINING_RETRY_S: Final = 2.0
 # Loops and foreign origins that are being written about at a time.
 MAX_SUBJECTS: Final = 1_000
 LINES_PER_MINUTE: Final = 60
@@ -95,6 +98,9 @@ class Guards:
 
     Args:
         on_refused: told of every request to connect that was answered with an error, by its code.
+
+    Attributes:
+        draining: whether nobody is let in any more, because the server stops.
     """
 
     def __init__(
@@ -122,11 +128,21 @@ class Guards:
         self._open_address: Counter[str] = Counter()
         self._open_origin: Counter[str] = Counter()
         self._notes = _Notes()
+        self.draining = False
 
     # Before a session exists
 
+    def check(self) -> None:
+        """Raises: Draining once the server stops."""
+        if self.draining:
+            raise Draining(retry_after_ms=_ms(DRAINING_RETRY_S))
+
     def admit(self, request: web.Request) -> web.Response | None:
         """None to let a handshake go on, else its refusal."""
+        try:
+            self.check()
+        except Draining as error:
+            return self._refusal(error, 503, "Nothing is wrong: a new server takes this one's place.")
         guest = self.guest(request)
         now_s = self._clock.monotonic_s()
         failed_s = self._failed.wait_s(guest.network, now_s)
@@ -137,8 +153,8 @@ class Guards:
                 if failed_s
                 else (self._connects, "connects_per_minute_address")
             )
-            text = f"address={guest.address}: {window.count(guest.network, now_s)} connects within a minute"
-            self._notes.loop(("address", guest.network), now_s, f"{text}{' that failed' if failed_s else ''}", name)
+            why = f"{window.count(guest.network, now_s)} connects within a minute{' that failed' if failed_s else ''}"
+            self._notes.loop(("address", guest.network), now_s, name, why, address=guest.address)
             return self._refusal(TooManyConnects(retry_after_ms=_ms(wait_s)), 429, _HELP)
         if 0 < self._max_address <= self._open_address[guest.network]:
             return self._full(guest, now_s, "address", guest.address, "max_connections_address", self._max_address)
@@ -160,7 +176,14 @@ class Guards:
         """The answer to a page that may not connect. It is said in the log, once a minute per origin."""
         error = self._origins.refusal(request)
         guest = self.guest(request)
-        self._notes.say(("origin", guest.origin), self._clock.monotonic_s(), f"{error.message} address={guest.address}")
+        self._notes.say(
+            ("origin", guest.origin),
+            self._clock.monotonic_s(),
+            "origin_refused",
+            origin=guest.origin,
+            address=guest.address,
+            setting=variable("allowed_origins"),
+        )
         return self._refusal(error, 403, f"List the page's origin in {variable('allowed_origins')}.")
 
     def rejected(self, code: int) -> None:
@@ -201,8 +224,9 @@ class Guards:
         """
         now_s = self._clock.monotonic_s()
         if wait_s := self._failed.wait_s(guest.network, now_s):
-            why = f"address={guest.address}: {self._failed.count(guest.network, now_s)} failed within a minute"
-            self._notes.loop(("address", guest.network), now_s, why, "failed_connects_per_minute_address")
+            why = f"{self._failed.count(guest.network, now_s)} failed within a minute"
+            name = "failed_connects_per_minute_address"
+            self._notes.loop(("address", guest.network), now_s, name, why, address=guest.address)
             raise TooManyConnects(retry_after_ms=_ms(wait_s))
 
     def admit_admin(self, guest: Guest) -> None:
@@ -218,7 +242,7 @@ class Guards:
         """An admin token was wrong. It is said in the log, once a minute per address."""
         now_s = self._clock.monotonic_s()
         self._admin.add(guest.network, now_s)
-        self._notes.say(("admin", guest.network), now_s, f"a wrong admin token, address={guest.address}")
+        self._notes.say(("admin", guest.network), now_s, "admin_refused", address=guest.address)
 
     def trusts_peer(self, request: web.BaseRequest) -> bool:
         """Whether the other end of the connection is a trusted proxy."""
@@ -237,14 +261,15 @@ class Guards:
             return
         if replacements_s:
             message = "The user's sockets keep replacing each other; wait for retryAfterMs."
-            why = f"user={user_id}: {REPLACEMENTS} sockets replaced one another within {SHORT_S:g} s of their start"
+            why = f"{REPLACEMENTS} sockets replaced one another within {SHORT_S:g} s of their start"
         elif drops_s:
             message = "The connection was ended soon after its start several times; wait for retryAfterMs."
-            why = f"user={user_id}: {DROPS} connections were ended soon after their start"
+            why = f"{DROPS} connections were ended soon after their start"
         else:
             message = None
-            why = f"user={user_id}: {self._users.count(user_id, now_s)} connects within a minute"
-        self._notes.loop(("user", user_id), now_s, f"{why}, address={guest.address}", "connects_per_minute_user")
+            why = f"{self._users.count(user_id, now_s)} connects within a minute"
+        name = "connects_per_minute_user"
+        self._notes.loop(("user", user_id), now_s, name, why, user_id=user_id, address=guest.address)
         raise TooManyConnects(message, retry_after_ms=_ms(wait_s))
 
     def admit_anonymous(self, guest: Guest) -> None:
@@ -254,8 +279,8 @@ class Guards:
         """
         now_s = self._clock.monotonic_s()
         if wait_s := self._drops.wait_s(guest.client, now_s):
-            why = f"address={guest.address}: {DROPS} connections without a user were ended"
-            self._notes.loop(("client", guest.client), now_s, why, "connects_per_minute_user")
+            why = f"{DROPS} connections without a user were ended"
+            self._notes.loop(("client", guest.client), now_s, "connects_per_minute_user", why, address=guest.address)
             message = "Connections without a user were ended several times; connect with a token."
             raise TooManyConnects(message, retry_after_ms=_ms(wait_s))
 
@@ -295,7 +320,7 @@ class Guards:
         wrong = _differences(self._open_address, addresses) + _differences(self._open_origin, origins)
         self._open_address, self._open_origin = addresses, origins
         if wrong:
-            log.warning("mended the counts of open connections of %d addresses and origins", wrong)
+            log.warning("mended", why="open connections of addresses and origins were miscounted", count=wrong)
         return wrong
 
     def sizes(self) -> dict[str, int]:
@@ -318,8 +343,7 @@ class Guards:
             self._failed.add(guest.network, self._clock.monotonic_s())
 
     def _full(self, guest: Guest, now_s: float, what: str, value: str, name: str, limit: int) -> web.Response:
-        shown = value if what == "address" else repr(value[:MAX_SHOWN_CHARS])
-        self._notes.loop((what, "full", value), now_s, f"{what}={shown}: {limit} connections are open", name)
+        self._notes.loop((what, "full", value), now_s, name, f"{limit} connections are open", **{what: value})
         error = TooManyConnections(
             f"There are {limit} connections open from this {what} already.", retry_after_ms=_ms(FULL_RETRY_S)
         )
@@ -347,11 +371,11 @@ class _Notes:
     def __len__(self) -> int:
         return len(self._subjects)
 
-    def loop(self, subject: object, now_s: float, why: str, name: str) -> None:
+    def loop(self, subject: object, now_s: float, name: str, why: str, **fields: str) -> None:
         """Connects are refused, because of a setting's limit."""
-        self.say(subject, now_s, f"refusing connects, {why} ({variable(name)})")
+        self.say(subject, now_s, "connects_refused", why=why, **fields, setting=variable(name))
 
-    def say(self, subject: object, now_s: float, text: str) -> None:
+    def say(self, subject: object, now_s: float, event: str, **fields: str | None) -> None:
         written_s, count = self._subjects.get(subject, (-math.inf, 0))
         if now_s - written_s < SPAN_S:
             self._subjects[subject] = (written_s, count + 1)
@@ -362,7 +386,7 @@ class _Notes:
         self._subjects.move_to_end(subject)
         if len(self._subjects) > MAX_SUBJECTS:
             self._subjects.popitem(last=False)
-        log.warning("%s%s", text, f"; {count} times more since the last line about it" if count else "")
+        log.warning(event, **fields, repeats=count or None)
 
     def sweep(self, now_s: float) -> None:
         # A second span, so that a loop that still goes on is written about with its count.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -35,6 +36,7 @@ from .errors import (
 from .fanout import Fanout, conversation_room, watch_room
 from .guards import Guards
 from .lifecycle import REFUSED, Lifecycle
+from .logs import Sample, get_logger
 from .metrics import CONNECT, UNKNOWN_EVENT, Metrics
 from .presence import Presence
 from .protocol import MAX_SAFE_INTEGER, MAX_TOKEN_CHARS, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
@@ -43,7 +45,7 @@ from .realtime import AsyncServer, ConnectionRefusedError, received_s
 from .sessions import Connection, Sessions
 from .typing_indicator import Typing, TypingIndicator
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # How long a client that was ended for flooding is told to stay away.
 FLOODING_RETRY_MS: Final = 30_000
@@ -56,6 +58,7 @@ class Handlers:
 
     Args:
         joined_per_socket, watched_per_socket: bounds on what one socket may have open; 0 for none.
+        logged_per_second: bound on the messages, and on the refused requests, that have lines in the log; 0 for none.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Handlers:
         clock: Clock,
         joined_per_socket: int,
         watched_per_socket: int,
+        logged_per_second: int,
     ) -> None:
         self._payloads = payloads
         self._authenticator = authenticator
@@ -92,6 +96,8 @@ class Handlers:
         self._clock = clock
         self._joined_per_socket = joined_per_socket
         self._watched_per_socket = watched_per_socket
+        self._logged_messages = Sample(log, logged_per_second)
+        self._logged_refusals = Sample(log, logged_per_second)
         self._commands: dict[type[Any], Callable[[Connection, UserId, Any], Awaitable[Ack]]] = {
             domain.CreateConversation: self._create_conversation,
             domain.ListConversations: self._list_conversations,
@@ -127,6 +133,9 @@ class Handlers:
                 self._guards.admit_anonymous(guest)
             else:
                 self._guards.admit_user(identity.user_id, guest)
+            transport = request.query.get("transport")
+            log.info("connected", connection_id=sid, address=guest.address, origin=guest.origin, transport=transport)
+            if identity is not None:
                 await self._lifecycle.authenticate(connection, identity)
             self._metrics.connected()
         except BaseException as error:
@@ -134,7 +143,7 @@ class Handlers:
             if not isinstance(error, ChatError):
                 if isinstance(error, asyncio.CancelledError):
                     raise
-                log.exception("connect failed")
+                log.exception("connect_failed", connection_id=sid)
                 error = InternalError()
             if isinstance(error, InternalError | AuthUnavailable):  # no fault of the client's
                 self._guards.forgive(guest)
@@ -143,7 +152,7 @@ class Handlers:
             self._metrics.refused(CONNECT, error.code)
             # The guards say in one line what they refuse; a line per try would be what a loop writes.
             level = logging.DEBUG if isinstance(error, TooManyConnects) else logging.INFO
-            log.log(level, "refused %s address=%s code=%s", sid, guest.address, error.code)
+            log.log(level, "refused", connection_id=sid, address=guest.address, code=error.code)
             raise ConnectionRefusedError(error.message, protocol.dump_error(error)) from None
 
     async def disconnect(self, sid: str, reason: str) -> None:
@@ -172,7 +181,7 @@ class Handlers:
         except ChatError as error:
             return self._failure(sid, event, error)
         except Exception:
-            log.exception("the handler of an event failed")
+            log.exception("request_failed", connection_id=sid, request=event)
             self._metrics.event_failed(event, InternalError.code)
             return {**dump_failure(InternalError())}
 
@@ -198,6 +207,12 @@ class Handlers:
         connection = self._sessions.get(sid)
         if connection is not None:
             now_s = self._clock.monotonic_s()
+            if self._logged_refusals.take(now_s):
+                user_id = connection.identity.user_id if connection.identity else None
+                skipped = self._logged_refusals.skipped()
+                log.info(
+                    "request_refused", connection_id=sid, user_id=user_id, request=event, code=error.code, **skipped
+                )
             if isinstance(error, RateLimited):
                 stays = self._rates.refused(connection, now_s)
             elif event == ClientEvent.SEND_MESSAGE and connection.identity is not None:
@@ -303,7 +318,28 @@ class Handlers:
 
     async def _send_message(self, connection: Connection, user_id: UserId, command: domain.SendMessage) -> Ack:
         received = received_s()
+        logged = self._logged_messages.take(self._clock.monotonic_s())
+        if logged:
+            log.info(
+                "message_received",
+                connection_id=connection.sid,
+                user_id=user_id,
+                conversation_id=command.conversation_id,
+                chars=len(command.body),
+                **self._logged_messages.skipped(),
+            )
         appended = await self._chat.send_message(user_id, command, received)
+        if logged:
+            log.info(
+                "message_sent",
+                connection_id=connection.sid,
+                user_id=user_id,
+                conversation_id=command.conversation_id,
+                message_id=appended.message.id,
+                seq=appended.message.seq,
+                duplicate=appended.duplicate,
+                ms=round((time.perf_counter() - received) * 1000, 1),
+            )
         if appended.duplicate and not self._rates.repeat(connection, self._clock.monotonic_s()):
             self._lifecycle.end_soon(connection, FLOODING, retry_after_ms=FLOODING_RETRY_MS)
         self._stop_typing(connection, command.conversation_id, user_id)

@@ -9,7 +9,7 @@ Knows no sockets.
                       {"user": "alice"}; answers like GET, in the development login with the `token` beside
     DELETE /session   takes the cookie away, also when there is none, and ends the sockets that it opened
     GET    /healthz   200 {ok} while the process answers
-    GET    /readyz    200 {ok} while messages can be stored, else 503 with `store_unavailable`
+    GET    /readyz    200 {ok} while messages can be stored, else 503 with `store_unavailable`, or `draining`
     GET    /metrics   what metrics.py counts, for Prometheus; for whom admin_access.py lets through
     GET    /, /demo/… the demo page, in the development login only
 
@@ -38,6 +38,7 @@ from .errors import (
     AuthRequired,
     AuthUnavailable,
     ChatError,
+    Draining,
     InternalError,
     InvalidPayload,
     InvalidToken,
@@ -66,6 +67,7 @@ _STATUSES: Final[tuple[tuple[type[ChatError], int], ...]] = (
     (TooManyConnects, 429),
     (AuthUnavailable, 503),
     (StoreUnavailable, 503),
+    (Draining, 503),
 )
 _METHODS: Final = "GET, POST, DELETE"
 _PAGE_HEADERS: Final = {
@@ -107,7 +109,7 @@ def setup_routes(
             a new file takes a restart, and no path can lead out of the directory. None or a missing one: 404.
         client_bundle: the browser's Socket.IO client, served as /demo/socket.io.min.js. None or missing: 404, and the
             page takes the one from the CDN.
-        ready: raises StoreUnavailable unless the server can do its work, for /readyz; None: there is no such route.
+        ready: raises StoreUnavailable or Draining unless the server can do its work, for /readyz; None: no such route.
         metrics: told what is refused; and what /metrics shows to whom `admin` lets through, if both are given.
     """
     app.middlewares.append(_json_errors)

@@ -8,7 +8,7 @@ Source: the Socket.IO protocol, revision 5.
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from time import perf_counter
 from types import CoroutineType
@@ -79,11 +79,30 @@ class Leaving:
 
 
 class Dispatcher:
-    """Connects one server's engine, rooms and handlers."""
+    """Connects one server's engine, rooms and handlers.
+
+    Attributes:
+        draining: whether nothing that clients send is taken any more, but acks.
+    """
 
     def __init__(self, server: "AsyncServer") -> None:
         self._server = server
+        self.draining = False
         self._arities: dict[Any, int | None] = {}
+
+    def watch(self, tap: Callable[[Client, Any], None] | None) -> None:
+        """Have `tap` called with the client and the name of every event that is handled; None ends that.
+
+        Our own method is hidden behind one that calls `tap`, so that nobody pays while nobody watches.
+        """
+        self.__dict__.pop("_event", None)
+        if tap is not None:
+
+            def watched(client: Client, packet: Packet) -> Coroutine[Any, Any, None]:
+                tap(client, packet.data[0])
+                return Dispatcher._event(self, client, packet)
+
+            self.__dict__["_event"] = watched
 
     # The engine's side
 
@@ -122,7 +141,7 @@ class Dispatcher:
             client = peer.clients.get(packet.namespace)
             if client is not None and packet.id is not None:
                 self._server.manager.answer(client, packet.id, packet.data)
-        elif not peer.refusing:
+        elif not (peer.refusing or self.draining):
             if kind == packets.DISCONNECT and (client := peer.clients.get(packet.namespace)) is not None:
                 client.goodbye = True
             session.enqueue(packet, packet.size)
@@ -281,6 +300,7 @@ class Dispatcher:
             phase: GONE to have the events handled that it sent before, LEAVING to drop them.
         """
         client.leaving(phase)
+        client.reason = reason
         client.session.enqueue(Leaving(client, reason))
 
     def kick(self, client: Client) -> None:

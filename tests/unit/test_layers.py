@@ -22,6 +22,7 @@ RANKS = {
     "errors": 0,
     "domain": 0,
     "limits": 0,
+    "logs": 0,
     "protocol_fields": 1,
     "protocol": 1,
     "protocol_acks": 1,
@@ -43,6 +44,7 @@ RANKS = {
     "store.sqlite_file": 2,
     "store.sqlite_sql": 2,
     "store.sqlite_threads": 2,
+    "stopping": 2,
     "typescript": 2,
     "typing_indicator": 2,
     "auth": 3,
@@ -52,6 +54,7 @@ RANKS = {
     "metrics": 3,
     "origins": 3,
     "store": 3,
+    "admin_ui": 4,
     "admin_access": 4,
     "guards": 4,
     "handlers": 4,
@@ -67,6 +70,7 @@ RANKS = {
 # Which modules own a driver; nobody else imports it. Whatever is not listed is not a dependency.
 OWNERS = {
     "aiohttp": {
+        "admin_ui",
         "admin_access",
         "app",
         "auth",
@@ -94,6 +98,7 @@ OWNERS = {
     "pymongo": {"store.mongo"},
     "socketio": {"realtime"},
     "sqlite3": {"store.sqlite", "store.sqlite_file", "store.sqlite_sql", "store.sqlite_threads"},
+    "structlog": {"logs"},
     "uvloop": {"cli"},
 }
 NAMES_OF_THE_PACKAGE = {"socketserver", "chat_socketserver"}

@@ -36,6 +36,8 @@ export type ErrorCode =
   | "store_unavailable"
   /** More writes are waiting than the server wants to hold. */
   | "overloaded"
+  /** The server is stopping and lets nobody in any more; the next one takes its place. */
+  | "draining"
   /** A bug in the server. The log has the traceback. */
   | "internal_error";
 
