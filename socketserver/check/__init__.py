@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import sys
 import textwrap
 from dataclasses import asdict
@@ -47,28 +48,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check. Returns: 0 if no step failed, else 1.
+    """Check. Returns: the exit status: 0 if no step failed, else 1; 130 if it was interrupted.
 
     Raises: SettingsError for arguments that cannot be used.
     """
     options = options_of(arguments)
+    try:
+        return _check(options, as_json=arguments.json)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # as of `| head`; what is left to write at the exit must not raise once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _check(options: Options, *, as_json: bool) -> int:
     steps: list[Step] = []
     out = sys.stdout
     marks = _MARKS if _can_show(out, "".join(_MARKS.values())) else _ASCII_MARKS
 
     def on_step(step: Step) -> None:
         steps.append(step)
-        if not arguments.json:
+        if not as_json:
             _write(out, lines(step, marks))
 
-    if not arguments.json:
+    if not as_json:
         _write(out, f"Checking {options.base}{' (more than a minute)' if options.idle_s is not None else ''}\n")
-    try:
-        asyncio.run(Inspection(options, on_step).run())
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    asyncio.run(Inspection(options, on_step).run())
     failed = [step.name for step in steps if step.status == "failed"]
-    if arguments.json:
+    if as_json:
         _write(out, json.dumps(report(options, steps), indent=2) + "\n")
     else:
         _write(out, f"Failed: {', '.join(failed)}.\n" if failed else "No step failed.\n")
@@ -83,6 +91,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
     try:
         parts = urlsplit(arguments.url)
         scheme, host, port = _SCHEMES.get(parts.scheme), parts.hostname, parts.port
+        if host and not host.isascii():
+            host = host.encode("idna").decode()
     except ValueError:
         scheme = host = port = None
     if scheme is None or not host or any(character.isspace() for character in host):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -404,6 +405,46 @@ async def test_lines_of_a_broken_run() -> None:
         assert "[port_closed]" in out
         assert "    remedy  Start the server" in out
         assert out.endswith("Failed: port.\n")
+
+
+def test_a_reader_that_goes_away() -> None:
+    """As in `check URL | head -1`: no traceback."""
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-m", "socketserver", "check", f"http://127.0.0.1:{free_port()}"],
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(writing)
+        os.close(reading)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")
+
+
+async def test_an_interrupt() -> None:
+    """Ctrl-C while a step waits: status 130, no traceback, and what was found so far."""
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1):  # not the step port, which only knocks
+            asked.set()
+            await reader.read()
+
+    async with raw(hang) as url:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "socketserver", "check", url, "--timeout-s", "60"),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            await asked.wait()
+            process.send_signal(signal.SIGINT)
+            out, err = await process.communicate()
+    assert (process.returncode, err) == (130, b"")
+    assert b" port " in out
 
 
 async def test_settings_do_not_matter() -> None:

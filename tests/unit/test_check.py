@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import errno
 import io
 import re
 from pathlib import Path
 from socketserver import check, settings
-from socketserver.check import causes, wire
+from socketserver.check import causes, network, wire
 from socketserver.check.steps import Inspection, Options, Step
 from socketserver.settings import Settings, SettingsError
 
@@ -30,6 +32,7 @@ def options(*arguments: str) -> Options:
         ("wss://chat.example.com", "https://chat.example.com"),
         ("ws://localhost:3001", "http://localhost:3001"),
         ("http://[::1]:3001", "http://[::1]:3001"),
+        ("https://Bücher.example", "https://xn--bcher-kva.example"),
     ],
 )
 def test_addresses(url: str, base: str) -> None:
@@ -155,6 +158,39 @@ def test_what_the_server_says_is_fit_for_a_terminal() -> None:
     assert inspection._clean("x" * 500 + "secret-token").endswith("x…")
     assert inspection._clean("told: secret-token!") == "told: ***!"
     assert "secret" not in inspection._clean("y" * 195 + "secret-token")
+
+
+async def test_of_several_addresses_one_has_to_answer() -> None:
+    """A name often has an IPv6 address beside; the first address that answers is the one to go on with."""
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert await network.connect(["127.0.0.2", "127.0.0.1"], port, each_s=10) == "127.0.0.1"
+
+
+async def test_ports_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No way to the address, or no answer from it; of several addresses a refusal says most."""
+    trouble: dict[str, OSError | None] = {
+        "far": OSError(errno.EHOSTUNREACH, "No route"),
+        "closed": ConnectionRefusedError(errno.ECONNREFUSED, "Refused"),
+        "silent": None,
+    }
+
+    async def open_connection(host: str, port: int) -> None:
+        error = trouble[host]
+        if error is not None:
+            raise error
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    for addresses, code in (
+        (["far"], "port_unreachable"),
+        (["silent"], "port_timeout"),
+        (["far", "closed", "silent"], "port_closed"),
+    ):
+        with pytest.raises(causes.Fault) as caught:
+            await network.connect(addresses, 1, each_s=0.01)
+        assert caught.value.code == code
 
 
 def test_lines() -> None:
