@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from aiohttp import web
@@ -13,8 +12,6 @@ from .lifecycle import Lifecycle
 from .realtime import AsyncServer
 from .sessions import Sessions
 from .settings import Settings
-
-log = logging.getLogger(__name__)
 
 USERNAME: Final = "admin"
 # How long what the UI shows may be behind.
@@ -29,7 +26,6 @@ def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: S
         guest = guards.guest(request)
         guards.refused(guest)
         guards.refused_admin(guest)
-        log.warning("refused the admin UI, wrong name or password, address=%s", guest.address)
 
     async def disconnect(sid: str, namespace: str) -> None:
         connection = sessions.get(sid)

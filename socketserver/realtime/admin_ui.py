@@ -113,6 +113,11 @@ class AdminUi:
 
     # Connections, as the engine's observer
 
+    def rejected(self, code: int) -> None:
+        """A request was answered with an error."""
+        if self._observer is not None:
+            self._observer.rejected(code)
+
     def opened(self, session: Session) -> None:
         """A session has begun."""
         if self._task is not None:
