@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from .errors import End
+from .errors import KICKED
 from .guards import Guards
 from .lifecycle import Lifecycle
 from .realtime import AsyncServer
@@ -16,7 +16,6 @@ from .settings import Settings
 USERNAME: Final = "admin"
 # How long what the UI shows may be behind.
 INTERVAL_S: Final = 2.0
-KICKED: Final = End("kicked", "An administrator ended the connection.", reconnect=False, advice="x")
 
 
 def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: Sessions, lifecycle: Lifecycle) -> None:

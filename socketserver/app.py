@@ -27,6 +27,8 @@ from .housekeeping import Housekeeping
 from .lifecycle import REFUSED, Lifecycle
 from .limits import Buckets
 from .metrics import HANDSHAKE, HTTP, Metrics, Reading
+from .monitor import History, record
+from .monitor_routes import Monitor
 from .origins import Origins
 from .presence import Presence
 from .protocol import MessageEncoder, Payloads, ServerEvent
@@ -48,6 +50,7 @@ SESSIONS: Final = web.AppKey("sessions", Sessions)
 GUARDS: Final = web.AppKey("guards", Guards)
 METRICS: Final = web.AppKey("metrics", Metrics)
 ADMIN: Final = web.AppKey("admin", AdminAccess)
+HISTORY: Final = web.AppKey("history", History)
 HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
 # Lets nobody in any more, answers what is under way, and tells every client that the server restarts. Called at
 # shutdown; who calls it while the server still listens reaches also the polling clients that are between two polls.
@@ -207,6 +210,16 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
 
     metrics.watch(lambda: _read(sio, sessions, guards, housekeeping))
     admin = AdminAccess(settings, origins, guards, on_refused=lambda code: metrics.refused(HTTP, code))
+    history = History()
+    monitor = Monitor(
+        history=history,
+        sessions=sessions,
+        sio=sio,
+        lifecycle=lifecycle,
+        guards=guards,
+        settings=settings,
+        clock=clock,
+    )
 
     app = web.Application()
     app[STORE] = store
@@ -216,6 +229,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[HOUSEKEEPING] = housekeeping
     app[METRICS] = metrics
     app[ADMIN] = admin
+    app[HISTORY] = history
     setup_sessions(app, settings)
     handlers.register(sio)
     if settings.admin_ui:
@@ -251,9 +265,14 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         metrics=metrics,
         admin=admin,
     )
+    monitor.setup(app, admin)
 
     async def run(app: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(housekeeping.run()), asyncio.create_task(metrics.measure_lag())]
+        tasks = [
+            asyncio.create_task(housekeeping.run()),
+            asyncio.create_task(metrics.measure_lag()),
+            asyncio.create_task(record(history, metrics.snapshot, clock)),
+        ]
         try:
             await store.open()
         except StoreUnusable:

@@ -267,6 +267,12 @@ LOGGED_OUT: Final = End(
     reconnect=False,
     advice="Send the user to the login.",
 )
+KICKED: Final = End(
+    "kicked",
+    "An administrator ended the connection.",
+    reconnect=False,
+    advice="Say that an administrator ended the connection, and offer a button that connects again.",
+)
 FLOODING: Final = End(
     "flooding",
     "The client went on sending although its requests were refused.",
@@ -287,6 +293,7 @@ ENDS: Final = {
         AUTH_TIMEOUT,
         TOKEN_EXPIRED,
         LOGGED_OUT,
+        KICKED,
         TOO_MANY_CONNECTS,
         FLOODING,
         RESTART,

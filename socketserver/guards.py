@@ -29,6 +29,7 @@ from .errors import (
     AUTH_TIMEOUT,
     ENDS,
     FLOODING,
+    KICKED,
     MALFORMED,
     REPLACED,
     RESTART,
@@ -68,7 +69,7 @@ MAX_SHOWN_CHARS: Final = 200
 # Ends that are the client's own doing, however long it took.
 _OWN_FAULTS: Final = frozenset({AUTH_TIMEOUT.code, FLOODING.code, MALFORMED.code, TOO_MANY_CONNECTS.code})
 # Ends that say nothing about the client.
-_FAULTS: Final = frozenset(ENDS) - {RESTART.code}
+_FAULTS: Final = frozenset(ENDS) - {RESTART.code, KICKED.code}
 
 # Engine.IO's numbers, as words.
 _ENGINE_CODES: Final = (

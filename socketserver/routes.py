@@ -175,7 +175,7 @@ class _SessionRoutes:
     def _refuse(self, error: ChatError) -> web.Response:
         if self._metrics is not None:
             self._metrics.refused(HTTP, error.code)
-        return _error_response(error)
+        return error_response(error)
 
     def _check_origin(self, request: web.Request) -> bool:
         """Whether the request has an Origin, and it is allowed.
@@ -244,7 +244,7 @@ async def _read_user(request: web.Request) -> str:
     if request.content_type != "application/json":
         raise InvalidPayload('Send Authorization: Bearer TOKEN, or the JSON body {"user": "alice"}.')
     try:
-        payload = json.loads(await _read_body(request))
+        payload = json.loads(await read_body(request))
     except (ValueError, RecursionError):
         raise InvalidPayload("The body is not JSON.") from None
     user = payload.get("user") if isinstance(payload, dict) else None
@@ -255,7 +255,7 @@ async def _read_user(request: web.Request) -> str:
         raise InvalidPayload(fields={"user": [f"It {error}."]}) from None
 
 
-async def _read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The body, bounded in size and time. aiohttp has bounds of its own, but megabytes, and for the time none."""
     body = bytearray()
     try:
@@ -278,7 +278,7 @@ def _readyz(ready: Callable[[], Awaitable[None]]) -> Handler:
         try:
             await ready()
         except ChatError as error:
-            response = _error_response(error)
+            response = error_response(error)
         else:
             response = web.json_response(dump_ok())
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
@@ -332,7 +332,7 @@ def _user_response(identity: Identity, **more: str) -> web.Response:
     return web.json_response(dump_ok(user=dump_user(identity), **more))
 
 
-def _error_response(error: ChatError) -> web.Response:
+def error_response(error: ChatError) -> web.Response:
     """A ChatError as HTTP; 401 and 503 with the headers that go with them."""
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     headers: dict[str, str] = {}
@@ -361,7 +361,7 @@ def _only_local_names(origins: Origins) -> Middleware:
         if origins.trusts_host(request.host):
             return await handler(request)
         message = "The development login answers only under this machine's own names, such as http://localhost."
-        return _error_response(OriginNotAllowed(message))
+        return error_response(OriginNotAllowed(message))
 
     return middleware
 

@@ -388,16 +388,23 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def clients(self) -> Iterator[ClientInfo]:
         """Yield everybody who is connected."""
-        now = self.eio.wheel.clock()
-        for name, space in self.manager.namespaces.items():
+        for space in self.manager.namespaces.values():
             for client in [client for client in space.clients.values() if client.phase == CONNECTED]:
-                session = client.session
-                yield ClientInfo(
-                    sid=client.sid,
-                    namespace=name,
-                    transport=session.transport_name,
-                    remote=session.request.remote,
-                    age_s=now - session.created,
-                    unsent_bytes=session.outbox.unsent,
-                    rooms=len(client.rooms),
-                )
+                yield self._info(client)
+
+    def client_info(self, sid: str, namespace: str | None = None) -> ClientInfo | None:
+        """Return what `clients` says of one client, None unless it is connected."""
+        client = self.manager.client(sid, namespace)
+        return None if client is None or client.phase != CONNECTED else self._info(client)
+
+    def _info(self, client: Client) -> ClientInfo:
+        session = client.session
+        return ClientInfo(
+            sid=client.sid,
+            namespace=client.namespace,
+            transport=session.transport_name,
+            remote=session.request.remote,
+            age_s=self.eio.wheel.clock() - session.created,
+            unsent_bytes=session.outbox.unsent,
+            rooms=len(client.rooms),
+        )

@@ -50,6 +50,8 @@ export type EndCode =
   | "token_expired"
   /** The login with which the socket was opened has ended. */
   | "logged_out"
+  /** An administrator ended the connection. */
+  | "kicked"
   /** The user connects again and again. */
   | "too_many_connects"
   /** The client went on sending although its requests were refused. */
