@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from aiohttp import web
 
-from .errors import End
+from .errors import KICKED
 from .guards import Guards
 from .lifecycle import Lifecycle
 from .realtime import AsyncServer
 from .sessions import Sessions
 from .settings import Settings
 
-log = logging.getLogger(__name__)
-
 USERNAME: Final = "admin"
 # How long what the UI shows may be behind.
 INTERVAL_S: Final = 2.0
-KICKED: Final = End("kicked", "An administrator ended the connection.", reconnect=False, advice="x")
 
 
 def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: Sessions, lifecycle: Lifecycle) -> None:
@@ -29,7 +25,6 @@ def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: S
         guest = guards.guest(request)
         guards.refused(guest)
         guards.refused_admin(guest)
-        log.warning("refused the admin UI, wrong name or password, address=%s", guest.address)
 
     async def disconnect(sid: str, namespace: str) -> None:
         connection = sessions.get(sid)

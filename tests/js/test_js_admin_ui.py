@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from socketserver import admin_ui
+from socketserver.app import GUARDS
 from socketserver.realtime import admin_ui as engine
 from typing import Any, Final
 
@@ -307,6 +308,20 @@ async def test_unwatched_it_costs_nothing(node: Node, server: LocalServer, stage
         await eventually("as before", lambda: server.sio.stats() == idle)
         assert "_event" not in vars(server.sio._dispatcher)
     await ana.settle()
+
+
+async def test_the_guards_are_told_as_before(server: LocalServer, stage: Stage) -> None:
+    """Of sessions that begin and end, and of requests that the engine refuses."""
+    guards = server.app[GUARDS]
+    ana = await stage.person("ana")
+    assert guards.sizes()["open_addresses"] == 1
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{server.url}/socket.io/?EIO=3&transport=polling") as response,
+    ):
+        assert response.status == 400
+    await ana.client.disconnect()
+    await eventually("nobody is counted", lambda: guards.sizes()["open_addresses"] == 0)
 
 
 # What it may do
