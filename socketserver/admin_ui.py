@@ -9,9 +9,12 @@ from aiohttp import web
 from .errors import KICKED
 from .guards import Guards
 from .lifecycle import Lifecycle
+from .logs import get_logger
 from .realtime import AsyncServer
 from .sessions import Sessions
 from .settings import Settings
+
+log = get_logger(__name__)
 
 USERNAME: Final = "admin"
 # How long what the UI shows may be behind.
@@ -26,9 +29,11 @@ def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: S
         guards.refused(guest)
         guards.refused_admin(guest)
 
-    async def disconnect(sid: str, namespace: str) -> None:
+    async def disconnect(sid: str, namespace: str, request: web.Request) -> None:
         connection = sessions.get(sid)
         if connection is not None:
+            user_id = connection.identity.user_id if connection.identity else None
+            log.info("kicked", connection_id=sid, user_id=user_id, by_address=guards.guest(request).address)
             await lifecycle.end(connection, KICKED)
 
     assert settings.admin_token is not None

@@ -83,7 +83,7 @@ class AdminUi:
         interval_s: float,
         address: Callable[[web.Request], str | None],
         refused: Callable[[web.Request], None],
-        disconnect: Callable[[str, str], Awaitable[None]],
+        disconnect: Callable[[str, str, web.Request], Awaitable[None]] | None,
     ) -> None:
         if mode not in (DEVELOPMENT, PRODUCTION):
             raise ValueError("mode is 'development' or 'production'")
@@ -332,8 +332,14 @@ class AdminUi:
     async def _disconnect(self, sid: str, namespace: Any = None, close: Any = None, other: Any = None) -> None:
         if not isinstance(namespace, str) or not isinstance(other, str) or namespace == self._namespace:
             return
-        if self._server.manager.is_connected(other, namespace):
-            await self._end(other, namespace)
+        manager = self._server.manager
+        watcher = manager.client(sid, self._namespace)
+        if watcher is None or not manager.is_connected(other, namespace):
+            return
+        if self._end is None:
+            await self._server.disconnect(other, namespace)
+        else:
+            await self._end(other, namespace, watcher.session.request)
 
     def _tell(self, event: str, data: Any, to: str = WATCHERS) -> None:
         self._server.emit_now(event, data, to=to, namespace=self._namespace)

@@ -314,7 +314,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         *,
         address: Callable[[web.Request], str | None] = lambda request: request.remote,
         refused: Callable[[web.Request], None] = lambda request: None,
-        disconnect: Callable[[str, str], Awaitable[None]] | None = None,
+        disconnect: Callable[[str, str, web.Request], Awaitable[None]] | None = None,
     ) -> AdminUi:
         """Let the Socket.IO Admin UI watch this server.
 
@@ -330,7 +330,8 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             server_stats_interval: seconds between two looks at the server, while somebody watches.
             address: a client's address, from its handshake.
             refused: told of the handshake of whoever could not log in. There is one try per handshake.
-            disconnect: ends a client, by sid and namespace; `self.disconnect` by default.
+            disconnect: ends the client of a sid and namespace, for whoever has this handshake; `self.disconnect` by
+                default.
 
         Raises: ValueError without `auth`, or for another mode.
         """
@@ -346,7 +347,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             interval_s=server_stats_interval,
             address=address,
             refused=refused,
-            disconnect=disconnect or self.disconnect,
+            disconnect=disconnect,
         )
 
     def watch(

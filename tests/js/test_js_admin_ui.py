@@ -327,13 +327,17 @@ async def test_the_guards_are_told_as_before(server: LocalServer, stage: Stage) 
 # What it may do
 
 
-async def test_it_disconnects_a_socket(node: Node, server: LocalServer, stage: Stage) -> None:
-    """Who is told why, and stays away; the others stay."""
+async def test_it_disconnects_a_socket(
+    node: Node, server: LocalServer, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who is told why, and stays away; the others stay. The log says from where it was done."""
+    caplog.set_level("INFO")
     ana, ben = await stage.people("ana", "ben")
     ui = await watch(node, server)
     await ui.forget("_disconnect", "/", True, (await ana.client.state())["sid"])
     ended = await ana.client.wait("session_ended")
     assert (ended["code"], ended["reconnect"]) == ("kicked", False)
+    assert any("kicked" in line and "user_id=ana by_address=127.0.0.1" in line for line in caplog.messages)
     assert await ana.client.wait("disconnect") == "io server disconnect"
     await until(ui, "socket_disconnected", bool)
     await ben.settle()
