@@ -53,6 +53,7 @@ test: setup
 # The attacks of docs/reliability.md in full, in about ten minutes; `make test` runs them shortened.
 attack: setup
 	WEBSOCKET_TEST_ATTACK=full $(PY) -m pytest -s -p no:cacheprovider tests/chaos/test_fuzz.py tests/chaos/test_flood.py \
+		tests/chaos/test_rolling_restart.py \
 		tests/integration/test_hostile.py tests/integration/test_loops_js.py tests/integration/test_time_bounds.py
 
 check: setup $(REACT)/dist/index.html

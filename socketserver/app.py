@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,8 @@ from typing import Final
 from aiohttp import web
 
 from . import protocol
+from .admin_access import AdminAccess
+from .admin_ui import instrument
 from .auth import Authenticator, setup_sessions
 from .auto_read import AutoRead
 from .chat import ChatService
@@ -21,8 +24,11 @@ from .fanout import Fanout
 from .guards import Guards
 from .handlers import Handlers
 from .housekeeping import Housekeeping
-from .lifecycle import Lifecycle
+from .lifecycle import REFUSED, Lifecycle
 from .limits import Buckets
+from .metrics import HANDSHAKE, HTTP, Metrics, Reading
+from .monitor import History, record
+from .monitor_routes import Monitor
 from .origins import Origins
 from .presence import Presence
 from .protocol import MessageEncoder, Payloads, ServerEvent
@@ -30,7 +36,7 @@ from .proxies import Proxies
 from .rates import Rates
 from .realtime import AsyncServer
 from .routes import setup_routes
-from .sessions import Sessions
+from .sessions import Connection, Sessions
 from .settings import Settings
 from .store import open_store
 from .store.base import Store, StoreUnusable
@@ -42,14 +48,22 @@ STORE: Final = web.AppKey("store", Store)
 SIO: Final = web.AppKey("sio", AsyncServer)
 SESSIONS: Final = web.AppKey("sessions", Sessions)
 GUARDS: Final = web.AppKey("guards", Guards)
+METRICS: Final = web.AppKey("metrics", Metrics)
+ADMIN: Final = web.AppKey("admin", AdminAccess)
+HISTORY: Final = web.AppKey("history", History)
 HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
-# Tells every client that the server restarts, and lets nobody in any more. Called at shutdown; who calls it while the
-# server still listens reaches also the polling clients that are between two polls.
+# Lets nobody in any more, answers what is under way, and tells every client that the server restarts. Called at
+# shutdown; who calls it while the server still listens reaches also the polling clients that are between two polls.
 END_CLIENTS: Final[web.AppKey[Callable[[web.Application], Awaitable[None]]]] = web.AppKey("end_clients")
 
 # A server that stops tells each client to come back after a time of its own from this range. Not sooner than clients
 # come back anyway: whose three attempts are over before the new server listens gives up.
 RESTART_SPREAD_MS: Final = (2_000, 6_000)
+
+# Shares of the time that a stop may take: for requests under way, and then for the last words to the clients. What is
+# left is for the store.
+ANSWERS_SHARE: Final = 0.5
+GOODBYE_SHARE: Final = 0.2
 
 # How often a database that was away at the start is tried again.
 STORE_RETRY_S: Final = 1.0
@@ -74,6 +88,23 @@ async def _open_when_back(store: Store) -> None:
         return
 
 
+def _read(sio: AsyncServer, sessions: Sessions, guards: Guards, housekeeping: Housekeeping) -> Reading:
+    transports: Counter[str] = Counter()
+    unsent = []
+    for session in sio.eio.sessions.values():
+        transports[session.transport_name] += 1
+        unsent.append(session.outbox.unsent)
+    return Reading(
+        users=sessions.users,
+        sockets=transports,
+        rooms=sum(len(space.rooms) for space in sio.manager.namespaces.values()),
+        outbox_bytes=sum(unsent),
+        largest_outbox_bytes=max(unsent, default=0),
+        mended=housekeeping.mended,
+        guard_entries=guards.sizes(),
+    )
+
+
 def create_app(settings: Settings, *, store: Store | None = None, clock: Clock | None = None) -> web.Application:
     """The chat server as an aiohttp application.
 
@@ -83,10 +114,17 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     Raises: ValueError if settings.store_url is of no known kind.
     """
     clock = clock or SystemClock()
-    store = store or open_store(settings.store_url)
+    metrics = Metrics(clock)
+    store = store or open_store(settings.store_url, observer=metrics)
     origins = Origins(settings)
     authenticator = Authenticator(settings, clock)
-    guards = Guards(settings, Proxies(settings.trusted_proxies), origins, clock)
+    guards = Guards(
+        settings,
+        Proxies(settings.trusted_proxies),
+        origins,
+        clock,
+        on_refused=lambda code: metrics.refused(HANDSHAKE, code),
+    )
     sio = AsyncServer(
         cors_allowed_origins=origins.allows_environ,
         cors_credentials=True,
@@ -117,7 +155,14 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         max_participants=settings.max_participants,
         messages=buckets,
         cached_conversations=settings.cached_conversations,
+        on_announced=metrics.message_announced,
     )
+
+    def gone(connection: Connection, code: str) -> None:
+        guards.gone(connection, code)
+        if code != REFUSED:
+            metrics.ended(connection.identity.user_id if connection.identity else None, code)
+
     lifecycle = Lifecycle(
         sio,
         sessions,
@@ -126,7 +171,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         fanout,
         clock,
         welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
-        on_gone=guards.gone,
+        on_user=lambda user_id, replaces: metrics.authenticated(user_id, replaces=replaces),
+        on_gone=gone,
     )
     handlers = Handlers(
         payloads=Payloads(settings),
@@ -140,9 +186,11 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         typing=typing,
         fanout=fanout,
         messages=messages,
+        metrics=metrics,
         clock=clock,
         joined_per_socket=settings.joined_per_socket,
         watched_per_socket=settings.watched_per_socket,
+        logged_per_second=settings.log_messages_per_second,
     )
     housekeeping = Housekeeping(
         chat=chat,
@@ -160,18 +208,45 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         sweep_s=settings.sweep_s,
     )
 
+    metrics.watch(lambda: _read(sio, sessions, guards, housekeeping))
+    admin = AdminAccess(settings, origins, guards, on_refused=lambda code: metrics.refused(HTTP, code))
+    history = History()
+    monitor = Monitor(
+        history=history,
+        sessions=sessions,
+        sio=sio,
+        lifecycle=lifecycle,
+        guards=guards,
+        settings=settings,
+        clock=clock,
+    )
+
     app = web.Application()
     app[STORE] = store
     app[SIO] = sio
     app[SESSIONS] = sessions
     app[GUARDS] = guards
     app[HOUSEKEEPING] = housekeeping
+    app[METRICS] = metrics
+    app[ADMIN] = admin
+    app[HISTORY] = history
     setup_sessions(app, settings)
     handlers.register(sio)
+    if settings.admin_ui:
+        instrument(sio, settings, guards, sessions, lifecycle)
 
     async def end_clients(app: web.Application) -> None:
-        await lifecycle.end_all(RESTART, retry_after_ms=lambda: random.randint(*RESTART_SPREAD_MS))  # noqa: S311
-        await sio.shutdown()
+        guards.draining = True
+        await lifecycle.end_all(
+            RESTART,
+            retry_after_ms=lambda: random.randint(*RESTART_SPREAD_MS),  # noqa: S311
+            within_s=settings.shutdown_s * ANSWERS_SHARE,
+        )
+        await sio.shutdown(settings.shutdown_s * GOODBYE_SHARE)
+
+    async def ready() -> None:
+        guards.check()
+        await store.check()
 
     app[END_CLIENTS] = end_clients
     # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
@@ -186,15 +261,23 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         settings=settings,
         demo_dir=_DEMO if _DEMO.is_dir() else None,
         client_bundle=_CLIENT_BUNDLE if _CLIENT_BUNDLE.is_file() else None,
-        ready=store.check,
+        ready=ready,
+        metrics=metrics,
+        admin=admin,
     )
+    monitor.setup(app, admin)
 
     async def run(app: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(housekeeping.run())]
+        tasks = [
+            asyncio.create_task(housekeeping.run()),
+            asyncio.create_task(metrics.measure_lag()),
+            asyncio.create_task(record(history, metrics.snapshot, clock)),
+        ]
         try:
             await store.open()
         except StoreUnusable:
-            tasks[0].cancel()
+            for task in tasks:
+                task.cancel()
             raise
         except StoreUnavailable as error:
             log.warning("the store is away, and the server goes on without it until it is back: %s", error.message)

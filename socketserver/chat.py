@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Protocol
 
 from .domain import (
@@ -55,11 +56,16 @@ class Announcer(Protocol):
 
 
 class _Slot:
-    """A message's place in its conversation's lane, from the call to the announcement."""
+    """A message's place in its conversation's lane, from the call to the announcement.
 
-    __slots__ = ("done", "message")
+    Attributes:
+        received_s: when the message came; None for one that is announced a second time.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("done", "message", "received_s")
+
+    def __init__(self, received_s: float | None) -> None:
+        self.received_s = received_s
         self.done = False
         self.message: Message | None = None
 
@@ -75,6 +81,7 @@ class ChatService:
         messages: each user's message rate.
         cached_conversations: how many conversations' participants are kept in memory. They never change, so what is
             cached is never wrong.
+        on_announced: told when a new message was announced, with its `received_s`.
     """
 
     def __init__(
@@ -86,6 +93,7 @@ class ChatService:
         max_participants: int,
         messages: Buckets[UserId],
         cached_conversations: int,
+        on_announced: Callable[[float], None] = lambda received_s: None,
     ) -> None:
         self._store = store
         self._announcer = announcer
@@ -93,6 +101,7 @@ class ChatService:
         self._max_participants = max_participants
         self._messages = messages
         self._cached_conversations = cached_conversations
+        self._on_announced = on_announced
         self._conversations: OrderedDict[ConversationId, Conversation] = OrderedDict()
         # Messages in flight per conversation, in the order in which they were given to the store.
         self._lanes: dict[ConversationId, deque[_Slot]] = {}
@@ -169,9 +178,11 @@ class ChatService:
             raise ConversationNotFound
         return snapshot
 
-    async def send_message(self, user_id: UserId, command: SendMessage) -> Appended:
+    async def send_message(self, user_id: UserId, command: SendMessage, received_s: float = 0.0) -> Appended:
         """Store one message, at most once per idempotency key, and announce it to the conversation.
 
+        Args:
+            received_s: when it came; only handed on to `on_announced`.
         Returns: the message and whether it was a repeat; a repeat is the first message again.
         Publishes: message_created, for a repeat too (it covers a crash between the write and the fan-out).
         Raises: ConversationNotFound; RateLimited; IdempotencyConflict; StoreUnavailable (try again with the same key);
@@ -192,7 +203,7 @@ class ChatService:
             metadata=command.metadata,
             created_at_ms=self._clock.now_ms(),
         )
-        slot = _Slot()
+        slot = _Slot(received_s)
         self._lanes.setdefault(conversation.id, deque()).append(slot)
         try:
             appended = await self._store.append_message(draft)
@@ -207,6 +218,7 @@ class ChatService:
             raise
         if appended.duplicate:
             bucket.give_back()
+            slot.received_s = None
         self._settle(conversation, slot, appended.message)
         return appended
 
@@ -269,7 +281,10 @@ class ChatService:
         slot.message = message
         lane = self._lanes[conversation.id]
         while lane and lane[0].done:
-            if (ready := lane.popleft().message) is not None:
-                self._announcer.message_created(conversation, ready)
+            ready = lane.popleft()
+            if ready.message is not None:
+                self._announcer.message_created(conversation, ready.message)
+                if ready.received_s is not None:
+                    self._on_announced(ready.received_s)
         if not lane:
             del self._lanes[conversation.id]

@@ -21,6 +21,7 @@ of Socket.IO; protocol.py turns an error into an ack, handlers.py turns an end i
     ├── TooManyConnections           too_many_connections     yes   after `retry_after_ms`; too many are open
     ├── StoreUnavailable             store_unavailable        yes   same idempotency key again
     ├── Overloaded                   overloaded               yes   after `retry_after_ms`
+    ├── Draining                     draining                 yes   after `retry_after_ms`; over HTTP only
     └── InternalError                internal_error           no    a bug here; the log has the traceback
 """
 
@@ -186,6 +187,14 @@ class Overloaded(ChatError):
     default_message = "The server is overloaded; send again with the same idempotencyKey."
 
 
+class Draining(ChatError):
+    """The server is stopping and lets nobody in any more; the next one takes its place."""
+
+    code = "draining"
+    retryable = True
+    default_message = "The server is stopping; connect again in a moment."
+
+
 class InternalError(ChatError):
     """A bug in the server. The log has the traceback."""
 
@@ -258,6 +267,12 @@ LOGGED_OUT: Final = End(
     reconnect=False,
     advice="Send the user to the login.",
 )
+KICKED: Final = End(
+    "kicked",
+    "An administrator ended the connection.",
+    reconnect=False,
+    advice="Say that an administrator ended the connection, and offer a button that connects again.",
+)
 FLOODING: Final = End(
     "flooding",
     "The client went on sending although its requests were refused.",
@@ -278,6 +293,7 @@ ENDS: Final = {
         AUTH_TIMEOUT,
         TOKEN_EXPIRED,
         LOGGED_OUT,
+        KICKED,
         TOO_MANY_CONNECTS,
         FLOODING,
         RESTART,

@@ -16,10 +16,9 @@ as often as its `reconnectionAttempts` say.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -30,21 +29,24 @@ from .errors import (
     AUTH_TIMEOUT,
     ENDS,
     FLOODING,
+    KICKED,
     MALFORMED,
     REPLACED,
     RESTART,
     TOO_MANY_CONNECTS,
     ChatError,
+    Draining,
     TooManyConnections,
     TooManyConnects,
 )
 from .limits import TokenBucket, Windows
+from .logs import get_logger
 from .origins import Origins
 from .proxies import Proxies, network_of
 from .sessions import Connection, Guest
 from .settings import Settings, variable
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # A connection that ends sooner than that counts as failed.
 SHORT_S: Final = 5.0
@@ -57,6 +59,8 @@ DROPS: Final = 3
 REPLACEMENTS: Final = 6
 # What a client is told that finds too many connections open; nobody knows when one of them will end.
 FULL_RETRY_S: Final = 10.0
+# What a client is told that comes while the server stops.
+DRAINING_RETRY_S: Final = 2.0
 # Loops and foreign origins that are being written about at a time.
 MAX_SUBJECTS: Final = 1_000
 LINES_PER_MINUTE: Final = 60
@@ -65,7 +69,17 @@ MAX_SHOWN_CHARS: Final = 200
 # Ends that are the client's own doing, however long it took.
 _OWN_FAULTS: Final = frozenset({AUTH_TIMEOUT.code, FLOODING.code, MALFORMED.code, TOO_MANY_CONNECTS.code})
 # Ends that say nothing about the client.
-_FAULTS: Final = frozenset(ENDS) - {RESTART.code}
+_FAULTS: Final = frozenset(ENDS) - {RESTART.code, KICKED.code}
+
+# Engine.IO's numbers, as words.
+_ENGINE_CODES: Final = (
+    "unknown_transport",
+    "unknown_sid",
+    "bad_method",
+    "bad_request",
+    "origin_not_allowed",
+    "unsupported_version",
+)
 
 _HELP: Final = (
     "The client connects again and again: see whether it is refused or dropped each time, or whether the page calls "
@@ -79,10 +93,26 @@ GUEST: Final = web.RequestKey("guest", Guest)
 class Guards:
     """The limits on connecting.
 
-    Implements realtime's `allow_request` (`admit`), `forbidden` (`wrong_origin`) and `Observer` (`opened`, `closed`).
+    Implements realtime's `allow_request` (`admit`), `forbidden` (`wrong_origin`) and `Observer` (`opened`, `closed`,
+    `rejected`).
+
+    Args:
+        on_refused: told of every request to connect that was answered with an error, by its code.
+
+    Attributes:
+        draining: whether nobody is let in any more, because the server stops.
     """
 
-    def __init__(self, settings: Settings, proxies: Proxies, origins: Origins, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        proxies: Proxies,
+        origins: Origins,
+        clock: Clock,
+        *,
+        on_refused: Callable[[str], None] = lambda code: None,
+    ) -> None:
+        self._on_refused = on_refused
         self._proxies = proxies
         self._origins = origins
         self._clock = clock
@@ -94,14 +124,25 @@ class Guards:
         watched = settings.connects_per_minute_user > 0
         self._drops: Windows[object] = Windows(DROPS if watched else 0, SPAN_S)
         self._replacements: Windows[UserId] = Windows(REPLACEMENTS if watched else 0, SPAN_S)
+        self._admin: Windows[str] = Windows(settings.failed_connects_per_minute_address, SPAN_S)
         self._open_address: Counter[str] = Counter()
         self._open_origin: Counter[str] = Counter()
         self._notes = _Notes()
+        self.draining = False
 
     # Before a session exists
 
+    def check(self) -> None:
+        """Raises: Draining once the server stops."""
+        if self.draining:
+            raise Draining(retry_after_ms=_ms(DRAINING_RETRY_S))
+
     def admit(self, request: web.Request) -> web.Response | None:
         """None to let a handshake go on, else its refusal."""
+        try:
+            self.check()
+        except Draining as error:
+            return self._refusal(error, 503, "Nothing is wrong: a new server takes this one's place.")
         guest = self.guest(request)
         now_s = self._clock.monotonic_s()
         failed_s = self._failed.wait_s(guest.network, now_s)
@@ -112,9 +153,9 @@ class Guards:
                 if failed_s
                 else (self._connects, "connects_per_minute_address")
             )
-            text = f"address={guest.address}: {window.count(guest.network, now_s)} connects within a minute"
-            self._notes.loop(("address", guest.network), now_s, f"{text}{' that failed' if failed_s else ''}", name)
-            return _refusal(TooManyConnects(retry_after_ms=_ms(wait_s)), 429, _HELP)
+            why = f"{window.count(guest.network, now_s)} connects within a minute{' that failed' if failed_s else ''}"
+            self._notes.loop(("address", guest.network), now_s, name, why, address=guest.address)
+            return self._refusal(TooManyConnects(retry_after_ms=_ms(wait_s)), 429, _HELP)
         if 0 < self._max_address <= self._open_address[guest.network]:
             return self._full(guest, now_s, "address", guest.address, "max_connections_address", self._max_address)
         if guest.origin is not None and 0 < self._max_origin <= self._open_origin[guest.origin]:
@@ -135,8 +176,19 @@ class Guards:
         """The answer to a page that may not connect. It is said in the log, once a minute per origin."""
         error = self._origins.refusal(request)
         guest = self.guest(request)
-        self._notes.say(("origin", guest.origin), self._clock.monotonic_s(), f"{error.message} address={guest.address}")
-        return _refusal(error, 403, f"List the page's origin in {variable('allowed_origins')}.")
+        self._notes.say(
+            ("origin", guest.origin),
+            self._clock.monotonic_s(),
+            "origin_refused",
+            origin=guest.origin,
+            address=guest.address,
+            setting=variable("allowed_origins"),
+        )
+        return self._refusal(error, 403, f"List the page's origin in {variable('allowed_origins')}.")
+
+    def rejected(self, code: int) -> None:
+        """A request was answered with an error of Engine.IO's."""
+        self._on_refused(_ENGINE_CODES[code])
 
     # While a session exists
 
@@ -172,9 +224,29 @@ class Guards:
         """
         now_s = self._clock.monotonic_s()
         if wait_s := self._failed.wait_s(guest.network, now_s):
-            why = f"address={guest.address}: {self._failed.count(guest.network, now_s)} failed within a minute"
-            self._notes.loop(("address", guest.network), now_s, why, "failed_connects_per_minute_address")
+            why = f"{self._failed.count(guest.network, now_s)} failed within a minute"
+            name = "failed_connects_per_minute_address"
+            self._notes.loop(("address", guest.network), now_s, name, why, address=guest.address)
             raise TooManyConnects(retry_after_ms=_ms(wait_s))
+
+    def admit_admin(self, guest: Guest) -> None:
+        """Let an address try an admin token. The tries that failed are counted apart from connects, so that a client
+        that loops does not lock out whoever looks after it from the same address.
+
+        Raises: TooManyConnects.
+        """
+        if wait_s := self._admin.wait_s(guest.network, self._clock.monotonic_s()):
+            raise TooManyConnects("Too many wrong admin tokens; wait for retryAfterMs.", retry_after_ms=_ms(wait_s))
+
+    def refused_admin(self, guest: Guest) -> None:
+        """An admin token was wrong. It is said in the log, once a minute per address."""
+        now_s = self._clock.monotonic_s()
+        self._admin.add(guest.network, now_s)
+        self._notes.say(("admin", guest.network), now_s, "admin_refused", address=guest.address)
+
+    def trusts_peer(self, request: web.BaseRequest) -> bool:
+        """Whether the other end of the connection is a trusted proxy."""
+        return self._proxies.trusts_peer(request)
 
     def admit_user(self, user_id: UserId, guest: Guest) -> None:
         """Let a user connect once more.
@@ -189,14 +261,15 @@ class Guards:
             return
         if replacements_s:
             message = "The user's sockets keep replacing each other; wait for retryAfterMs."
-            why = f"user={user_id}: {REPLACEMENTS} sockets replaced one another within {SHORT_S:g} s of their start"
+            why = f"{REPLACEMENTS} sockets replaced one another within {SHORT_S:g} s of their start"
         elif drops_s:
             message = "The connection was ended soon after its start several times; wait for retryAfterMs."
-            why = f"user={user_id}: {DROPS} connections were ended soon after their start"
+            why = f"{DROPS} connections were ended soon after their start"
         else:
             message = None
-            why = f"user={user_id}: {self._users.count(user_id, now_s)} connects within a minute"
-        self._notes.loop(("user", user_id), now_s, f"{why}, address={guest.address}", "connects_per_minute_user")
+            why = f"{self._users.count(user_id, now_s)} connects within a minute"
+        name = "connects_per_minute_user"
+        self._notes.loop(("user", user_id), now_s, name, why, user_id=user_id, address=guest.address)
         raise TooManyConnects(message, retry_after_ms=_ms(wait_s))
 
     def admit_anonymous(self, guest: Guest) -> None:
@@ -206,8 +279,8 @@ class Guards:
         """
         now_s = self._clock.monotonic_s()
         if wait_s := self._drops.wait_s(guest.client, now_s):
-            why = f"address={guest.address}: {DROPS} connections without a user were ended"
-            self._notes.loop(("client", guest.client), now_s, why, "connects_per_minute_user")
+            why = f"{DROPS} connections without a user were ended"
+            self._notes.loop(("client", guest.client), now_s, "connects_per_minute_user", why, address=guest.address)
             message = "Connections without a user were ended several times; connect with a token."
             raise TooManyConnects(message, retry_after_ms=_ms(wait_s))
 
@@ -238,7 +311,7 @@ class Guards:
         Returns: how many counts were wrong. It is 0 unless there is a bug here or in the engine.
         """
         now_s = self._clock.monotonic_s()
-        for windows in (self._connects, self._failed, self._users, self._drops, self._replacements):
+        for windows in (self._connects, self._failed, self._users, self._drops, self._replacements, self._admin):
             windows.sweep(now_s)
         self._notes.sweep(now_s)
         guests = [self.guest(session.request) for session in sessions]
@@ -247,7 +320,7 @@ class Guards:
         wrong = _differences(self._open_address, addresses) + _differences(self._open_origin, origins)
         self._open_address, self._open_origin = addresses, origins
         if wrong:
-            log.warning("mended the counts of open connections of %d addresses and origins", wrong)
+            log.warning("mended", why="open connections of addresses and origins were miscounted", count=wrong)
         return wrong
 
     def sizes(self) -> dict[str, int]:
@@ -258,6 +331,7 @@ class Guards:
             "users": len(self._users),
             "drops": len(self._drops),
             "replacements": len(self._replacements),
+            "admin": len(self._admin),
             "open_addresses": len(self._open_address),
             "open_origins": len(self._open_origin),
             "notes": len(self._notes),
@@ -269,12 +343,21 @@ class Guards:
             self._failed.add(guest.network, self._clock.monotonic_s())
 
     def _full(self, guest: Guest, now_s: float, what: str, value: str, name: str, limit: int) -> web.Response:
-        shown = value if what == "address" else repr(value[:MAX_SHOWN_CHARS])
-        self._notes.loop((what, "full", value), now_s, f"{what}={shown}: {limit} connections are open", name)
+        self._notes.loop((what, "full", value), now_s, name, f"{limit} connections are open", **{what: value})
         error = TooManyConnections(
             f"There are {limit} connections open from this {what} already.", retry_after_ms=_ms(FULL_RETRY_S)
         )
-        return _refusal(error, 429, f"Close some, or raise {variable(name)} on the server.")
+        return self._refusal(error, 429, f"Close some, or raise {variable(name)} on the server.")
+
+    def _refusal(self, error: ChatError, status: int, help: str) -> web.Response:
+        """A refused handshake: the body of a failed ack, with `help` for whoever looks at it."""
+        self._on_refused(error.code)
+        body = protocol.dump_failure(error)
+        body["error"]["help"] = help
+        headers = {}
+        if error.retry_after_ms is not None:
+            headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))
+        return web.json_response(body, status=status, headers=headers)
 
 
 class _Notes:
@@ -288,11 +371,11 @@ class _Notes:
     def __len__(self) -> int:
         return len(self._subjects)
 
-    def loop(self, subject: object, now_s: float, why: str, name: str) -> None:
+    def loop(self, subject: object, now_s: float, name: str, why: str, **fields: str) -> None:
         """Connects are refused, because of a setting's limit."""
-        self.say(subject, now_s, f"refusing connects, {why} ({variable(name)})")
+        self.say(subject, now_s, "connects_refused", why=why, **fields, setting=variable(name))
 
-    def say(self, subject: object, now_s: float, text: str) -> None:
+    def say(self, subject: object, now_s: float, event: str, **fields: str | None) -> None:
         written_s, count = self._subjects.get(subject, (-math.inf, 0))
         if now_s - written_s < SPAN_S:
             self._subjects[subject] = (written_s, count + 1)
@@ -303,22 +386,12 @@ class _Notes:
         self._subjects.move_to_end(subject)
         if len(self._subjects) > MAX_SUBJECTS:
             self._subjects.popitem(last=False)
-        log.warning("%s%s", text, f"; {count} times more since the last line about it" if count else "")
+        log.warning(event, **fields, repeats=count or None)
 
     def sweep(self, now_s: float) -> None:
         # A second span, so that a loop that still goes on is written about with its count.
         while self._subjects and next(iter(self._subjects.values()))[0] < now_s - 2 * SPAN_S:
             self._subjects.popitem(last=False)
-
-
-def _refusal(error: ChatError, status: int, help: str) -> web.Response:
-    """A refused handshake: the body of a failed ack, with `help` for whoever looks at it."""
-    body = protocol.dump_failure(error)
-    body["error"]["help"] = help
-    headers = {}
-    if error.retry_after_ms is not None:
-        headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))
-    return web.json_response(body, status=status, headers=headers)
 
 
 def _ms(seconds: float) -> int:

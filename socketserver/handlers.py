@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -34,15 +35,17 @@ from .errors import (
 )
 from .fanout import Fanout, conversation_room, watch_room
 from .guards import Guards
-from .lifecycle import Lifecycle
+from .lifecycle import REFUSED, Lifecycle
+from .logs import Sample, get_logger
+from .metrics import CONNECT, UNKNOWN_EVENT, Metrics
 from .presence import Presence
 from .protocol import MAX_SAFE_INTEGER, MAX_TOKEN_CHARS, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
 from .rates import Rates
-from .realtime import AsyncServer, ConnectionRefusedError
+from .realtime import AsyncServer, ConnectionRefusedError, received_s
 from .sessions import Connection, Sessions
 from .typing_indicator import Typing, TypingIndicator
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # How long a client that was ended for flooding is told to stay away.
 FLOODING_RETRY_MS: Final = 30_000
@@ -55,6 +58,7 @@ class Handlers:
 
     Args:
         joined_per_socket, watched_per_socket: bounds on what one socket may have open; 0 for none.
+        logged_per_second: bound on the messages, and on the refused requests, that have lines in the log; 0 for none.
     """
 
     def __init__(
@@ -71,9 +75,11 @@ class Handlers:
         typing: TypingIndicator,
         fanout: Fanout,
         messages: MessageEncoder,
+        metrics: Metrics,
         clock: Clock,
         joined_per_socket: int,
         watched_per_socket: int,
+        logged_per_second: int,
     ) -> None:
         self._payloads = payloads
         self._authenticator = authenticator
@@ -86,9 +92,12 @@ class Handlers:
         self._typing = typing
         self._fanout = fanout
         self._messages = messages
+        self._metrics = metrics
         self._clock = clock
         self._joined_per_socket = joined_per_socket
         self._watched_per_socket = watched_per_socket
+        self._logged_messages = Sample(log, logged_per_second)
+        self._logged_refusals = Sample(log, logged_per_second)
         self._commands: dict[type[Any], Callable[[Connection, UserId, Any], Awaitable[Ack]]] = {
             domain.CreateConversation: self._create_conversation,
             domain.ListConversations: self._list_conversations,
@@ -124,21 +133,26 @@ class Handlers:
                 self._guards.admit_anonymous(guest)
             else:
                 self._guards.admit_user(identity.user_id, guest)
+            transport = request.query.get("transport")
+            log.info("connected", connection_id=sid, address=guest.address, origin=guest.origin, transport=transport)
+            if identity is not None:
                 await self._lifecycle.authenticate(connection, identity)
+            self._metrics.connected()
         except BaseException as error:
-            self._lifecycle.gone(sid, "refused")
+            self._lifecycle.gone(sid, REFUSED)
             if not isinstance(error, ChatError):
                 if isinstance(error, asyncio.CancelledError):
                     raise
-                log.exception("connect failed")
+                log.exception("connect_failed", connection_id=sid)
                 error = InternalError()
             if isinstance(error, InternalError | AuthUnavailable):  # no fault of the client's
                 self._guards.forgive(guest)
             else:
                 self._guards.refused(guest)
+            self._metrics.refused(CONNECT, error.code)
             # The guards say in one line what they refuse; a line per try would be what a loop writes.
             level = logging.DEBUG if isinstance(error, TooManyConnects) else logging.INFO
-            log.log(level, "refused %s address=%s code=%s", sid, guest.address, error.code)
+            log.log(level, "refused", connection_id=sid, address=guest.address, code=error.code)
             raise ConnectionRefusedError(error.message, protocol.dump_error(error)) from None
 
     async def disconnect(self, sid: str, reason: str) -> None:
@@ -157,14 +171,18 @@ class Handlers:
                 raise AuthRequired
             command = self._payloads.load(event, arguments)
             if isinstance(command, domain.Authenticate):
-                return await self._authenticate(connection, command)
-            if connection.identity is None:
+                ack = await self._authenticate(connection, command)
+            elif connection.identity is None:
                 raise AuthRequired
-            return await self._commands[type(command)](connection, connection.identity.user_id, command)
+            else:
+                ack = await self._commands[type(command)](connection, connection.identity.user_id, command)
+            self._metrics.event_done(event)
+            return ack
         except ChatError as error:
             return self._failure(sid, event, error)
         except Exception:
-            log.exception("the handler of an event failed")
+            log.exception("request_failed", connection_id=sid, request=event)
+            self._metrics.event_failed(event, InternalError.code)
             return {**dump_failure(InternalError())}
 
     async def unknown(self, *arguments: object) -> Ack:
@@ -179,14 +197,22 @@ class Handlers:
                 try:
                     self._rates.take(connection, self._clock.monotonic_s())
                 except RateLimited as error:
-                    return self._failure(connection.sid, "", error)
+                    return self._failure(connection.sid, UNKNOWN_EVENT, error)
                 break
+        self._metrics.event_failed(UNKNOWN_EVENT, UnknownEvent.code)
         return {**dump_failure(UnknownEvent())}
 
     def _failure(self, sid: str, event: str, error: ChatError) -> Ack:
+        self._metrics.event_failed(event, error.code)
         connection = self._sessions.get(sid)
         if connection is not None:
             now_s = self._clock.monotonic_s()
+            if self._logged_refusals.take(now_s):
+                user_id = connection.identity.user_id if connection.identity else None
+                skipped = self._logged_refusals.skipped()
+                log.info(
+                    "request_refused", connection_id=sid, user_id=user_id, request=event, code=error.code, **skipped
+                )
             if isinstance(error, RateLimited):
                 stays = self._rates.refused(connection, now_s)
             elif event == ClientEvent.SEND_MESSAGE and connection.identity is not None:
@@ -291,11 +317,35 @@ class Handlers:
         return dump_ok()
 
     async def _send_message(self, connection: Connection, user_id: UserId, command: domain.SendMessage) -> Ack:
-        appended = await self._chat.send_message(user_id, command)
+        received = received_s()
+        logged = self._logged_messages.take(self._clock.monotonic_s())
+        if logged:
+            log.info(
+                "message_received",
+                connection_id=connection.sid,
+                user_id=user_id,
+                conversation_id=command.conversation_id,
+                chars=len(command.body),
+                **self._logged_messages.skipped(),
+            )
+        appended = await self._chat.send_message(user_id, command, received)
+        if logged:
+            log.info(
+                "message_sent",
+                connection_id=connection.sid,
+                user_id=user_id,
+                conversation_id=command.conversation_id,
+                message_id=appended.message.id,
+                seq=appended.message.seq,
+                duplicate=appended.duplicate,
+                ms=round((time.perf_counter() - received) * 1000, 1),
+            )
         if appended.duplicate and not self._rates.repeat(connection, self._clock.monotonic_s()):
             self._lifecycle.end_soon(connection, FLOODING, retry_after_ms=FLOODING_RETRY_MS)
         self._stop_typing(connection, command.conversation_id, user_id)
-        return dump_ok(message=self._messages.encode(appended.message), duplicate=appended.duplicate)
+        ack = dump_ok(message=self._messages.encode(appended.message), duplicate=appended.duplicate)
+        self._metrics.message_acked(received, duplicate=appended.duplicate)
+        return ack
 
     async def _mark_read(self, connection: Connection, user_id: UserId, command: domain.MarkRead) -> Ack:
         advance = await self._chat.mark_read(user_id, command)

@@ -6,21 +6,26 @@ Ties the pure registries (sessions, presence, typing) to the sockets, so that th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
 
 from . import protocol
-from .domain import Clock, Identity
+from .domain import Clock, Identity, UserId
 from .errors import AUTH_TIMEOUT, LOGGED_OUT, REPLACED, STALE, TOKEN_EXPIRED, End, UserMismatch
 from .fanout import Fanout, conversation_room, user_room, watch_room
+from .logs import get_logger
 from .presence import Presence
 from .protocol import ServerEvent, WelcomeWire
 from .realtime import AsyncServer
 from .sessions import NOBODY, Connection, Guest, Sessions
 from .typing_indicator import TypingIndicator
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
+
+# Why a socket that was never let in is gone.
+REFUSED: Final = "refused"
 
 # After so many sockets the sweep lets others have a turn.
 _SWEPT_PER_TURN: Final = 200
@@ -31,7 +36,8 @@ class Lifecycle:
 
     Args:
         welcome: makes the payload of the `welcome` event for an identity and a connection id.
-        on_gone: told of every socket that is gone, with the code of its end, or why the transport went.
+        on_user: told of every socket that got its user, and whether it replaces an older one of that user.
+        on_gone: told of every socket that is gone, with the code of its end, or why the transport went, or REFUSED.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class Lifecycle:
         clock: Clock,
         *,
         welcome: Callable[[Identity, str], WelcomeWire],
+        on_user: Callable[[UserId, bool], None] = lambda user_id, replaces: None,
         on_gone: Callable[[Connection, str], None] = lambda connection, code: None,
     ) -> None:
         self._sio = sio
@@ -53,6 +60,7 @@ class Lifecycle:
         self._fanout = fanout
         self._clock = clock
         self._welcome = welcome
+        self._on_user = on_user
         self._on_gone = on_gone
 
     def accept(self, sid: str, guest: Guest = NOBODY) -> Connection:
@@ -73,8 +81,15 @@ class Lifecycle:
             self._sessions.renew(connection, identity)
             return
         surplus = self._sessions.authenticate(connection, identity)
+        self._on_user(identity.user_id, bool(surplus))
         await self._fanout.enter(connection, user_room(identity.user_id))
-        log.info("authenticated %s user=%s address=%s", connection.sid, identity.user_id, connection.guest.address)
+        log.info(
+            "authenticated",
+            connection_id=connection.sid,
+            user_id=identity.user_id,
+            address=connection.guest.address,
+            ms=self._age_ms(connection),
+        )
         self._sio.emit_now(ServerEvent.WELCOME, self._welcome(identity, connection.sid), room=connection.sid)
         if self._presence.arrive(identity.user_id):
             self._fanout.presence(identity.user_id, online=True, last_seen_ms=None)
@@ -90,7 +105,9 @@ class Lifecycle:
             return
         connection.end = end
         user_id = connection.identity.user_id if connection.identity else None
-        log.info("ended %s user=%s code=%s", connection.sid, user_id, end.code)
+        log.info(
+            "ended", connection_id=connection.sid, user_id=user_id, code=end.code, connected_ms=self._age_ms(connection)
+        )
         await self._sio.emit(
             ServerEvent.SESSION_ENDED, protocol.dump_session_ended(end, retry_after_ms), to=connection.sid
         )
@@ -103,11 +120,24 @@ class Lifecycle:
         """`end`, once what is being answered has its ack."""
         self._sio.eio.spawn(self.end(connection, end, retry_after_ms=retry_after_ms))
 
-    async def end_all(self, end: End, *, retry_after_ms: Callable[[], int]) -> None:
-        """End every connection; each gets its own time to come back, so that they do not come all at once."""
-        await asyncio.gather(
-            *(self.end(connection, end, retry_after_ms=retry_after_ms()) for connection in self._sessions)
-        )
+    async def end_all(self, end: End, *, retry_after_ms: Callable[[], int], within_s: float) -> None:
+        """Take no more requests and end every connection, each as soon as what it has sent is answered.
+
+        Each gets its own time to come back, so that they do not come all at once.
+
+        Args:
+            within_s: how long the answers may take. Who has none by then is ended without: the client sends again with
+                the same idempotency key.
+        """
+
+        async def settle_and_end(connection: Connection) -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await self._sio.settled(connection.sid)
+            await self.end(connection, end, retry_after_ms=retry_after_ms())
+
+        self._sio.drain()
+        await asyncio.gather(*map(settle_and_end, self._sessions))
 
     def gone(self, sid: str, reason: str) -> None:
         """A socket is gone, for whatever reason. Idempotent."""
@@ -120,7 +150,16 @@ class Lifecycle:
             self._presence.leave(connection.identity.user_id, self._clock.monotonic_s(), self._clock.now_ms())
         code = connection.end.code if connection.end else reason
         user_id = connection.identity.user_id if connection.identity else None
-        log.info("disconnected %s user=%s address=%s reason=%s", sid, user_id, connection.guest.address, code)
+        level = logging.DEBUG if code == REFUSED else logging.INFO  # a refusal has its own line
+        log.log(
+            level,
+            "disconnected",
+            connection_id=sid,
+            user_id=user_id,
+            address=connection.guest.address,
+            reason=code,
+            connected_ms=self._age_ms(connection),
+        )
         self._on_gone(connection, code)
 
     async def end_without_user(self, timeout_s: float) -> None:
@@ -155,17 +194,20 @@ class Lifecycle:
         for sid in self._sio.connected(protocol.NAMESPACE):
             if not self._sessions.knows(sid):
                 mended += 1
-                log.warning("swept %s, of which nothing was known", sid)
+                log.warning("swept", connection_id=sid, why="nothing was known of it")
                 self._sio.emit_now(ServerEvent.SESSION_ENDED, protocol.dump_session_ended(STALE), room=sid)
                 await self._sio.close_transport(sid, reason=STALE.code)
         return mended
+
+    def _age_ms(self, connection: Connection) -> int:
+        return round((self._clock.monotonic_s() - connection.since_s) * 1000)
 
     async def _audit(self, connection: Connection) -> int:
         sid = connection.sid
         if not self._sessions.knows(sid):
             return 0
         if self._sio.manager.client(sid, protocol.NAMESPACE) is None:
-            log.warning("swept %s, which is not connected any more", sid)
+            log.warning("swept", connection_id=sid, why="it is not connected any more")
             self.gone(sid, STALE.code)
             return 1
         if connection.end is not None or connection.identity is None:
@@ -175,6 +217,7 @@ class Lifecycle:
         meant.update(map(watch_room, connection.watched))
         wrong = meant.symmetric_difference(self._sio.manager.get_rooms(sid, protocol.NAMESPACE)) - {sid}
         for room in wrong:
-            log.warning("mended %s, which %s", sid, "was not in a room" if room in meant else "was in a room too many")
+            why = "it was not in a room" if room in meant else "it was in a room too many"
+            log.warning("mended", connection_id=sid, why=why)
             await (self._fanout.enter if room in meant else self._fanout.leave)(connection, room)
         return len(wrong)

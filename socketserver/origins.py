@@ -57,19 +57,17 @@ class Origins:
             return False
         if origin is None or origin in self._allowed:
             return True
-        schemes = ("http", "https") if scheme == "http" else (scheme,)
-        return bool(host) and any(origin == _origin(each, host) for each in schemes)
+        return _is_own(origin, scheme, host)
 
     def trusts_host(self, host: str) -> bool:
         """Whether the Host header may be what it is: anything, but in the development login only this machine."""
-        if self._any_host:
-            return True
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:  # brackets that do not match
-            return False
-        # RFC 6761 6.3: browsers take every name under localhost. for the loopback address without asking the DNS.
-        return is_loopback(name) or name.endswith(".localhost") or name in self._hosts
+        return self._any_host or names_loopback(host) or _name(host) in self._hosts
+
+    def is_own(self, request: web.BaseRequest) -> bool:
+        """Whether the request has an Origin, and it is the server's own: its page is one of this server's."""
+        origins = request.headers.getall("Origin", [])
+        scheme, host = self._proxies.scheme(request), self._proxies.host(request)
+        return len(origins) == 1 and _is_own(origins[0], scheme, host)
 
     def allows_request(self, request: web.BaseRequest) -> bool:
         """`allows` for an aiohttp request. Two Origin headers are never allowed: no browser sends them."""
@@ -117,6 +115,25 @@ class Origins:
         if not self.allows_request(request):
             return False
         return "Origin" in request.headers or request.headers.get("Sec-Fetch-Site") == "same-origin"
+
+
+def names_loopback(host: str) -> bool:
+    """Whether a Host header calls the server by a name that always stands for the machine itself."""
+    name = _name(host)
+    # RFC 6761 6.3: browsers take every name under localhost. for the loopback address without asking the DNS.
+    return is_loopback(name) or name.endswith(".localhost")
+
+
+def _name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets that do not match
+        return ""
+
+
+def _is_own(origin: str, scheme: str, host: str) -> bool:
+    schemes = ("http", "https") if scheme == "http" else (scheme,)
+    return bool(host) and any(origin == _origin(each, host) for each in schemes)
 
 
 def _origin(scheme: str, host: str) -> str:

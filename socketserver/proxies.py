@@ -60,7 +60,7 @@ class Proxies:
 
     def scheme(self, request: web.BaseRequest) -> str:
         """http or https, as the client sees it."""
-        if self._trusts_peer(request):
+        if self.trusts_peer(request):
             values = {value.lower() for value in _items(request, "X-Forwarded-Proto")}
             if len(values) == 1 and values <= {"http", "https"}:
                 return values.pop()
@@ -68,7 +68,7 @@ class Proxies:
 
     def host(self, request: web.BaseRequest) -> str:
         """The Host, as the client wrote it."""
-        if self._trusts_peer(request):
+        if self.trusts_peer(request):
             values = list(_items(request, "X-Forwarded-Host"))
             if len(values) == 1:
                 return values[0]
@@ -98,7 +98,8 @@ class Proxies:
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 
-    def _trusts_peer(self, request: web.BaseRequest) -> bool:
+    def trusts_peer(self, request: web.BaseRequest) -> bool:
+        """Whether the peer of the TCP connection is a trusted proxy."""
         if not self._trusted:
             return False
         peer = _parse(request.remote or "")

@@ -1,14 +1,16 @@
 """Plain HTTP beside the sockets: the login cookie under /session, /healthz, /readyz, and for development the demo page.
 
 Answers are JSON in the shape of an ack: `{ok: true, …}` or `{ok: false, error: {code, message, retryable, …}}`. The
-codes are those of errors.py, and two that only HTTP has: `not_found` and `method_not_allowed`. Knows no sockets.
+codes are those of errors.py, and three that only HTTP has: `not_found`, `method_not_allowed` and `admin_required`.
+Knows no sockets.
 
     GET    /session   200 {ok, user: {id, name}} for a valid login cookie, else 401
     POST   /session   sets the cookie for `Authorization: Bearer TOKEN`, or in the development login for the body
                       {"user": "alice"}; answers like GET, in the development login with the `token` beside
     DELETE /session   takes the cookie away, also when there is none, and ends the sockets that it opened
     GET    /healthz   200 {ok} while the process answers
-    GET    /readyz    200 {ok} while messages can be stored, else 503 with `store_unavailable`
+    GET    /readyz    200 {ok} while messages can be stored, else 503 with `store_unavailable`, or `draining`
+    GET    /metrics   what metrics.py counts, for Prometheus; for whom admin_access.py lets through
     GET    /, /demo/… the demo page, in the development login only
 
 Against requests that a foreign page makes a browser send (CSRF): an Origin that is not allowed is refused always, and
@@ -29,12 +31,14 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from .admin_access import AdminAccess
 from .auth import COOKIE_NAME, DEVELOPMENT_LOGIN_S, Authenticator, check_user_id
 from .domain import Identity
 from .errors import (
     AuthRequired,
     AuthUnavailable,
     ChatError,
+    Draining,
     InternalError,
     InvalidPayload,
     InvalidToken,
@@ -43,6 +47,7 @@ from .errors import (
     TooManyConnects,
 )
 from .guards import Guards
+from .metrics import HTTP, Metrics
 from .origins import Origins
 from .protocol import dump_failure, dump_ok, dump_user
 from .settings import Settings
@@ -62,6 +67,7 @@ _STATUSES: Final[tuple[tuple[type[ChatError], int], ...]] = (
     (TooManyConnects, 429),
     (AuthUnavailable, 503),
     (StoreUnavailable, 503),
+    (Draining, 503),
 )
 _METHODS: Final = "GET, POST, DELETE"
 _PAGE_HEADERS: Final = {
@@ -90,6 +96,8 @@ def setup_routes(
     demo_dir: Path | None = None,
     client_bundle: Path | None = None,
     ready: Callable[[], Awaitable[None]] | None = None,
+    metrics: Metrics | None = None,
+    admin: AdminAccess | None = None,
 ) -> None:
     """Add the routes, and middlewares for all the application's routes: the router's own 404 and 405 as JSON, and in
     the development login the check of the Host. Call it after `setup_sessions`.
@@ -101,16 +109,19 @@ def setup_routes(
             a new file takes a restart, and no path can lead out of the directory. None or a missing one: 404.
         client_bundle: the browser's Socket.IO client, served as /demo/socket.io.min.js. None or missing: 404, and the
             page takes the one from the CDN.
-        ready: raises StoreUnavailable unless the server can do its work, for /readyz; None: there is no such route.
+        ready: raises StoreUnavailable or Draining unless the server can do its work, for /readyz; None: no such route.
+        metrics: told what is refused; and what /metrics shows to whom `admin` lets through, if both are given.
     """
     app.middlewares.append(_json_errors)
     if settings.development_login:
         app.middlewares.append(_only_local_names(origins))
-    sessions = _SessionRoutes(authenticator, origins, settings, on_log_out, guards)
+    sessions = _SessionRoutes(authenticator, origins, settings, on_log_out, guards, metrics)
     app.router.add_route("*", "/session", sessions.handle)
     app.router.add_get("/healthz", _healthz)
     if ready is not None:
         app.router.add_get("/readyz", _readyz(ready))
+    if metrics is not None and admin is not None:
+        app.router.add_get("/metrics", admin.protect(_expose(metrics)))
     if settings.development_login:
         files = _demo_files(demo_dir, client_bundle)
         app.router.add_get("/", _demo_page(files))
@@ -127,7 +138,9 @@ class _SessionRoutes:
         settings: Settings,
         on_log_out: Callable[[Identity], Awaitable[None]] | None,
         guards: Guards | None,
+        metrics: Metrics | None,
     ) -> None:
+        self._metrics: Final = metrics
         self._authenticator: Final = authenticator
         self._guards: Final = guards
         self._on_log_out: Final = on_log_out
@@ -148,16 +161,21 @@ class _SessionRoutes:
             handler = self._handlers.get(request.method)
             response = await handler(request) if handler is not None else _method_not_allowed(f"{_METHODS}, OPTIONS")
         except ChatError as error:
-            response = _error_response(error)
+            response = self._refuse(error)
         except Exception:  # the last resort: a bug must not look like a lost connection
             log.exception("%s /session failed", request.method)
-            response = _error_response(InternalError())
+            response = self._refuse(InternalError())
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
         response.headers[hdrs.VARY] = "Origin"
         if allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
         return response
+
+    def _refuse(self, error: ChatError) -> web.Response:
+        if self._metrics is not None:
+            self._metrics.refused(HTTP, error.code)
+        return error_response(error)
 
     def _check_origin(self, request: web.Request) -> bool:
         """Whether the request has an Origin, and it is allowed.
@@ -226,7 +244,7 @@ async def _read_user(request: web.Request) -> str:
     if request.content_type != "application/json":
         raise InvalidPayload('Send Authorization: Bearer TOKEN, or the JSON body {"user": "alice"}.')
     try:
-        payload = json.loads(await _read_body(request))
+        payload = json.loads(await read_body(request))
     except (ValueError, RecursionError):
         raise InvalidPayload("The body is not JSON.") from None
     user = payload.get("user") if isinstance(payload, dict) else None
@@ -237,7 +255,7 @@ async def _read_user(request: web.Request) -> str:
         raise InvalidPayload(fields={"user": [f"It {error}."]}) from None
 
 
-async def _read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The body, bounded in size and time. aiohttp has bounds of its own, but megabytes, and for the time none."""
     body = bytearray()
     try:
@@ -260,11 +278,19 @@ def _readyz(ready: Callable[[], Awaitable[None]]) -> Handler:
         try:
             await ready()
         except ChatError as error:
-            response = _error_response(error)
+            response = error_response(error)
         else:
             response = web.json_response(dump_ok())
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
         return response
+
+    return handler
+
+
+def _expose(metrics: Metrics) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        body, content_type = metrics.expose(request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
     return handler
 
@@ -306,7 +332,7 @@ def _user_response(identity: Identity, **more: str) -> web.Response:
     return web.json_response(dump_ok(user=dump_user(identity), **more))
 
 
-def _error_response(error: ChatError) -> web.Response:
+def error_response(error: ChatError) -> web.Response:
     """A ChatError as HTTP; 401 and 503 with the headers that go with them."""
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     headers: dict[str, str] = {}
@@ -335,7 +361,7 @@ def _only_local_names(origins: Origins) -> Middleware:
         if origins.trusts_host(request.host):
             return await handler(request)
         message = "The development login answers only under this machine's own names, such as http://localhost."
-        return _error_response(OriginNotAllowed(message))
+        return error_response(OriginNotAllowed(message))
 
     return middleware
 

@@ -18,6 +18,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .logs import Format, Level
+
 PREFIX: Final = "WEBSOCKET_"
 # Variables that the test suite reads itself; they are no settings, and no typing errors either.
 _TEST_PREFIX: Final = "WEBSOCKET_TEST_"
@@ -163,6 +165,15 @@ class Settings(BaseSettings):
         None, "Secret that encrypts login cookies, at least 32 characters. Without it cookies end with the process."
     )
 
+    admin_token: Secret | None = _setting(
+        None,
+        "Token that opens /metrics and /monitor, at least 32 characters. Without it they answer this machine only.",
+    )
+
+    admin_ui: bool = _setting(
+        False, "Whether the Socket.IO Admin UI may watch the server; it logs in with the admin token."
+    )
+
     ping_interval_s: float = _setting(25.0, "How often the server pings a client.", unit="s", gt=0)
     ping_timeout_s: float = _setting(60.0, "How long a client may take to answer a ping.", unit="s", gt=0)
     auth_timeout_s: float = _setting(10.0, "How long a socket may stay without a user.", unit="s", gt=0)
@@ -184,6 +195,18 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Networks = _setting(
         (), "Addresses or networks of proxies whose forwarded headers are believed, with commas between."
+    )
+
+    shutdown_s: float = _setting(
+        10.0, "How long a stop may take: answers under way, telling the clients, closing the store.", unit="s", gt=0
+    )
+
+    log_level: Level = _setting("info", "From which level on lines are logged: debug, info, warning or error.")
+    log_format: Format = _setting(
+        "auto", "console: readable lines; json: one object per line; auto: console on a terminal, json elsewhere."
+    )
+    log_messages_per_second: int = _setting(
+        10, "Messages, and refused requests, that are logged; the others are counted.", unit="1/s", ge=0
     )
 
     joined_per_socket: int = _setting(
@@ -242,6 +265,8 @@ class Settings(BaseSettings):
                 f"{variable('jwt_secret')}, {variable('jwt_public_key')} or {variable('jwt_jwks_url')}, "
                 "or listen on 127.0.0.1"
             )
+        if self.admin_ui and self.admin_token is None:
+            raise ValueError(f"{variable('admin_ui')} needs a password: set {variable('admin_token')}")
         return self
 
     @property
@@ -292,7 +317,7 @@ def _line(item: Mapping[str, Any], flags: Mapping[str, str]) -> str:
         return message
     field = str(item["loc"][0]).removeprefix(PREFIX).lower()
     given = item.get("input")
-    secret = any(word in field for word in ("secret", "key", "url"))
+    secret = any(word in field for word in ("secret", "key", "token", "url"))
     shown = "" if secret or not isinstance(given, str | int | float) else f" (got {given!r})"
     return f"{_set_variable(field, flags)}: {message[:1].lower()}{message[1:]}{shown}"
 

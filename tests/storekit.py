@@ -16,6 +16,7 @@ from socketserver.domain import (
     participants,
 )
 from socketserver.store import Copyable, Store, open_store
+from socketserver.store.base import Observer
 from typing import Any
 
 ANN, BOB, CAT = UserId("ann"), UserId("bob"), UserId("cat")
@@ -86,8 +87,8 @@ class Backend:
     url: str
     stores: list[Copyable] = field(default_factory=list)
 
-    async def open(self) -> Copyable:
-        store = open_store(self.url)
+    async def open(self, observer: Observer | None = None) -> Copyable:
+        store = open_store(self.url, observer=observer)
         await store.open()
         self.stores.append(store)
         return store
@@ -95,6 +96,32 @@ class Backend:
     async def close(self) -> None:
         for store in self.stores:
             await store.close()
+
+
+class Watching:
+    """A store's observer that remembers.
+
+    Attributes:
+        commits: how many writes each had, and its seconds.
+    """
+
+    def __init__(self) -> None:
+        self.commits: list[tuple[int, float]] = []
+        self.retries = 0
+        self.failures = 0
+
+    @property
+    def writes(self) -> int:
+        return sum(writes for writes, _ in self.commits)
+
+    def committed(self, writes: int, seconds: float) -> None:
+        self.commits.append((writes, seconds))
+
+    def retried(self) -> None:
+        self.retries += 1
+
+    def failed(self) -> None:
+        self.failures += 1
 
 
 def bodies(messages: Sequence[Any]) -> list[str]:

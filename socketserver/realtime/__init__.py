@@ -2,6 +2,7 @@
 
 from socketio.exceptions import ConnectionRefusedError
 
+from .dispatch import received_s
 from .engine import Engine
 from .engine_packets import PacketError
 from .packets import Json
@@ -17,4 +18,5 @@ __all__ = [
     "PacketError",
     "RoomManager",
     "combine",
+    "received_s",
 ]

@@ -8,7 +8,9 @@ Source: the Socket.IO protocol, revision 5.
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from contextvars import ContextVar
+from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +39,8 @@ CLIENT_REASONS: Final = frozenset(
     }
 )
 """Ends that are not the server's decision: what the client had sent before is still handled."""
+
+_received_s: ContextVar[float] = ContextVar("received_s")
 
 INVALID_NAMESPACE: Final = {"message": "Invalid namespace"}
 
@@ -75,11 +79,30 @@ class Leaving:
 
 
 class Dispatcher:
-    """Connects one server's engine, rooms and handlers."""
+    """Connects one server's engine, rooms and handlers.
+
+    Attributes:
+        draining: whether nothing that clients send is taken any more, but acks.
+    """
 
     def __init__(self, server: "AsyncServer") -> None:
         self._server = server
+        self.draining = False
         self._arities: dict[Any, int | None] = {}
+
+    def watch(self, tap: Callable[[Client, Any], None] | None) -> None:
+        """Have `tap` called with the client and the name of every event that is handled; None ends that.
+
+        Our own method is hidden behind one that calls `tap`, so that nobody pays while nobody watches.
+        """
+        self.__dict__.pop("_event", None)
+        if tap is not None:
+
+            def watched(client: Client, packet: Packet) -> Coroutine[Any, Any, None]:
+                tap(client, packet.data[0])
+                return Dispatcher._event(self, client, packet)
+
+            self.__dict__["_event"] = watched
 
     # The engine's side
 
@@ -118,7 +141,9 @@ class Dispatcher:
             client = peer.clients.get(packet.namespace)
             if client is not None and packet.id is not None:
                 self._server.manager.answer(client, packet.id, packet.data)
-        elif not peer.refusing:
+        elif not (peer.refusing or self.draining):
+            if kind == packets.DISCONNECT and (client := peer.clients.get(packet.namespace)) is not None:
+                client.goodbye = True
             session.enqueue(packet, packet.size)
 
     async def handle(self, session: Session, item: Packet | Leaving) -> None:
@@ -157,7 +182,10 @@ class Dispatcher:
         peer.partial = None
         for client in peer.clients.values():
             if client.phase == CONNECTED:  # one that is connecting is seen to when its handler returns
-                self.leave(client, reason, GONE if reason in CLIENT_REASONS else LEAVING)
+                why = reason
+                if client.goodbye and reason in (sessions.TRANSPORT_CLOSE, sessions.TRANSPORT_ERROR):
+                    why = sessions.CLIENT_DISCONNECT  # its goodbye waits in the inbox still, behind its last events
+                self.leave(client, why, GONE if reason in CLIENT_REASONS else LEAVING)
 
     def farewell(self, session: Session, reason: str) -> Iterable[Encoded]:
         """Return the end event for every namespace the client is in."""
@@ -243,6 +271,7 @@ class Dispatcher:
         server = self._server
         data = packet.data
         namespace = client.namespace
+        _received_s.set(packet.received_s)
         handler, args = server._get_event_handler(data[0], namespace, (client.sid, *data[1:]))
         try:
             if handler is not None:
@@ -271,6 +300,7 @@ class Dispatcher:
             phase: GONE to have the events handled that it sent before, LEAVING to drop them.
         """
         client.leaving(phase)
+        client.reason = reason
         client.session.enqueue(Leaving(client, reason))
 
     def kick(self, client: Client) -> None:
@@ -361,6 +391,11 @@ class Dispatcher:
         except TypeError:
             return count
         return count
+
+
+def received_s() -> float:
+    """When the event that is being handled was received, in `time.perf_counter` seconds; outside of a handler, now."""
+    return _received_s.get(perf_counter())
 
 
 def internal_error() -> dict[str, Any]:

@@ -34,7 +34,7 @@ FORBIDDEN: Final = 4
 UNSUPPORTED_VERSION: Final = 5
 
 SHUTDOWN_WAIT_S: Final = 5.0
-"""How long `shutdown` lets handlers finish before it cancels them."""
+"""How long `shutdown` lets handlers finish before it cancels them, by default."""
 CANCEL_WAIT_S: Final = 1.0
 
 AllowRequest = Callable[[web.Request], "web.StreamResponse | Awaitable[web.StreamResponse | None] | None"]
@@ -61,7 +61,7 @@ class Engine:
         connect_timeout: how long a session may live without being connected to a namespace.
         allow_request: called with each handshake's request; what it returns, unless None, is the answer.
         forbidden: makes the answer to a request whose Origin is not allowed.
-        observer: told of every session's beginning and end.
+        observer: told of every session's beginning and end, and of requests that were refused.
     """
 
     async_mode = "aiohttp"
@@ -238,16 +238,16 @@ class Engine:
         """How many tasks of this engine are running, the application's background tasks among them."""
         return len(self._tasks) + len(self._background)
 
-    async def shutdown(self) -> None:
+    async def shutdown(self, wait_s: float = SHUTDOWN_WAIT_S) -> None:
         """Close all sessions, so that their clients come back elsewhere, and wait for the handlers.
 
-        Handlers that take longer than SHUTDOWN_WAIT_S are cancelled, and so are background tasks. Afterwards no task,
-        timer or session is left.
+        Handlers that take longer than `wait_s` are cancelled, and so are background tasks. Afterwards no task, timer or
+        session is left.
         """
         for session in list(self.sessions.values()):
             session.finish(sessions.SERVER_SHUTDOWN)
         self.stopped = True
-        deadline = self.wheel.clock() + SHUTDOWN_WAIT_S
+        deadline = self.wheel.clock() + wait_s
         current = asyncio.current_task()
         while self.wheel.clock() < deadline:
             tasks = {task for task in self._tasks if task is not current}
@@ -381,6 +381,8 @@ class Engine:
         self, request: web.Request, code: int, message: str, status: int = 400, cors: bool = True
     ) -> web.Response:
         """Refuse a request: {"code", "message"}, the codes of Engine.IO's own server."""
+        if self.observer is not None:
+            self.observer.rejected(code)
         headers = self._headers(request) if cors else {}
         return web.json_response({"code": code, "message": message}, status=status, headers=headers)
 

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any, Final
 
 import orjson
@@ -49,9 +50,10 @@ class Packet:
             CONNECT, None for DISCONNECT.
         size: length in bytes or characters of what came over the wire, attachments included.
         missing: how many attachments are still due; 0 means complete.
+        received_s: when it was decoded, in `time.perf_counter` seconds.
     """
 
-    __slots__ = ("_attached", "_places", "data", "id", "missing", "namespace", "size", "type")
+    __slots__ = ("_attached", "_places", "data", "id", "missing", "namespace", "received_s", "size", "type")
 
     def __init__(self, type: int, namespace: str, id: int | None, data: Any, size: int = 0) -> None:
         self.type = type
@@ -60,6 +62,7 @@ class Packet:
         self.data = data
         self.size = size
         self.missing = 0
+        self.received_s = perf_counter()
         self._places: list[tuple[Any, Any]] = []
         self._attached = 0
 

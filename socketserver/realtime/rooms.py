@@ -34,7 +34,9 @@ class Client:
             before are still handled, or LEAVING when they are dropped; until its disconnect handler has run.
         push: sends one message to it; None when it is leaving. While connecting, messages are `held` back, to follow
             its CONNECT packet.
+        goodbye: whether it has sent DISCONNECT, which may not be handled yet.
         kicked: whether it was disconnected by the server while connecting.
+        reason: why it goes, as its disconnect handler is told.
         data: its user session (`sio.get_session`).
         asked: what waits for its acks, by id; waiting: the futures of `sio.call`.
     """
@@ -42,12 +44,14 @@ class Client:
     __slots__ = (
         "asked",
         "data",
+        "goodbye",
         "held",
         "kicked",
         "last_id",
         "namespace",
         "phase",
         "push",
+        "reason",
         "rooms",
         "session",
         "sid",
@@ -61,7 +65,9 @@ class Client:
         self.phase = CONNECTING
         self.held: list[Encoded] = []
         self.push: Callable[[Encoded], None] | None = self.held.append
+        self.goodbye = False
         self.kicked = False
+        self.reason = ""
         self.data: Any = {}
         self.rooms: dict[Any, None] = {}
         self.asked: dict[int, Callable[..., Any]] = {}
@@ -199,6 +205,31 @@ class RoomManager(socketio.AsyncManager):  # type: ignore[misc]
                     push(message)
                     count += 1
         return count
+
+    def watch(self, tap: Callable[[str, str, Iterable[Client]], None] | None) -> None:
+        """Have `tap` called with the name, namespace and recipients of every event before it is sent; None ends that.
+
+        Our own method is hidden behind one that calls `tap`, so that nobody pays while nobody watches.
+        """
+        self.__dict__.pop("emit_now", None)
+        if tap is not None:
+
+            def watched(
+                event: str,
+                data: Any,
+                namespace: str,
+                room: Any = None,
+                skip_sid: str | Iterable[str] | None = None,
+                callback: Callable[..., Any] | None = None,
+            ) -> int:
+                space = self.namespaces.get(namespace)
+                if space is not None:
+                    skip = _skips(skip_sid)
+                    members = space.members(room)
+                    tap(event, namespace, (each for each in members if each.push is not None and each.sid not in skip))
+                return RoomManager.emit_now(self, event, data, namespace, room, skip_sid, callback)
+
+            self.__dict__["emit_now"] = watched
 
     def answer(self, client: Client, id: int, data: list[Any]) -> None:
         """Give a client's ack to whoever waits for it. One that nobody waits for is ignored."""

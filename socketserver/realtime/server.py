@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 import socketio
 from aiohttp import web
 
+from .admin_ui import DEVELOPMENT, AdminUi, Auth
 from .dispatch import Dispatcher, internal_error
-from .engine import Engine
+from .engine import SHUTDOWN_WAIT_S, Engine
 from .rooms import CONNECTED, CONNECTING, Client, RoomManager
 
 MAX_ATTACHED: int = 4
@@ -278,16 +279,93 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         """Serve an aiohttp application's clients under /socketio_path/, and shut down with it."""
         self.eio.attach(app, socketio_path)
 
-    async def shutdown(self) -> None:
+    def drain(self) -> None:
+        """From now on take nothing that clients send, as if it had not arrived: they get no ack for it. What they had
+        sent before is still handled; `settled` tells when."""
+        self._dispatcher.draining = True
+
+    async def settled(self, sid: str, namespace: str | None = None) -> None:
+        """Wait until everything that the client has sent is handled. Its acks leave before what is sent to it then."""
+        client = self.manager.client(sid, namespace)
+        if client is not None:
+            await client.session.settled()
+            running = client.session.state.running
+            if running:
+                await asyncio.wait(set(running))
+
+    async def shutdown(self, wait_s: float = SHUTDOWN_WAIT_S) -> None:
         """Close every client's connection, run the disconnect handlers, and leave no task or timer.
 
         The JS clients come back by themselves, to whoever serves the address then.
-        """
-        await self.eio.shutdown()
 
-    def instrument(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse: python-socketio's admin interface patches the insides that this server replaces."""
-        raise NotImplementedError("the admin interface is not supported")
+        Args:
+            wait_s: how long handlers may take; the others are cancelled.
+        """
+        await self.eio.shutdown(wait_s)
+
+    def instrument(
+        self,
+        auth: Auth | None = None,
+        mode: str = DEVELOPMENT,
+        read_only: bool = False,
+        server_id: str | None = None,
+        namespace: str = "/admin",
+        server_stats_interval: float = 2,
+        *,
+        address: Callable[[web.Request], str | None] = lambda request: request.remote,
+        refused: Callable[[web.Request], None] = lambda request: None,
+        disconnect: Callable[[str, str], Awaitable[None]] | None = None,
+    ) -> AdminUi:
+        """Let the Socket.IO Admin UI watch this server.
+
+        Where it differs from python-socketio: cookies, tokens, events' arguments and user sessions are withheld, and of
+        the UI's actions there is only the one that disconnects a single client.
+
+        Args:
+            auth: the {"username", "password"} to log in with, a list of such, a function of what the UI sends, which
+                may be a coroutine function, or False to let everybody in.
+            mode: 'development' lists clients, rooms and events; 'production' only counts.
+            read_only: do not let the UI disconnect clients.
+            server_id: the server's name in the UI; the host's by default.
+            server_stats_interval: seconds between two looks at the server, while somebody watches.
+            address: a client's address, from its handshake.
+            refused: told of the handshake of whoever could not log in. There is one try per handshake.
+            disconnect: ends a client, by sid and namespace; `self.disconnect` by default.
+
+        Raises: ValueError without `auth`, or for another mode.
+        """
+        if auth is None:
+            raise ValueError("auth must be specified")
+        return AdminUi(
+            self,
+            auth,
+            mode=mode,
+            read_only=read_only,
+            server_id=server_id,
+            namespace=namespace,
+            interval_s=server_stats_interval,
+            address=address,
+            refused=refused,
+            disconnect=disconnect or self.disconnect,
+        )
+
+    def watch(
+        self,
+        received: Callable[[Client, Any], None] | None,
+        sent: Callable[[str, str, Iterable[Client]], None] | None,
+    ) -> None:
+        """Have `received(client, event)` called before a client's event is handled, and `sent(event, namespace,
+        recipients)` before one is sent to this node's clients; None ends that."""
+        self._dispatcher.watch(received)
+        self.manager.watch(sent)
+
+    def has_handler(self, event: Any, namespace: str) -> bool:
+        """Whether an event of that name has a handler of its own."""
+        if not isinstance(event, str):
+            return False
+        return event in self.handlers.get(namespace, ()) or hasattr(
+            self.namespace_handlers.get(namespace), f"on_{event}"
+        )
 
     def stats(self) -> dict[str, int]:
         """Return the sizes of all registries; with nobody connected all of them are 0."""
@@ -310,16 +388,23 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def clients(self) -> Iterator[ClientInfo]:
         """Yield everybody who is connected."""
-        now = self.eio.wheel.clock()
-        for name, space in self.manager.namespaces.items():
+        for space in self.manager.namespaces.values():
             for client in [client for client in space.clients.values() if client.phase == CONNECTED]:
-                session = client.session
-                yield ClientInfo(
-                    sid=client.sid,
-                    namespace=name,
-                    transport=session.transport_name,
-                    remote=session.request.remote,
-                    age_s=now - session.created,
-                    unsent_bytes=session.outbox.unsent,
-                    rooms=len(client.rooms),
-                )
+                yield self._info(client)
+
+    def client_info(self, sid: str, namespace: str | None = None) -> ClientInfo | None:
+        """Return what `clients` says of one client, None unless it is connected."""
+        client = self.manager.client(sid, namespace)
+        return None if client is None or client.phase != CONNECTED else self._info(client)
+
+    def _info(self, client: Client) -> ClientInfo:
+        session = client.session
+        return ClientInfo(
+            sid=client.sid,
+            namespace=client.namespace,
+            transport=session.transport_name,
+            remote=session.request.remote,
+            age_s=self.eio.wheel.clock() - session.created,
+            unsent_bytes=session.outbox.unsent,
+            rooms=len(client.rooms),
+        )

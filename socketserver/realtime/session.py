@@ -62,6 +62,9 @@ class Application(Protocol):
 class Observer(Protocol):
     """Who keeps count of sessions. Must not raise, wait, or touch the session."""
 
+    def rejected(self, code: int) -> None:
+        """A request was answered with an error of Engine.IO's (engine.UNKNOWN_TRANSPORT to UNSUPPORTED_VERSION)."""
+
     def opened(self, session: "Session") -> None:
         """A session has begun."""
 
@@ -93,6 +96,7 @@ class Session:
         "_ping_timer",
         "_pinged",
         "_posting",
+        "_quiet",
         "_read_since",
         "_room",
         "_working",
@@ -129,6 +133,7 @@ class Session:
         self._inbox_size = 0
         self._working = False
         self._room: asyncio.Event | None = None
+        self._quiet: asyncio.Event | None = None
         self._awaiting_pong = False
         self._drained = -1
         self._pinged = self.created
@@ -201,6 +206,14 @@ class Session:
             self._room.clear()
             await self._room.wait()
 
+    async def settled(self) -> None:
+        """Wait until everything that was enqueued is handled."""
+        if self._quiet is None:
+            self._quiet = asyncio.Event()
+        while self._working or self._inbox:
+            self._quiet.clear()
+            await self._quiet.wait()
+
     async def work(self) -> None:
         """Handle what is waiting, in the caller's task. Only while `has_work`."""
         self._working = True
@@ -236,6 +249,8 @@ class Session:
         finally:
             self._working = False
             self.hand_over()  # after a cancellation: somebody's disconnect has yet to be told
+            if self._quiet is not None:
+                self._quiet.set()
 
     # Heartbeat
 

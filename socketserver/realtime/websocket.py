@@ -351,5 +351,7 @@ class _Upgrade:
         link.session = session
         link.sink = session.receive
         session.outbox.to_websocket(link.transport, int(response.compress), response.keep_context)
-        if session.crowded:
+        if session.ending is not None:
+            session.close(session.ending)
+        elif session.crowded:
             link.plug()

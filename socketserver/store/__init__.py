@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from .base import Store
+from .base import Observer, Store
 from .copying import Copyable
 
 _SQLITE: Final = "sqlite:///"
 _MONGO: Final = ("mongodb://", "mongodb+srv://")
 
 
-def open_store(url: str) -> Copyable:
+def open_store(url: str, *, observer: Observer | None = None) -> Copyable:
     """The store that a URL names; not yet opened.
 
     Args:
         url: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `sqlite:///:memory:`, or a MongoDB connection
             string (`mongodb://…`, `mongodb+srv://…`), which names the database too.
+        observer: told of commits, retries and failures.
 
     Raises: ValueError, with one sentence; it does not repeat the URL, which may hold a password.
     """
@@ -26,11 +27,11 @@ def open_store(url: str) -> Copyable:
         path = url.removeprefix(_SQLITE)
         if not path or "?" in path:
             raise ValueError("A SQLite store URL is sqlite:/// and the path of a file, without options.")
-        return SqliteStore(path)
+        return SqliteStore(path, observer=observer)
     if url.startswith(_MONGO):
         from .mongo import MongoStore
 
-        return MongoStore(url)
+        return MongoStore(url, observer=observer)
     raise ValueError("The store URL must start with sqlite:/// , mongodb:// or mongodb+srv:// .")
 
 

@@ -90,6 +90,19 @@ class ReadAdvance:
     advanced: bool
 
 
+class Observer(Protocol):
+    """Who measures a store. Called on the event loop or a thread of the store's; must not raise, wait or call back."""
+
+    def committed(self, writes: int, seconds: float) -> None:
+        """So many writing calls were done together, durably; repeats, which write nothing, are among them."""
+
+    def retried(self) -> None:
+        """A commit has to be done again: another process was first, or one call of several cannot be done."""
+
+    def failed(self) -> None:
+        """A commit or a read failed because the database could not be used."""
+
+
 class Store(Protocol):
     """Durable conversations, messages and read marks.
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -50,7 +51,7 @@ from ..errors import (
     StoreUnavailable,
 )
 from . import mongo_documents as documents
-from .base import Appended, ConversationPage, Created, MessagePage, ReadAdvance, Snapshot, StoreUnusable
+from .base import Appended, ConversationPage, Created, MessagePage, Observer, ReadAdvance, Snapshot, StoreUnusable
 from .copying import Counts
 from .mongo_appends import ATTEMPTS, RETRY_AFTER_MS, Append, Appender, Call, Key, pause
 from .mongo_documents import CONVERSATIONS, INDEXES, MESSAGES, Document, Index
@@ -97,18 +98,20 @@ class MongoStore:
         url: a MongoDB connection string; its database, or `socketserver`, is used. Its options win over this module's
             defaults, except for the write and read concerns.
         max_queued_writes: writes that may wait or be under way; one more is refused with Overloaded.
+        observer: told of commits, lost races and failures.
 
     Raises: ValueError for a malformed connection string.
     Source: docs/storage.md#mongodb
     """
 
-    def __init__(self, url: str, *, max_queued_writes: int = 10_000) -> None:
+    def __init__(self, url: str, *, max_queued_writes: int = 10_000, observer: Observer | None = None) -> None:
+        self._observer = observer
         self._url = url
         self._options = _options_for(url)
         self._max_queued_writes = max_queued_writes
         self._loop: asyncio.AbstractEventLoop | None = None  # set while the store is open
         self._client: AsyncIOMotorClient[Document] | None = None
-        self._appender = Appender(self, self._need_fold)
+        self._appender = Appender(self, self._need_fold, self._lost_race)
         self._appends: Lanes[Append] = Lanes(self._fly_appends, flights=_FLIGHTS, most=_WRITES_PER_FLIGHT)
         self._advances: Lanes[_Advance] = Lanes(self._fly_advances, flights=1, most=_WRITES_PER_FLIGHT)
         self._creating: set[asyncio.Task[Created]] = set()
@@ -121,6 +124,14 @@ class MongoStore:
     def races(self) -> int:
         """How often another process took a number first; each cost its calls another round trip."""
         return self._appender.races
+
+    def _committed(self, writes: int, started: float) -> None:
+        if self._observer is not None:
+            self._observer.committed(writes, time.perf_counter() - started)
+
+    def _lost_race(self) -> None:
+        if self._observer is not None:
+            self._observer.retried()
 
     # ------------------------------------------------------------------------------------------------------- life
 
@@ -191,8 +202,10 @@ class MongoStore:
             same.append({"dedupe": draft.dedupe_key})
         with self._answering():
             for attempt in range(ATTEMPTS):
+                started = time.perf_counter()
                 with contextlib.suppress(DuplicateKeyError):
                     await self._conversations.insert_one(document)
+                    self._committed(1, started)
                     return Created(documents.load_conversation(document), duplicate=False)
                 found = await self._conversations.find_one(documents.either(same))
                 if found is not None:
@@ -470,7 +483,9 @@ class MongoStore:
         try:
             if self._away:
                 raise StoreUnavailable
+            started = time.perf_counter()
             yield
+            self._committed(len(calls), started)
         except Exception as error:
             if isinstance(error, PyMongoError):
                 error = self._outage(error)
@@ -483,6 +498,8 @@ class MongoStore:
 
     def _outage(self, error: PyMongoError) -> StoreUnavailable:
         """What a caller is told of an error of the driver; if nobody answers, later calls are refused at once."""
+        if self._observer is not None:
+            self._observer.failed()
         if not self._away:
             _log.warning("MongoDB cannot be used: %s", error)
             if isinstance(error, ConnectionFailure) and self._loop is not None:

@@ -79,15 +79,19 @@ class Appender:
     Args:
         log: the database.
         fold: told of a conversation that has got many messages since its read marks were brought up to date.
+        lost: told of every race that was lost.
 
     Attributes:
         races: how often another process took a number first.
     """
 
-    def __init__(self, log: Log, fold: Callable[[ConversationId, int], None]) -> None:
+    def __init__(
+        self, log: Log, fold: Callable[[ConversationId, int], None], lost: Callable[[], None] = lambda: None
+    ) -> None:
         self.races = 0
         self._log = log
         self._fold = fold
+        self._lost = lost
         self._tails: dict[ConversationId, Tail] = {}
 
     async def append(self, calls: Sequence[Append]) -> None:
@@ -129,6 +133,7 @@ class Appender:
             if blocked.key not in stored:
                 # It was the number: another process was first. (Or the row is not durable yet: then once more.)
                 self.races += 1
+                self._lost()
                 await pause(attempt)
         tails = await self._find_tails(dict.fromkeys(call.draft.conversation_id for call in calls))
         first: dict[Key, Append] = {}

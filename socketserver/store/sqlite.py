@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from ..domain import Conversation, ConversationDraft, ConversationId, MessageDraft, UserId
 from ..errors import ChatError, Overloaded, StoreUnavailable
 from . import sqlite_sql
-from .base import Appended, ConversationPage, Created, MessagePage, ReadAdvance, Snapshot, StoreUnusable
+from .base import Appended, ConversationPage, Created, MessagePage, Observer, ReadAdvance, Snapshot, StoreUnusable
 from .copying import Counts
 from .sqlite_file import Connection, DatabaseFile
 from .sqlite_sql import Advance, Append, Call, Create
@@ -42,12 +42,21 @@ class SqliteStore:
             the store.
         max_queued_writes: writes that may wait or be under way; one more is refused with Overloaded.
         busy_timeout_s: how long to wait for another process's lock before StoreUnavailable.
+        observer: told of commits, retries and failures, on the threads that have them.
 
     Several processes on one machine may use one file; SQLite's locks do not hold across network file systems.
     Source: docs/storage.md#sqlite
     """
 
-    def __init__(self, path: str, *, max_queued_writes: int = 10_000, busy_timeout_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        max_queued_writes: int = 10_000,
+        busy_timeout_s: float = 2.0,
+        observer: Observer | None = None,
+    ) -> None:
+        self._observer = observer
         self._file = DatabaseFile(path, busy_s=busy_timeout_s)
         self._max_queued_writes = max_queued_writes
         self._loop: asyncio.AbstractEventLoop | None = None  # set while the store is open
@@ -204,6 +213,7 @@ class SqliteStore:
             connect=connect,
             deliver=lambda batch: on_loop(settle, batch),
             stopped=lambda: on_loop(stopped.set_result, None),
+            observer=self._observer,
             connection=connection,
         )
 

@@ -32,6 +32,8 @@ _CHECKPOINT_PAGES: Final = 16_384
 # been released: append one.
 #
 # A conversation has a small number of its own, so that its 32-digit id is stored once and not in every row and index.
+# Messages lie in the order in which they came, conversations mixed: clustered by conversation, each message would
+# write, and now and then split, a page of its own. For the same reason one index serves seq and change, equal so far.
 # STRICT tables would be welcome, but need 3.37.
 MIGRATIONS: Final = (
     """
@@ -68,10 +70,10 @@ MIGRATIONS: Final = (
         body            TEXT    NOT NULL,
         metadata        TEXT,
         created_at_ms   INTEGER NOT NULL,
-        PRIMARY KEY (conversation, seq)
-    ) WITHOUT ROWID;
+        CHECK (change = seq)
+    );
+    CREATE UNIQUE INDEX message_seq ON message (conversation, seq);
     CREATE UNIQUE INDEX message_key ON message (conversation, sender_id, idempotency_key);
-    CREATE UNIQUE INDEX message_change ON message (conversation, change);
     """,
 )
 

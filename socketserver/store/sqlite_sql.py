@@ -339,20 +339,16 @@ def get_snapshot(
     if after is None or after > last_change:
         messages = _newest(sql, conversation_id, num, _INT64_MAX, limit)
     else:
-        after = max(after, 0)
+        after = max(after, 0)  # a change, which is the seq of its message: the schema sees to that
         messages = [
             _message(conversation_id, message)
             for message in sql.execute(
-                f"SELECT {_MESSAGE} FROM message m WHERE m.conversation = ? AND m.change > ?"
-                " ORDER BY m.change DESC LIMIT ?",
+                f"SELECT {_MESSAGE} FROM message m WHERE m.conversation = ? AND m.seq > ? ORDER BY m.seq DESC LIMIT ?",
                 (num, after, limit + 1),
             )
         ]
         if len(messages) > limit:
-            (first,) = sql.execute(
-                "SELECT seq FROM message WHERE conversation = ? AND change > ? ORDER BY change LIMIT 1", (num, after)
-            ).fetchone()
-            gap = Gap(first, messages.pop().seq)
+            gap = Gap(after + 1, messages.pop().seq)
         messages.reverse()
     conversation = _with_participants(rest, [mark.user_id for mark in marks])
     return Snapshot(conversation, marks, tuple(messages), last_seq, last_change, gap)

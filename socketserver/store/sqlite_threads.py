@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 from ..errors import ChatError, InternalError, LimitExceeded
 from . import sqlite_sql
+from .base import Observer
 from .sqlite_file import Connection, is_outage, unavailable
 from .sqlite_sql import Advance, Append, Call, Create, Write
 
@@ -51,6 +52,7 @@ class Worker:
         deliver: takes calls that have their result or error, in the order in which they came; must not block.
         stopped: called at the end.
         connection: one that is open already.
+        observer: told of commits, retries and failures, on this thread.
 
     Attributes:
         away: the last write failed because the database could not be used.
@@ -67,7 +69,9 @@ class Worker:
         deliver: Callable[[Sequence[Call[Any]]], None],
         stopped: Callable[[], None],
         connection: Connection | None = None,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer
         self.away = False
         self.seconds_per_write = 0.0
         self._calls = calls
@@ -129,10 +133,15 @@ class Worker:
             if is_outage(error):
                 return error
             if len(writes) > 1:
+                if self._observer is not None:
+                    self._observer.retried()
                 return self._commit_each(writes)
             writes[0].error = _refusal(error)
             return None
-        self.seconds_per_write = (time.perf_counter() - started) / len(writes)
+        seconds = time.perf_counter() - started
+        self.seconds_per_write = seconds / len(writes)
+        if self._observer is not None:
+            self._observer.committed(len(writes), seconds)
         if self.away:
             self.away = False
             _log.info("The SQLite database can be written again.")
@@ -142,6 +151,8 @@ class Worker:
         for place, write in enumerate(writes):
             outage = self._commit([write])
             if outage is not None:
+                if self._observer is not None:
+                    self._observer.failed()
                 for failed in writes[place:]:
                     failed.error = unavailable(outage)
                 return None
@@ -177,6 +188,8 @@ class Worker:
         return self._connection
 
     def _lost(self, outage: BaseException) -> None:
+        if self._observer is not None:
+            self._observer.failed()
         if not self.away:
             self.away = True
             _log.warning("The SQLite database cannot be used: %s", outage)

@@ -10,6 +10,9 @@ import pytest
 import pytest_asyncio
 from browser.demokit import WAIT_MS, People, Server
 from playwright.async_api import Browser, async_playwright, expect
+from support.fixtures import node_process
+
+__all__ = ["node_process"]
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

@@ -39,6 +39,11 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def log(self) -> str:
+        """What it has written on standard error so far."""
+        return self._log.read_text(encoding="utf-8")
+
     async def start(self) -> None:
         """Start it and wait until it answers."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WEBSOCKET_")}

@@ -6,6 +6,7 @@ No sleeps: every wait is for a condition, with a deadline.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -223,4 +224,5 @@ class People:
 def authenticated(server: Server, user: str) -> int:
     """How many sockets of that user the server has accepted so far, by its log."""
     log = server._log.read_text()
-    return len(re.findall(rf"authenticated \S+ user={user}\b", log))
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return sum((line["event"], line.get("user_id")) == ("authenticated", user) for line in lines)

@@ -17,7 +17,7 @@ import pytest
 from mongoserver import MongoServer, own_server, skip_or_fail, with_database
 from pymongo import MongoClient
 from pymongo.uri_parser import parse_uri
-from storekit import BOB, NOW_MS, conversation_draft, group, message_draft, sequence
+from storekit import BOB, NOW_MS, Watching, conversation_draft, group, message_draft, sequence
 from tcpproxy import Proxy, proxy_to
 
 # Short, so that the tests are; the ratios are those of the defaults.
@@ -69,8 +69,10 @@ async def eventually(call: Callable[[], Awaitable[object]]) -> None:
 async def test_a_connection_cut_before_the_write(store: MongoStore, proxy: Proxy) -> None:
     conversation_id = await group(store)
     draft = message_draft(conversation_id)
+    watching = store._observer = Watching()
     proxy.cut()
     await assert_refused(store.append_message(draft), within_s=IN_TIME_S)
+    assert (watching.failures, watching.commits) == (1, [])
     for call in (
         store.append_message(draft),
         store.check(),
@@ -80,6 +82,7 @@ async def test_a_connection_cut_before_the_write(store: MongoStore, proxy: Proxy
         store.list_messages(conversation_id, limit=1),
     ):
         await assert_refused(call, within_s=AT_ONCE_S)  # known to be away
+    assert watching.failures == 1, "what is refused without asking the database is no failure of its own"
     proxy.heal()
     await eventually(store.check)
     again = await store.append_message(draft)

@@ -21,7 +21,7 @@ from socketserver.store.sqlite import SqliteStore
 from socketserver.store.sqlite_file import APPLICATION_ID, Connection, DatabaseFile
 
 import pytest
-from storekit import ANN, BOB, NOW_MS, conversation_draft, group, message_draft, sequence
+from storekit import ANN, BOB, NOW_MS, Watching, conversation_draft, group, message_draft, sequence
 
 BUSY_S = 0.2
 
@@ -87,6 +87,24 @@ async def test_locked_for_longer_than_the_bound_fails_all_who_wait_together(stor
         assert time.monotonic() - started < 10 * BUSY_S  # five would fit one wait, ten batches would not
     assert {type(result) for result in results} == {StoreUnavailable}
     assert await sequence(store, conversation_id) == []
+
+
+async def test_what_goes_wrong_is_told_to_the_observer(path: Path) -> None:
+    """An outage is a failure; a call that cannot be done makes the others of its commit be done again."""
+    watching = Watching()
+    store = SqliteStore(str(path), busy_timeout_s=BUSY_S, observer=watching)
+    await store.open()
+    conversation_id = await group(store)
+    with locked(path), pytest.raises(StoreUnavailable):
+        await store.append_message(message_draft(conversation_id))
+    assert (watching.failures, watching.retries) == (1, 0)
+    before = watching.writes
+    good, bad = message_draft(conversation_id), message_draft(conversation_id, "\udcff")
+    results = await asyncio.gather(*map(store.append_message, (good, bad)), return_exceptions=True)
+    assert isinstance(results[1], ValueError)
+    assert (watching.failures, watching.retries) == (1, 1)
+    assert watching.writes - before == 1
+    await store.close()
 
 
 async def test_locked_for_less_than_the_bound_is_waited_for(path: Path) -> None:

@@ -168,7 +168,7 @@ async def test_the_sweep_heals_the_registry(tmp_path: Path, caplog: pytest.LogCa
         server.sessions.add(sid, server.clock.monotonic_s())
         server.clock.advance(31)
         await eventually("the sweep", lambda: len(server.sessions) == 1)
-        assert f"swept {sid}" in caplog.text
+        assert f"swept connection_id={sid}" in caplog.text
 
 
 async def test_a_token_that_ends_during_the_connection(tmp_path: Path) -> None:

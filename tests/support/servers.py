@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from socketserver.app import SESSIONS, SIO, create_app
@@ -126,10 +126,14 @@ class ServerProcess:
 
     Args:
         flags: settings other than the defaults, as the flags are called: `messages_per_second="0"`.
+
+    Attributes:
+        program: what Python runs.
     """
 
     def __init__(self, database: Path, **flags: object) -> None:
         self.database = database
+        self.program: Sequence[str] = ("-m", "socketserver")
         self.flags = flags
         self.port = 0
         self.output: list[str] = []
@@ -139,6 +143,11 @@ class ServerProcess:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and its end was not waited for yet."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -154,8 +163,7 @@ class ServerProcess:
         environment = {name: value for name, value in os.environ.items() if not _OUR_VARIABLES.match(name)}
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "socketserver",
+            *self.program,
             *arguments,
             cwd=ROOT,
             env=environment,
@@ -185,18 +193,28 @@ class ServerProcess:
         """Ask it to stop. Returns its exit status."""
         return await self._end(signal.SIGTERM)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, and do not wait."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait until it has ended. Returns its exit status."""
+        return await self._end(None)
+
     async def stop(self) -> None:
         """End it if it runs, and check that it stopped as it should and logged no traceback."""
         if self._process is not None:
             assert await self.terminate() == 0, "\n".join(self.output[-40:])
         assert not any("Traceback" in line for line in self.output), "\n".join(self.output[-80:])
 
-    async def _end(self, number: signal.Signals) -> int:
+    async def _end(self, number: signal.Signals | None) -> int:
         assert self._process is not None
         assert self._reading is not None
         process, self._process = self._process, None
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
+        if number is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
         try:
             async with asyncio.timeout(2 * DEADLINE_S):
                 status = await process.wait()
@@ -204,7 +222,7 @@ class ServerProcess:
         except TimeoutError:
             process.kill()
             await process.wait()
-            raise AssertionError(f"the server did not end after {number.name}") from None
+            raise AssertionError(f"the server did not end after {number.name if number else 'a signal'}") from None
         return status
 
 

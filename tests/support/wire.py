@@ -131,5 +131,6 @@ class WirePerson(Actor):
 @contextlib.asynccontextmanager
 async def wire_to(url: str) -> AsyncIterator[Wire]:
     """Clients to the server at an address, closed at the end."""
-    async with aiohttp.ClientSession() as http, contextlib.AsyncExitStack() as closing:
+    connector = aiohttp.TCPConnector(limit=0)  # by default a hundred connections, and the next one waits
+    async with aiohttp.ClientSession(connector=connector) as http, contextlib.AsyncExitStack() as closing:
         yield Wire(url, http, closing)

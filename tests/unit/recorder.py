@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from socketserver.realtime import AsyncServer
 from typing import Any
@@ -24,6 +25,8 @@ class Recorder(AsyncServer):
     """An AsyncServer without sockets: all count as connected, except those in `unconnected`.
 
     Attributes:
+        busy: sids whose requests are answered when the event is set.
+        drained: whether nothing is taken from clients any more.
         ended: (sid, 'disconnect') for a client that has to stay away, (sid, 'close', reason) for one to come back.
     """
 
@@ -31,6 +34,8 @@ class Recorder(AsyncServer):
     ended: list[tuple[str, ...]] = field(default_factory=list)
     rooms: dict[str, set[str]] = field(default_factory=dict)
     unconnected: set[str] = field(default_factory=set)
+    busy: dict[str, asyncio.Event] = field(default_factory=dict)
+    drained: bool = False
 
     @property
     def manager(self) -> Any:  # type: ignore[override]
@@ -68,6 +73,13 @@ class Recorder(AsyncServer):
 
     async def close_transport(self, sid: str, namespace: str | None = None, *, reason: str = "transport close") -> None:
         self.ended.append((sid, "close", reason))
+
+    def drain(self) -> None:
+        self.drained = True
+
+    async def settled(self, sid: str, namespace: str | None = None) -> None:
+        if sid in self.busy:
+            await self.busy[sid].wait()
 
     def take(self) -> list[Emitted]:
         """What was emitted since the last call."""

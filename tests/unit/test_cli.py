@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -183,8 +184,8 @@ def test_unknown_variable(terminal: Terminal) -> None:
     read_lines(process, 4)
     status, err = stop(process)
     assert status == 0
-    (warning,) = [line for line in err.splitlines() if "WARNING" in line]
-    assert "WEBSOCKET_PROT" in warning
+    (warning,) = [line for line in map(json.loads, err.splitlines()) if line["level"] == "warning"]
+    assert (warning["event"], warning["variable"]) == ("unknown_variable", "WEBSOCKET_PROT")
 
 
 def test_a_flag_wins(terminal: Terminal) -> None:
@@ -203,7 +204,7 @@ def test_port_in_use(terminal: Terminal) -> None:
     (line,) = [line for line in err if line.startswith("socketserver: ")]
     assert f"127.0.0.1 port {port}" in line
     assert "WEBSOCKET_PORT" in line
-    assert not [other for other in err if other != line and "ERROR" in other]
+    assert not [other for other in err if other != line and '"error"' in other]
 
 
 def test_store_that_cannot_be_opened(terminal: Terminal, tmp_path: Path) -> None:

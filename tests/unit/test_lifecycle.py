@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from socketserver import protocol
 from socketserver.auto_read import AutoRead
 from socketserver.domain import ConversationId, Identity, UserId
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from support.clock import FakeClock
+from support.waiting import eventually
 from unit.recorder import Emitted, Recorder
 
 ANN, BOB = Identity(UserId("ann"), "Ann"), Identity(UserId("bob"), "Bob")
@@ -135,9 +137,24 @@ async def test_end_all_spreads_the_return() -> None:
     await stage.connect("s1")
     stage.sio.take()
     times = iter([500, 900])
-    await stage.lifecycle.end_all(RESTART, retry_after_ms=lambda: next(times))
+    await stage.lifecycle.end_all(RESTART, retry_after_ms=lambda: next(times), within_s=5)
     assert stage.sio.take() == [ended_event("nobody", RESTART, 500), ended_event("s1", RESTART, 900)]
     assert stage.sio.ended == [("nobody", "close", "restart"), ("s1", "close", "restart")]
+
+
+async def test_end_all_waits_for_answers() -> None:
+    """A client is ended when what it had sent is answered, without waiting for the others; at the latest in time."""
+    stage = Stage(sockets_per_user=3)
+    for sid in ("busy", "idle", "stuck"):
+        await stage.connect(sid)
+    stage.sio.busy = {"busy": asyncio.Event(), "stuck": asyncio.Event()}
+    ending = asyncio.create_task(stage.lifecycle.end_all(RESTART, retry_after_ms=lambda: 500, within_s=1))
+    await eventually("the idle one is ended", lambda: stage.sio.ended)
+    assert stage.sio.drained
+    assert stage.sio.ended == [("idle", "close", "restart")]
+    stage.sio.busy["busy"].set()
+    await ending
+    assert stage.sio.ended[1:] == [("busy", "close", "restart"), ("stuck", "close", "restart")]
 
 
 async def test_gone() -> None:

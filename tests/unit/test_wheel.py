@@ -95,11 +95,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(installation: Installation) -> None:
-    """Every module, the new ones too; no tests, no examples, and no second top-level name."""
+    """Every module, the new ones too, and the monitoring page; no tests, no examples, no second top-level name."""
     with zipfile.ZipFile(installation.wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    sources = {path.relative_to(ROOT / "socketserver").as_posix() for path in (ROOT / "socketserver").rglob("*.py")}
-    assert names == {f"chat_socketserver/{name}" for name in sources}
+    package = ROOT / "socketserver"
+    files = [*package.rglob("*.py"), *package.glob("monitor_page/*")]
+    assert names == {f"chat_socketserver/{file.relative_to(package).as_posix()}" for file in files}
 
 
 def test_the_command_works_from_anywhere(installation: Installation) -> None:
@@ -154,6 +155,8 @@ def test_the_installed_server_serves(installation: Installation) -> None:
             if found := re.search(r"http://[\d.:]+", line):
                 with urllib.request.urlopen(f"{found[0]}/healthz", timeout=TIMEOUT_S) as answer:
                     assert json.load(answer) == {"ok": True}
+                with urllib.request.urlopen(f"{found[0]}/monitor/monitor.js", timeout=TIMEOUT_S) as answer:
+                    assert answer.headers.get_content_type() == "text/javascript"
                 break
         else:
             pytest.fail("".join(lines))

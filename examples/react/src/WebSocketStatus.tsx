@@ -9,6 +9,7 @@ const WORDS: Partial<Record<Reason["code"], { text: string; button: string }>> =
   invalid_token: { text: "Your login is no longer valid.", button: "Log in again" },
   no_token: { text: "Your login could not be renewed.", button: "Try again" },
   logged_out: { text: "You were logged out.", button: "Log in again" },
+  kicked: { text: "An administrator ended the connection.", button: "Connect again" },
   too_many_connects: { text: "There were too many connections in a short time.", button: "Try again" },
   auth_timeout: { text: "You were not logged in in time.", button: "Try again" },
   restart: { text: "The server restarts.", button: "Try again" },

@@ -36,6 +36,8 @@ export type ErrorCode =
   | "store_unavailable"
   /** More writes are waiting than the server wants to hold. */
   | "overloaded"
+  /** The server is stopping and lets nobody in any more; the next one takes its place. */
+  | "draining"
   /** A bug in the server. The log has the traceback. */
   | "internal_error";
 
@@ -48,6 +50,8 @@ export type EndCode =
   | "token_expired"
   /** The login with which the socket was opened has ended. */
   | "logged_out"
+  /** An administrator ended the connection. */
+  | "kicked"
   /** The user connects again and again. */
   | "too_many_connects"
   /** The client went on sending although its requests were refused. */
