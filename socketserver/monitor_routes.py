@@ -13,7 +13,6 @@ among all this.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, cast
@@ -27,6 +26,7 @@ from .domain import Clock
 from .errors import KICKED, ChatError, InvalidPayload
 from .guards import Guards
 from .lifecycle import Lifecycle
+from .logs import get_logger
 from .monitor import MAX_ROWS, STEP_S, History, Point, Row, Sort, find, list_sockets
 from .protocol import dump_ok
 from .realtime import AsyncServer
@@ -34,7 +34,7 @@ from .routes import error_response, read_body
 from .sessions import Sessions
 from .settings import Settings, variable
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _PAGE: Final = Path(__file__).resolve().parent / "monitor_page"
 _HEADERS: Final = {
@@ -170,7 +170,7 @@ class Monitor:
         address = self._guards.guest(request).address
         for connection in connections:
             owner = connection.identity.user_id if connection.identity is not None else None
-            log.info("kicking %s user=%s, asked for from address=%s", connection.sid, owner, address)
+            log.info("kicked", connection_id=connection.sid, user_id=owner, by_address=address)
             await self._lifecycle.end(connection, KICKED)
         return web.json_response(dump_ok(ended=len(connections)))
 
