@@ -69,6 +69,22 @@ class _Pinned(AbstractResolver):
         """Nothing is held."""
 
 
+class _Socket(aiohttp.ClientWebSocketResponse):
+    """A websocket whose connection is gone once it is closed.
+
+    Over TLS aiohttp (3.14) leaves the connection waiting for the peer's goodbye, and the event loop ends before that.
+    """
+
+    async def close(self, *, code: int = aiohttp.WSCloseCode.OK, message: bytes = b"") -> bool:
+        connection = self._response.connection
+        transport = connection.transport if connection is not None else None
+        try:
+            return await super().close(code=code, message=message)
+        finally:
+            if transport is not None:
+                transport.abort()
+
+
 class Http:
     """Requests to one server, at one address.
 
@@ -87,6 +103,7 @@ class Http:
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None),
             headers={"User-Agent": f"socketserver-check/{__version__}"},
+            ws_response_class=_Socket,
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # a load balancer's cookie, of an address too
         )
 

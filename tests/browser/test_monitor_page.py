@@ -19,7 +19,7 @@ import pytest_asyncio
 from browser.demokit import RECONNECT_MS, WAIT_MS
 from browser.reactkit import AXE
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
-from support.node import Node, NodeProcess
+from support.node import Node, NodeProcess, require
 from support.servers import LocalServer, running, serving, token
 from support.stage import Stage, next_key
 from support.waiting import eventually
@@ -54,7 +54,7 @@ class Watcher:
 
     async def open(self, url: str) -> None:
         await self.page.goto(f"{url}/monitor")
-        await expect(self.status).to_have_text("Live")
+        await expect(self.status).to_have_text("Live", timeout=NEWS_MS)
 
     def row(self, user: str) -> Locator:
         return self.rows.filter(has=self.page.locator("th b", has_text=re.compile(rf"^{re.escape(user)}$")))
@@ -276,14 +276,16 @@ async def test_many_sockets(server: LocalServer, watchers: Watchers) -> None:
         for number in range(230):
             await wire.person(f"user-{number:03}")
             server.clock.advance(0.01)
+        await wire.person('<img src="x">')
         watcher = await watchers.come()
         await watcher.open(server.url)
+        await expect(watcher.row('<img src="x">')).to_have_count(1)  # a name is a text
         count = watcher.page.locator("#count")
-        await expect(count).to_have_text("230 users on 230 sockets · the first 200 shown")
+        await expect(count).to_have_text("231 users on 231 sockets · the first 200 shown")
         await expect(watcher.rows).to_have_count(200)
         await watcher.page.locator("#search").fill("USER-22")
         await expect(watcher.rows.locator("th b")).to_have_text([f"user-{number}" for number in range(220, 230)])
-        await expect(count).to_have_text("230 users on 230 sockets · 10 found")
+        await expect(count).to_have_text("231 users on 231 sockets · 10 found")
         await watcher.page.get_by_role("button", name="User", exact=True).click()
         await expect(watcher.rows.locator("th b").first).to_have_text("user-229")
         await expect(watcher.page.locator("th[data-sort=user]")).to_have_attribute("aria-sort", "descending")
@@ -325,8 +327,8 @@ async def test_a_hidden_page_asks_nothing(server: LocalServer, watchers: Watcher
     asked: list[str] = []
     watcher.page.on("request", lambda request: asked.append(request.url))
     await watcher.page.clock.run_for(6_000)
-    await eventually("it asks while it is seen", lambda: asked, deadline_s=NEWS_MS / 1000)
-    await watcher.page.wait_for_load_state("networkidle")
+    # The list is asked for last.
+    await eventually("it asks while it is seen", lambda: "users?" in "".join(asked[-1:]), deadline_s=NEWS_MS / 1000)
     await watcher.hide(True)
     await expect(watcher.status).to_have_text("Paused")
     asked.clear()
@@ -429,6 +431,7 @@ async def test_accessible_and_good_to_look_at(
 
     UPDATE_IMAGES=1 renews the pictures of the documentation: then the town lives for an hour of the server's clock.
     """
+    require(None if AXE.is_file() else "axe-core is not installed; run make setup")
     pictures = os.environ.get("UPDATE_IMAGES") == "1"
     options: dict[str, Any] = {
         "sockets_per_user": 2,
