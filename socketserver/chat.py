@@ -252,7 +252,9 @@ class ChatService:
     async def close(self) -> None:
         """Wait until every message whose sender went away is announced."""
         while self._orphans:
-            await asyncio.gather(*self._orphans)
+            # Not gather: from Python 3.12 on it returns without a turn of the loop when all are done, and what takes
+            # them out of the set would never get its turn.
+            await asyncio.wait(tuple(self._orphans))
 
     def _remember(self, conversation: Conversation) -> None:
         self._conversations[conversation.id] = conversation
