@@ -120,9 +120,11 @@ class DatabaseFile:
             oldest = ".".join(map(str, OLDEST_SQLITE))
             raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; {oldest} or newer is needed.")
         try:
-            connection = self._open("rwc" if create else "rw", busy_s=0)
+            # Others may start at the same moment: every statement up to here waits for their locks, reading ones too.
+            connection = self._open("rwc" if create else "rw")
             try:
                 self._migrate(connection)
+                connection.sql.execute("PRAGMA busy_timeout = 0")  # from now on `patiently` waits
             except BaseException:
                 connection.close()
                 raise
@@ -132,18 +134,18 @@ class DatabaseFile:
 
     def reader(self) -> Connection:
         """A connection that only reads, to a file that a writer has made or found."""
-        connection = self._open("rw", busy_s=self._busy_s)  # not "ro": reading a write-ahead log writes its index
+        connection = self._open("rw")  # not "ro": reading a write-ahead log writes its index
         connection.sql.execute("PRAGMA query_only = ON")
         return connection
 
-    def _open(self, mode: str, *, busy_s: float) -> Connection:
+    def _open(self, mode: str) -> Connection:
         if self.in_memory:
             sql = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
             return Connection(sql, None, None, self._busy_s)
         sql = sqlite3.connect(
             f"{Path(self.path).as_uri()}?mode={mode}",
             uri=True,
-            timeout=busy_s,  # 0 for the writer: see `patiently`
+            timeout=self._busy_s,
             isolation_level=None,  # transactions are begun and ended here, not by the driver's guesses
             check_same_thread=False,
             cached_statements=256,
