@@ -124,7 +124,7 @@ async def post(engine: "Engine", request: web.Request, session: "Session") -> we
             return engine.error(request, 3, "Bad payload")
         for packet in packets:
             session.receive(packet)
-        if sessions.MALFORMED in (session.reason, session.ending):
+        if session.reason == sessions.MALFORMED:
             return engine.error(request, 3, "Bad payload")
         if session.crowded:
             await session.room()

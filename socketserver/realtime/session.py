@@ -82,8 +82,9 @@ class Session:
         outbox: where messages to the client go.
         link: its websocket, None while it polls.
         poll: the GET that waits for messages, None when there is none.
-        open: whether messages are still taken and sent.
-        ending: why it will be closed with its next poll; nothing is taken any more.
+        open: whether messages are still taken and sent. The layer above is told at once when that ends.
+        ending: why it is over, while its last messages wait for the client's poll; else None.
+        reason: why it is over, '' before.
         state: free for the layer above.
     """
 
@@ -149,7 +150,7 @@ class Session:
 
     def receive(self, data: str | bytes) -> None:
         """Take one Engine.IO packet: text with its type digit, or a binary message. Never waits, never raises."""
-        if not self.open or self.ending is not None:
+        if not self.open:
             return
         try:
             if type(data) is str:
@@ -262,7 +263,7 @@ class Session:
                 self._ping(self._engine.wheel.clock())
 
     def check(self) -> bool:
-        """Return whether the session is open, after ending it if its time is over.
+        """Return whether the client may still be answered, after ending the session if its time is over.
 
         The wheel may be a moment late; a request must not revive a session past its deadline.
         """
@@ -270,7 +271,7 @@ class Session:
         late = self._awaiting_pong and engine.wheel.clock() >= self._deadline
         if late and not self._unread:
             self.close(PING_TIMEOUT, abort=True)
-        return self.open
+        return self.open or self.ending is not None
 
     @property
     def posting(self) -> bool:
@@ -336,13 +337,14 @@ class Session:
         Args:
             abort: cut the TCP connection instead, because nobody is listening.
         """
-        if not self.open:
+        if not self.open and self.ending is None:
             return
-        self.open = False
-        self.reason = reason
         engine = self._engine
         engine.wheel.cancel(self._ping_timer)
         engine.sessions.pop(self.id, None)
+        told = self.ending is not None
+        self.ending = None
+        self.open = False
         if self.upgrade is not None:
             self.upgrade.close(1000)
         if self.link is not None:
@@ -357,28 +359,36 @@ class Session:
             self.outbox.push(NOOP if reason == CLIENT_DISCONNECT else CLOSE_PACKET)
             self.poll.answer()
         self.outbox.close()
-        if self._room is not None:
-            self._room.set()
         if engine.observer is not None:
             engine.observer.closed(self, reason)
-        engine.application.closed(self, reason)
+        if not told:
+            self._over(reason)
 
     def finish(self, reason: str) -> None:
         """End the session once what is in the outbox has left, or after a second.
 
         On a websocket that is what `close` does. A polling client gets them in one answer and CLOSE in the next: the
-        JS client (4.8) forgets the messages of a payload in which it finds a CLOSE.
+        JS client (4.8) forgets the messages of a payload in which it finds a CLOSE. For the layer above the session is
+        over at once: a client may be back before its old session has gone, and must not count as there twice.
         """
-        if self.ending is not None:
+        if not self.open:
             return
-        if self.open and self.link is None and self.outbox.frames:
+        if self.link is None and self.outbox.frames:
             self.ending = reason
+            self._over(reason)
             self._engine.wheel.cancel(self._ping_timer)
             self._ping_timer = self._engine.wheel.after(FINISH_WAIT_S, lambda: self.close(reason))
             if self.poll is not None:
                 self.poll.answer()
         else:
             self.close(reason)
+
+    def _over(self, reason: str) -> None:
+        self.open = False
+        self.reason = reason
+        if self._room is not None:
+            self._room.set()
+        self._engine.application.closed(self, reason)
 
     def drop(self, reason: str, detail: str = "", *, code: int | None = None) -> None:
         """End the session of a client that broke a rule or a bound, after telling it why if it still reads.

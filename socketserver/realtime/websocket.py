@@ -334,7 +334,7 @@ class _Upgrade:
             link.noops = 1
             if session.poll is not None:  # the client waits for its GET to end before it goes on
                 session.poll.answer(None if session.outbox.frames else NOOP.poll)
-        elif data == "5" and self.probed and session.open:
+        elif data == "5" and self.probed and (session.open or session.ending is not None):
             self._complete()
         else:
             session.upgrade = None

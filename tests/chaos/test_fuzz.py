@@ -89,7 +89,7 @@ async def _fuzz(chat: Chat, seed: int, conversation_id: str) -> tuple[int, int]:
     connections = 0
     direct: Direct | None = None
     for number in range(FRAMES_PER_SEED):
-        if direct is None or not direct.session.open or direct.session.ending is not None:
+        if direct is None or not direct.session.open:
             if direct is not None:
                 direct.session.close("transport close")
             direct = Direct(chat)

@@ -98,14 +98,11 @@ async def test_accept_then_drop_without_a_user(transports: str, caplog: pytest.L
 
 @pytest.mark.parametrize("transports", TRANSPORTS)
 async def test_malformed(transports: str, caplog: pytest.LogCaptureFixture) -> None:
-    """An application that sends nonsense is let in three times, and told with the fourth that it is enough.
-
-    Over polling it can come back before its last session is over, and is replaced instead: then it is once more.
-    """
+    """An application that sends nonsense is let in three times, and told with the fourth that it is enough."""
     with caplog.at_level(logging.WARNING, "socketserver"):
         async with chatting() as chat:
             (tab,) = await run(chat, "malformed", transports)
-    assert tab["connects"] in ((3, 4) if "polling" in transports else (3,))
+    assert tab["connects"] == 3
     assert tab["codes"] == ["too_many_connects"]
     assert set(tab["ended"]) <= {"malformed"}
     assert len(loop_lines(caplog)) == 1

@@ -608,6 +608,8 @@ async def test_close_transport_flushes_and_hands_on_its_reason(transport: str) -
             assert await raw.next() == last
             assert await raw.closed() == 1000
         else:
+            await until(lambda: reasons == ["restart"], "it is gone for the application before its last poll")
+            assert not sio.is_open(sid)
             assert await http.poll(eio_sid) == (200, last)
             assert await http.poll(eio_sid) == (200, "1")
             assert (await http.poll(eio_sid))[0] == 400
@@ -692,9 +694,10 @@ async def test_a_malformed_packet_is_told_by_the_end_event(caplog: pytest.LogCap
         await http.post(sid, "40")
         await http.poll(sid)
         assert (await http.post(sid, "4nonsense"))[0] == 400
+        # Its end is known at once, so that it cannot come back before and be taken for one that replaces it.
+        await until(lambda: reasons == ["malformed", "malformed"])
         assert (await http.poll(sid))[1] == '42["session_ended",{"code":"malformed"}]'
         assert (await http.poll(sid))[1] == "1"
-        await until(lambda: reasons == ["malformed", "malformed"])
         assert "Traceback" not in caplog.text
 
 
