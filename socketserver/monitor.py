@@ -28,6 +28,8 @@ POINTS: Final = 720
 MAX_ROWS: Final = 200
 # After so many sockets the list lets others have a turn.
 _LISTED_PER_TURN: Final = 500
+# A sid is random: any two letters stand in some of them, its beginning as a log shows it in no other.
+_MIN_SID_CHARS: Final = 5
 
 Sort = Literal["user", "age", "unread"]
 
@@ -163,7 +165,8 @@ async def list_sockets(
     descending: bool = False,
     limit: int = MAX_ROWS,
 ) -> Listing:
-    """The sockets whose user id, name, address or sid contains `search`, without those that are being ended.
+    """The sockets whose user id, name or address contains `search`, or whose sid begins with it, without those that
+    are being ended.
 
     Args:
         look: what the engine knows of a socket; None for one that is gone.
@@ -172,12 +175,11 @@ async def list_sockets(
             in the order of users.
         limit: at most so many rows.
     """
-    wanted = search.casefold()
     keyed: list[tuple[Any, str, Connection]] = []
     for number, connection in enumerate(sessions):
         if number % _LISTED_PER_TURN == 0:
             await asyncio.sleep(0)
-        if connection.end is not None or (wanted and wanted not in _text(connection)):
+        if connection.end is not None or not _fits(connection, search):
             continue
         key = _key(connection, sort, look)
         if key is not None:
@@ -200,11 +202,14 @@ def find(sessions: Sessions, *, sid: str | None = None, user_id: str | None = No
     return [] if user_id is None else [each for each in sessions.of_user(UserId(user_id)) if each.end is None]
 
 
-def _text(connection: Connection) -> str:
-    """What a search looks at."""
+def _fits(connection: Connection, search: str) -> bool:
     identity = connection.identity
     who = (identity.user_id, identity.name) if identity is not None else ()
-    return "\n".join((*who, connection.guest.address, connection.sid)).casefold()
+    return (
+        not search
+        or search.casefold() in "\n".join((*who, connection.guest.address)).casefold()
+        or (len(search) >= _MIN_SID_CHARS and connection.sid.startswith(search))
+    )
 
 
 def _key(connection: Connection, sort: Sort, look: Callable[[str], ClientInfo | None]) -> Any:
