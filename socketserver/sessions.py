@@ -159,10 +159,6 @@ class Sessions:
         own = self._by_user.get(user_id)
         return own.values() if own else ()
 
-    def shows(self, user_id: UserId, conversation_id: ConversationId) -> bool:
-        """Whether the user looks at the conversation on any socket."""
-        return any(connection.joined.get(conversation_id) for connection in self.of_user(user_id))
-
     def without_user(self, since_before_s: float) -> list[Connection]:
         """Sockets that connected before that moment, have no user still and are not being ended."""
         overdue = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socketserver.domain import ConversationId, Identity, UserId
+from socketserver.domain import Identity, UserId
 from socketserver.errors import REPLACED
 from socketserver.sessions import Connection, Sessions
 
@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ANN, BOB = Identity(UserId("ann"), "Ann"), Identity(UserId("bob"), "Bob")
-C = ConversationId("c")
 
 
 def test_newest_socket_stays() -> None:
@@ -75,20 +74,6 @@ def test_without_user() -> None:
     assert sessions.without_user(5) == [old]
     sessions.remove(old.sid)
     assert sessions.without_user(5) == []
-
-
-def test_shows() -> None:
-    """A user looks at a conversation if one of the sockets that joined it says so."""
-    sessions = Sessions(0)
-    for sid in ("s1", "s2"):
-        sessions.authenticate(sessions.add(sid, 0), ANN)
-    one, two = sessions.of_user(ANN.user_id)
-    assert not sessions.shows(ANN.user_id, C)
-    one.joined[C] = False
-    assert not sessions.shows(ANN.user_id, C)
-    two.joined[C] = True
-    assert sessions.shows(ANN.user_id, C)
-    assert not sessions.shows(BOB.user_id, C)
 
 
 @given(
