@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from browser.demokit import WAIT_MS, People, Server
+from browser.demokit import People, Server
+from browser.visitors import WAIT_MS
 from playwright.async_api import Browser, async_playwright, expect
 from support.fixtures import node_process
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import shutil
 import socket
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from aiohttp import web
-from browser.demokit import RECONNECT_MS, ROOT, WAIT_MS, Server
-from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+from browser.demokit import ROOT, Server
+from browser.visitors import Visitor, Visitors
+from playwright.async_api import Browser, expect
 from support.node import require
 
 EXAMPLE: Final = ROOT / "examples" / "react"
@@ -88,27 +87,14 @@ class BuiltApp:
         return ("--port", str(self.server_port), "--allowed-origins", self.url)
 
 
-class Person:
-    """Somebody in front of the app, in a tab of their own."""
+class Person(Visitor):
+    """Somebody in front of the app."""
 
-    def __init__(self, name: str, page: Page, url: str) -> None:
-        self.name = name
-        self.page = page
-        self.url = url
-        self.bar = page.locator(".bar")
-        self.body = page.get_by_role("textbox", name="Message")
-        self.rows = page.locator(".messages .row")
-        self.title = page.locator("#title")
-        self.faults: list[str] = []
-        page.on("pageerror", lambda error: self.faults.append(f"{name}: {error}"))
-
-    async def log_in(self) -> None:
-        """Open the app by its direct link, and wait for the connection."""
-        await self.page.goto(f"{self.url}/?user={quote(self.name)}")
-        await self.status("connected")
-
-    async def status(self, state: str, timeout_ms: int = RECONNECT_MS) -> None:
-        await expect(self.bar).to_have_attribute("data-state", state, timeout=timeout_ms)
+    BAR = ".bar"
+    STATE = "data-state"
+    LIST = ".list"
+    HISTORY = ".history"
+    MESSAGES = ".messages"
 
     async def start_with(self, *names: str, title: str | None = None) -> None:
         """Start a conversation through the dialog; it is open afterwards."""
@@ -121,104 +107,12 @@ class Person:
         await expect(self.title).to_have_text(title or ", ".join(names))
         await self.joined()
 
-    def item(self, title: str) -> Locator:
-        """The conversation of that title in the list."""
-        return self.page.locator(".list .item").filter(
-            has=self.page.locator(".item-title", has_text=re.compile(rf"^{re.escape(title)}$"))
-        )
 
-    def badge(self, title: str) -> Locator:
-        return self.item(title).locator(".badge")
-
-    async def open(self, title: str) -> None:
-        await self.item(title).click()
-        await expect(self.title).to_have_text(title)
-        await self.joined()
-
-    async def joined(self) -> None:
-        await expect(self.page.locator(".history")).not_to_have_text("Loading…")
-
-    async def write(self, text: str) -> None:
-        await self.body.fill(text)
-        await self.body.press("Enter")
-        await expect(self.body).to_have_value("")
-
-    async def say(self, text: str) -> None:
-        """Write a message and wait until it is stored."""
-        await self.write(text)
-        await expect(self.row(text)).to_have_attribute("data-seq", re.compile(r"\d+"))
-
-    def row(self, text: str) -> Locator:
-        """The bubbles with exactly that text: one, if all is well."""
-        return self.rows.filter(has=self.page.locator(".body", has_text=re.compile(rf"^{re.escape(text)}$")))
-
-    async def sees(self, *texts: str, timeout_ms: int = WAIT_MS) -> None:
-        """Wait until the conversation consists of exactly these messages, in this order, all of them stored."""
-        await expect(self.rows.locator(".body")).to_have_text(list(texts), timeout=timeout_ms)
-        await self.page.wait_for_function(
-            """(count) => {
-                const rows = [...document.querySelectorAll(".messages .row")];
-                return rows.length === count && rows.every((row, i) => row.dataset.seq === String(i + 1));
-            }""",
-            arg=len(texts),
-            timeout=timeout_ms,
-        )
-
-    async def hide(self, hidden: bool) -> None:
-        """Make the page believe that its tab went to the background, or came back."""
-        await self.page.evaluate(
-            """(hidden) => {
-                const state = hidden ? "hidden" : "visible";
-                Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
-                document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
-            }""",
-            hidden,
-        )
-
-
-class People:
-    """Makes persons, each in a browser context of their own unless one is given."""
+class People(Visitors[Person]):
+    """Those in front of the app."""
 
     def __init__(self, browser: Browser, app: BuiltApp) -> None:
-        self._browser = browser
-        self._app = app
-        self._contexts: list[BrowserContext] = []
-        self._everybody: list[Person] = []
-
-    async def meet(
-        self,
-        name: str,
-        *,
-        context: BrowserContext | None = None,
-        width: int = 1280,
-        height: int = 800,
-        dark: bool = False,
-    ) -> Person:
-        """A person with an empty tab."""
-        if context is None:
-            context = await self._browser.new_context(
-                viewport={"width": width, "height": height},
-                locale="en-GB",
-                color_scheme="dark" if dark else "light",
-            )
-            context.set_default_timeout(WAIT_MS)
-            self._contexts.append(context)
-        person = Person(name, await context.new_page(), self._app.url)
-        self._everybody.append(person)
-        return person
-
-    async def log_in(self, name: str, *, width: int = 1280, height: int = 800, dark: bool = False) -> Person:
-        """A person who is logged in and connected."""
-        person = await self.meet(name, width=width, height=height, dark=dark)
-        await person.log_in()
-        return person
-
-    async def leave(self) -> None:
-        """Close everything, and fail on script errors."""
-        for context in self._contexts:
-            await context.close()
-        faults = [fault for person in self._everybody for fault in person.faults]
-        assert not faults, faults
+        super().__init__(browser, Person, app.url)
 
 
 def authenticated(server: Server, user: str) -> int:

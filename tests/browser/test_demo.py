@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 import socketio
 from browser.conftest import StartServer
-from browser.demokit import RECONNECT_MS, People, Person, Server
+from browser.demokit import People, Person, Server
+from browser.visitors import RECONNECT_MS
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,7 +51,7 @@ async def test_two_tabs_of_one_browser_are_two_people(people: People) -> None:
     await alice.start_with("bob")
     await alice.say("Are you in the next tab?")
     await alice.page.reload()
-    await alice.connected()
+    await alice.status("connected")
     await expect(alice.page.locator("#me-name")).to_have_text("alice")
     await bob.open("alice")
     await bob.sees("Are you in the next tab?")
@@ -191,7 +192,7 @@ async def test_server_restarted_under_an_open_page(people: People, server: Serve
     await expect(alice.row("While away, one")).to_have_attribute("data-state", "waiting")
     await server.start()
     for person in (alice, bob):
-        await person.connected()
+        await person.status("connected")
         await person.sees("Before", "While away, one", "While away, two", timeout_ms=RECONNECT_MS)
     await bob.say("After")
     await alice.sees("Before", "While away, one", "While away, two", "After")
@@ -211,7 +212,7 @@ async def test_what_was_missed_while_away_is_fetched(start_server: StartServer, 
     await alice.status("retrying")
     await fill(server, "bob", "alice", [str(i) for i in range(2, 131)])
     cut.mend()
-    await alice.connected()
+    await alice.status("connected")
     await alice.sees(*(str(i) for i in range(1, 131)), timeout_ms=RECONNECT_MS)
     await people.leave()
 
@@ -242,7 +243,7 @@ async def test_a_lost_ack_makes_no_second_message(people: People) -> None:
     await upgraded(routes)
     await alice.write("Only once")
     await asyncio.wait_for(lost.wait(), 10)
-    await alice.connected()
+    await alice.status("connected")
     await alice.say("And then this")
     await bob.open("alice")
     for person in (alice, bob):
@@ -263,7 +264,7 @@ async def test_what_waits_survives_a_reload(people: People) -> None:
     await alice.page.reload()
     await alice.status("retrying")
     cut.mend()
-    await alice.connected()
+    await alice.status("connected")
     await bob.open("alice")
     for person in (alice, bob):
         await person.sees("One", "Two", "Three", timeout_ms=RECONNECT_MS)
@@ -324,11 +325,11 @@ async def test_a_second_tab_takes_over_and_the_first_stays_away(people: People) 
     await second.start_with("bob")
     await second.say("I have the chat now")
     await first.status("ended")
-    await second.connected()
+    await second.status("connected")
     assert attempts == []
 
     await first.page.get_by_role("button", name="Use it here").click()
-    await first.connected()
+    await first.status("connected")
     await first.open("bob")
     await first.sees("I have the chat now")
     await second.status("ended")
@@ -359,7 +360,7 @@ async def test_three_failed_attempts_end_in_a_button_that_works(people: People, 
     await alice.status("gave_up")
     assert attempts == []
     await alice.page.get_by_role("button", name="Try again").click()
-    await alice.connected()
+    await alice.status("connected")
     await alice.sees("For later")
     await expect(alice.page.locator("#bar")).not_to_have_class(re.compile("open"))
 
@@ -377,7 +378,7 @@ async def test_keyboard_only(people: People) -> None:
     await expect(alice.page.get_by_label("Your name")).to_be_focused()
     await keyboard.type("alice")
     await keyboard.press("Enter")
-    await alice.connected()
+    await alice.status("connected")
 
     await tab_to(alice.page, "New conversation")
     await keyboard.press("Enter")

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from browser.demokit import RECONNECT_MS, WAIT_MS
 from browser.reactkit import AXE
+from browser.visitors import RECONNECT_MS, WAIT_MS
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 from support.node import Node, NodeProcess, require
 from support.servers import LocalServer, running, serving, token

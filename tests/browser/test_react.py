@@ -17,9 +17,10 @@ import jwt
 import pytest
 import pytest_asyncio
 from browser.conftest import StartServer
-from browser.demokit import RECONNECT_MS, Server
+from browser.demokit import Server
 from browser.reactkit import AXE, BuiltApp, People, Person, authenticated, free_port
 from browser.test_demo import LONGEST_DELAY_MS, Cut, fill, upgraded
+from browser.visitors import RECONNECT_MS
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
