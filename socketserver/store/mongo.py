@@ -316,7 +316,7 @@ class MongoStore:
             ahead = await self._move(moved, found) if moved else {}
             for call, result in results:
                 overtaken = ahead.get((call.conversation_id, call.user_id))
-                call.result = result if overtaken is None else ReadAdvance(overtaken, result.last_seq, advanced=False)
+                call.result = result if overtaken is None else _overtaken(overtaken, result)
 
     async def _move(
         self, moved: Mapping[tuple[ConversationId, UserId], ReadMark], found: Mapping[ConversationId, Document]
@@ -524,6 +524,11 @@ class MongoStore:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _overtaken(mark: ReadMark, result: ReadAdvance) -> ReadAdvance:
+    # Raised by another process, perhaps to a message that came after this one looked for the newest.
+    return ReadAdvance(mark, max(result.last_seq, mark.read_seq), advanced=False)
 
 
 def _options_for(url: str) -> dict[str, Any]:

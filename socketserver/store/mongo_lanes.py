@@ -2,7 +2,8 @@
 
 Knows no database. A flight carries what waits in all lanes that have nothing in the air; a lane's next calls wait until
 its flight has landed, other lanes' do not. Calls of one lane are therefore done, and answered, in the order in which
-they were made.
+they were made. When one of them is to be made again, those that wait behind it are told so too: done now, they would
+overtake it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
+
+from ..errors import ChatError
 
 _FIRST: Final = 64  # calls per flight, before it is known how fast the database is
 _LEAST: Final = 16  # however slow it is
@@ -24,8 +27,8 @@ class Call(Protocol):
     def future(self) -> asyncio.Future[Any]: ...
     @property
     def result(self) -> Any: ...
-    @property
-    def error(self) -> BaseException | None: ...
+
+    error: BaseException | None
 
 
 C = TypeVar("C", bound=Call)
@@ -76,19 +79,20 @@ class Lanes(Generic[C]):
     def _take_off(self) -> None:
         self._called = False
         while self._ready and len(self._flying) < self._flights:
-            lanes: list[Hashable] = []
-            calls: list[C] = []
-            while self._ready and len(calls) < self._size:
+            lanes: dict[Hashable, list[C]] = {}
+            room = self._size
+            while self._ready and room:
                 lane = next(iter(self._ready))
                 del self._ready[lane]
-                lanes.append(lane)
                 waiting = self._waiting[lane]
-                calls += [waiting.popleft() for _ in range(min(len(waiting), self._size - len(calls)))]
-            flight = asyncio.ensure_future(self._carry(lanes, calls))
+                lanes[lane] = [waiting.popleft() for _ in range(min(len(waiting), room))]
+                room -= len(lanes[lane])
+            flight = asyncio.ensure_future(self._carry(lanes))
             self._flying.add(flight)
             flight.add_done_callback(self._landed)
 
-    async def _carry(self, lanes: Sequence[Hashable], calls: Sequence[C]) -> None:
+    async def _carry(self, lanes: Mapping[Hashable, Sequence[C]]) -> None:
+        calls = [call for own in lanes.values() for call in own]
         started = time.monotonic()
         try:
             await self._fly(calls)
@@ -97,17 +101,29 @@ class Lanes(Generic[C]):
                 self._size = max(_LEAST, len(calls) // 2)
             elif len(calls) >= self._size:
                 self._size = min(self._most, self._size * 2)
-            _settle(calls)
-            for lane in lanes:
-                if self._waiting[lane]:
+            for lane, own in lanes.items():
+                waiting = self._waiting[lane]
+                if (error := _to_be_repeated(own)) is not None:
+                    for call in waiting:
+                        call.error = type(error)(retry_after_ms=error.retry_after_ms)
+                    calls += waiting
+                    waiting.clear()
+                if waiting:
                     self._ready[lane] = None
                 else:
                     del self._waiting[lane]
+            _settle(calls)
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         # Runs after the callers that were just answered: what they call next is on the next flight.
         self._flying.discard(flight)
         self._take_off()
+
+
+def _to_be_repeated(calls: Sequence[Call]) -> ChatError | None:
+    """The first error after which its call is to be made again."""
+    errors = (call.error for call in calls)
+    return next((error for error in errors if isinstance(error, ChatError) and error.retryable), None)
 
 
 def _settle(calls: Sequence[Call]) -> None:

@@ -151,8 +151,7 @@ class Worker:
         for place, write in enumerate(writes):
             outage = self._commit([write])
             if outage is not None:
-                if self._observer is not None:
-                    self._observer.failed()
+                self._lost(outage)
                 for failed in writes[place:]:
                     failed.error = unavailable(outage)
                 return None

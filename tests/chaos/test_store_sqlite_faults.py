@@ -435,6 +435,7 @@ async def test_a_bug_in_one_call_is_logged_and_disturbs_nobody(
 async def test_an_outage_in_the_middle_of_single_tries_fails_the_rest(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And the next look finds the database away; it did not."""
     conversation_id = await group(store)
     real = sqlite_sql.apply
     tries = 0
@@ -453,7 +454,11 @@ async def test_an_outage_in_the_middle_of_single_tries_fails_the_rest(
         *(store.append_message(message_draft(conversation_id)) for _ in range(4)), return_exceptions=True
     )
     assert [type(result).__name__ for result in results] == ["Appended"] + ["StoreUnavailable"] * 3
+    assert store._writer is not None
+    assert store._writer.away
     assert await sequence(store, conversation_id) == [1]
+    await store.append_message(message_draft(conversation_id))
+    assert not store._writer.away
 
 
 async def test_the_files_settings_are_those_of_the_promise(store: SqliteStore) -> None:

@@ -271,3 +271,24 @@ async def test_a_conversation_made_elsewhere_but_not_committed_is_waited_for_wit
         with pytest.raises(Overloaded):
             await store.create_conversation(conversation_draft(BOB))
     await store.close()
+
+
+async def test_nobody_has_read_more_than_there_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mark that another server raised meanwhile, to newer messages, made the unread count negative."""
+    one, two = MongoStore(url), MongoStore(url)
+    await one.open()
+    await two.open()
+    conversation_id = await group(one)
+    await say(one, conversation_id, 3)
+    move = one._move
+
+    async def while_the_other_goes_on(*moved: Any) -> Any:
+        await say(two, conversation_id, 2)
+        await two.advance_read(conversation_id, BOB, 5, NOW_MS)
+        return await move(*moved)
+
+    monkeypatch.setattr(one, "_move", while_the_other_goes_on)
+    advance = await one.advance_read(conversation_id, BOB, 3, NOW_MS)
+    assert (advance.mark.read_seq, advance.last_seq, advance.advanced) == (5, 5, False)
+    await one.close()
+    await two.close()

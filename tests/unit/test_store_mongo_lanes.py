@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from socketserver.errors import ChatError, IdempotencyConflict, Overloaded
 from socketserver.store.mongo_lanes import Lanes
 
 import pytest
@@ -25,6 +26,7 @@ class Airport:
         self.lanes: Lanes[Call] = Lanes(self._fly, flights=flights, most=most)
         self.up: list[list[str]] = []
         self.landed: list[str] = []
+        self.errors: dict[str, ChatError] = {}
         self._landing: list[asyncio.Future[None]] = []
 
     def add(self, lane: str, *names: str) -> list[Call]:
@@ -35,7 +37,7 @@ class Airport:
         return calls
 
     def _note(self, future: asyncio.Future[str]) -> None:
-        if not future.cancelled():
+        if not future.cancelled() and future.exception() is None:
             self.landed.append(future.result())
 
     async def _fly(self, calls: Sequence[Call]) -> None:
@@ -44,6 +46,7 @@ class Airport:
         self._landing.append(permission)
         await permission
         for call in calls:
+            call.error = self.errors.get(call.name)
             call.result = call.name
 
     async def land(self, flight: int) -> None:
@@ -109,6 +112,41 @@ async def test_a_caller_that_left_does_not_keep_the_others_from_their_answers() 
     await settled()
     await airport.land(0)
     assert await calls[1].future == "a2"
+
+
+async def test_what_is_to_be_made_again_is_not_overtaken() -> None:
+    """What waited behind a call that failed was done, and a copy that was interrupted could not be taken up again."""
+    airport = Airport(most=2)
+    airport.errors["a2"] = Overloaded(retry_after_ms=250)
+    calls = airport.add("a", "a1", "a2", "a3", "a4")
+    airport.add("b", "b1")
+    await settled()
+    assert airport.up == [["a1", "a2"], ["b1"]]
+    await airport.land(0)
+    assert airport.landed == ["a1"]
+    for call in calls[2:]:
+        error = call.future.exception()
+        assert isinstance(error, Overloaded)
+        assert error.retry_after_ms == 250
+    airport.add("a", "a5")
+    await settled()
+    assert airport.up[2:] == [["a5"]]
+    await airport.land(1)
+    await airport.land(2)
+    assert airport.landed == ["a1", "b1", "a5"]
+    await airport.lanes.drain()
+
+
+async def test_a_call_that_is_wrong_keeps_nobody_behind_it() -> None:
+    airport = Airport(most=1)
+    airport.errors["a1"] = IdempotencyConflict()
+    calls = airport.add("a", "a1", "a2")
+    await settled()
+    await airport.land(0)
+    await settled()
+    assert isinstance(calls[0].future.exception(), IdempotencyConflict)
+    await airport.land(1)
+    assert airport.landed == ["a2"]
 
 
 async def test_draining_waits_for_all() -> None:
