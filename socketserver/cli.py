@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 
@@ -233,8 +232,13 @@ def _banner(settings: Settings, port: int) -> list[str]:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
+    """A store's address, without what may be a secret: the password and the options of a MongoDB URL.
+
+    Not by urlsplit: MongoDB's passwords may have characters that end the host of other URLs.
+    """
+    scheme, _, rest = url.partition("://")
+    if not scheme.startswith("mongodb"):
         return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    login, _, place = rest.rpartition("@")
+    user = f"{login.partition(':')[0]}:***@" if login else ""
+    return f"{scheme}://{user}{place.partition('?')[0]}"

@@ -16,7 +16,6 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -112,7 +111,7 @@ class Monitor:
         self._server: Final = {
             "version": __version__,
             "startedAt": self._started_ms,
-            "store": urlsplit(settings.store_url).scheme,
+            "store": settings.store_url.partition("://")[0],
             "settings": [_setting(settings, name) for name in _SETTINGS],
         }
 

@@ -1,8 +1,8 @@
 """Every setting: its variable, flag, default, unit and meaning. The only module that reads the environment.
 
 A field `ping_timeout_s` is the variable WEBSOCKET_PING_TIMEOUT_S and the flag --ping-timeout-s; a flag wins over a
-variable. In every limit 0 means no limit. pydantic-settings does the parsing, because it gives typed, frozen values
-and errors that name the variable.
+variable. Where a limit may be 0, that means no limit. pydantic-settings does the parsing, because it gives typed,
+frozen values and errors that name the variable.
 """
 
 from __future__ import annotations
@@ -144,12 +144,12 @@ class Settings(BaseSettings):
     store_url: str = Field(
         "sqlite:///socketserver.db",
         description="Where messages are kept: sqlite:///file.db, sqlite:////absolute/file.db or mongodb://host/database.",
-        validation_alias=AliasChoices("WEBSOCKET_STORE_URL", "MONGODB_URI", "store_url"),
+        validation_alias=AliasChoices("WEBSOCKET_STORE_URL", "MONGODB_URI"),
     )
     allowed_origins: Origins = Field(
         ("http://localhost:3000",),
         description="Origins whose pages may connect, with commas between; the server's own is always allowed.",
-        validation_alias=AliasChoices("WEBSOCKET_ALLOWED_ORIGINS", "NEXT_PUBLIC_APP_URL", "allowed_origins"),
+        validation_alias=AliasChoices("WEBSOCKET_ALLOWED_ORIGINS", "NEXT_PUBLIC_APP_URL"),
     )
 
     jwt_secret: Secret | None = _setting(None, "Secret that signs tokens with HS256; at least 32 characters.")

@@ -289,6 +289,9 @@ def test_wrong_arguments(run: Run, arguments: list[str]) -> None:
             "mongodb://chat:hunter2@db.example.com/chat",
             ["http://[::1]:3001", "mongodb://chat:***@db.example.com/chat"],
         ),
+        ("::1", "mongodb://chat:hunter2#3@db/chat", ["http://[::1]:3001", "mongodb://chat:***@db/chat"]),
+        ("::1", "mongodb://chat:[hunter2]@db/chat", ["mongodb://chat:***@db/chat"]),
+        ("::1", "mongodb+srv://db/chat?tlsCertificateKeyFilePassword=hunter2", ["store  mongodb+srv://db/chat\n"]),
         ("127.0.0.1", "sqlite:///a@b.db", ["http://127.0.0.1:3001", "sqlite:///a@b.db"]),
     ],
 )

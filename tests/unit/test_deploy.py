@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from socketserver import cli
 from socketserver.settings import Settings, variable
@@ -132,7 +133,16 @@ def test_compose_says_what_is_missing() -> None:
     required = dict(re.findall(r"\$\{(\w+):\?([^}]+)\}", COMPOSE_TEXT))
     assert set(required) == REQUIRED
     assert all(message.startswith("set it in .env") for message in required.values())
-    assert set(re.findall(r"\$\{(\w+):-", COMPOSE_TEXT)) == {"CHAT_DOMAIN"}
+    assert set(re.findall(r"\$\{(\w+):-", COMPOSE_TEXT)) == {
+        "CHAT_DOMAIN",
+        "WEBSOCKET_STORE_URL",
+        "WEBSOCKET_TRUSTED_PROXIES",
+    }
+
+
+def filled_in(value: str, given: Mapping[str, str]) -> str:
+    """A text of compose.yaml with its variables, as Compose puts them in: what is given, or the default."""
+    return re.sub(r"\$\{(\w+)(?::-([^}]*))?[^}]*\}", lambda found: given.get(found[1]) or found[2], value)
 
 
 def test_the_server_of_compose_starts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +156,7 @@ def test_the_server_of_compose_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(given) == REQUIRED
     environment = COMPOSE["services"]["server"]["environment"]
     for name, value in (image | environment).items():
-        monkeypatch.setenv(name, re.sub(r"\$\{(\w+)[^}]*\}", lambda found: given[found[1]], value))
+        monkeypatch.setenv(name, filled_in(value, given))
     settings = Settings()
     assert settings.host == "0.0.0.0"
     assert not settings.development_login
@@ -154,6 +164,16 @@ def test_the_server_of_compose_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(network) for network in settings.trusted_proxies] == [subnet]
     host, port, database = re.fullmatch(r"mongodb://(\w+):(\d+)/(\w+)\?replicaSet=rs0", settings.store_url).groups()  # type: ignore[union-attr]
     assert (host, port, database) == ("mongo", "27017", "chat")
+
+
+def test_compose_takes_another_store_from_dot_env() -> None:
+    """It had its own address for the store and for the proxies, whatever .env said."""
+    environment = COMPOSE["services"]["server"]["environment"]
+    for name, value in (
+        ("WEBSOCKET_STORE_URL", "mongodb://a,b,c/chat?replicaSet=rs1"),
+        ("WEBSOCKET_TRUSTED_PROXIES", "10.0.0.7"),
+    ):
+        assert filled_in(environment[name], {name: value}) == value
 
 
 def test_only_the_proxy_is_published() -> None:

@@ -71,6 +71,14 @@ def test_a_flag_wins_over_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.port, settings.store_url) == (5000, "sqlite:///flag.db")
 
 
+def test_other_applications_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ALLOWED_ORIGINS and STORE_URL, which others may have set for themselves, were read."""
+    monkeypatch.setenv("ALLOWED_ORIGINS", "*")
+    monkeypatch.setenv("STORE_URL", "mongodb://elsewhere/shop")
+    assert load_settings({}) == Settings()
+    assert load_settings({}).store_url == "sqlite:///socketserver.db"
+
+
 def test_borrowed_variables_come_after_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """MONGODB_URI and NEXT_PUBLIC_APP_URL are taken where the application has set them anyway."""
     monkeypatch.setenv("MONGODB_URI", "mongodb://db/chat")
