@@ -249,6 +249,12 @@ MALFORMED: Final = End(
     reconnect=False,
     advice="A bug of the application, or a client of another protocol version: see the server's log.",
 )
+CONNECTED_TWICE: Final = End(
+    "connected_twice",
+    "The client connected a second time over the same connection.",
+    reconnect=True,
+    advice="Nothing: the client comes back by itself. Its `auth` answered late, for a connection that was lost.",
+)
 STALE: Final = End(
     "stale",
     "The connection was found dead or unknown by the regular sweep.",
@@ -299,6 +305,7 @@ ENDS: Final = {
         RESTART,
         SLOW_CONSUMER,
         MALFORMED,
+        CONNECTED_TWICE,
         STALE,
     )
 }

@@ -36,6 +36,7 @@ CLIENT_REASONS: Final = frozenset(
         sessions.TRANSPORT_ERROR,
         sessions.PING_TIMEOUT,
         sessions.MALFORMED,
+        sessions.CONNECTED_TWICE,
     }
 )
 """Ends that are not the server's decision: what the client had sent before is still handled."""
@@ -207,7 +208,9 @@ class Dispatcher:
         if not session.open or peer.refusing:
             return
         if namespace in peer.clients:
-            session.drop(sessions.MALFORMED, "connected twice")
+            # The JS client does that when a first `auth` answers late, its transport being lost already: let it come
+            # back, with what is right by then.
+            session.drop(sessions.CONNECTED_TWICE)
             return
         if not self._serves(namespace):
             session.outbox.push(packets.encode(packets.CONNECT_ERROR, namespace, INVALID_NAMESPACE))

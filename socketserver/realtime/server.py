@@ -58,8 +58,8 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         async_handlers: whether each event runs in a task of its own, in no order.
         namespaces: accepted beside those that have handlers, or '*'.
         disconnect_grace: seconds a client has to go by itself after `disconnect`.
-        end_event: called with 'slow_consumer' or 'malformed' before such a client is dropped; returns the event
-            (name, payload) that tells it, or None.
+        end_event: called with 'slow_consumer', 'malformed' or 'connected_twice' before such a client is dropped;
+            returns the event (name, payload) that tells it, or None.
         error_ack: makes the ack for an event whose handler has raised.
     """
 

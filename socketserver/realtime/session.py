@@ -29,6 +29,7 @@ TRANSPORT_ERROR: Final = "transport error"
 CONNECT_TIMEOUT: Final = "connect timeout"
 SLOW_CONSUMER: Final = "slow_consumer"
 MALFORMED: Final = "malformed"
+CONNECTED_TWICE: Final = "connected_twice"
 
 ITEM_OVERHEAD_BYTES: Final = 1024
 """What one waiting event counts beside its own length, so that the byte bound is a bound of their number too."""

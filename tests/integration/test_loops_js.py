@@ -117,6 +117,16 @@ async def test_bad_token(transports: str) -> None:
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS)
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_token_that_comes_late(client: str, transports: str) -> None:
+    """A client whose `auth` answered for a lost connection too was ended as malformed, and told to stay away."""
+    async with chatting() as chat:
+        (tab,) = await run(chat, "late_auth", transports, client)
+    assert (tab["tries"], tab["connected"]) == (2, True)
+    assert set(tab["ended"]) <= {"connected_twice"}
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
 async def test_two_tabs(transports: str) -> None:
     """One try each: the first is replaced and stays away."""
     async with chatting() as chat:

@@ -91,7 +91,6 @@ async def test_an_unknown_namespace_is_refused_with_a_message(http: Http) -> Non
         '451-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]',
         '451-["connect",{"_placeholder":true,"num":0}]',
         '421-["message"]',
-        "40",
         "2",
         "2probe",
         "5",
@@ -108,6 +107,16 @@ async def test_a_malformed_packet_ends_its_client_at_once_and_no_other(http: Htt
     raw = await connected(http)
     await raw.send(packet)
     assert await asyncio.wait_for(raw.closed(), 2) == 1008
+    await other.send('42["message","still here"]')
+    assert await other.next() == '42["message-back","still here"]'
+
+
+async def test_a_second_connect_ends_the_client_and_no_other(http: Http) -> None:
+    """Connection: a namespace is connected to once; the client may come back."""
+    other = await connected(http)
+    raw = await connected(http)
+    await raw.send("40")
+    assert await asyncio.wait_for(raw.closed(), 2) == 1000
     await other.send('42["message","still here"]')
     assert await other.next() == '42["message-back","still here"]'
 

@@ -51,6 +51,17 @@ const scenarios = {
   // An application with a bug: the first thing that it sends is no Socket.IO packet.
   async malformed() { tab({ token }, { connect: (socket) => socket.io.engine.write("2[nonsense") }); await quiet(); },
   async bad_token() { tab({ token: "nonsense" }); await quiet(); },
+  // The token of a connection that is lost meanwhile comes late: both answers go out on the next one.
+  async late_auth() {
+    let opened = 0, release;
+    const late = new Promise((resolve) => { release = resolve; });
+    const socket = tab((hand) => late.then(() => hand({ token })));
+    socket.io.on("open", () => { // the manager looks for the end of its engine only after this
+      opened += 1;
+      setTimeout(() => (opened === 1 ? socket.io.engine.close() : release()));
+    });
+    await quiet();
+  },
   // Two tabs with the options of the documentation: the second takes the place of the first.
   async two_tabs() { await connected(tab({ token })); tab({ token }); await quiet(); },
   // Two tabs whose application comes back whatever the server says.
