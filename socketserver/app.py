@@ -190,6 +190,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         clock=clock,
         joined_per_socket=settings.joined_per_socket,
         watched_per_socket=settings.watched_per_socket,
+        page_bytes=settings.outbox_bytes // 2,
         logged_per_second=settings.log_messages_per_second,
     )
     housekeeping = Housekeeping(

@@ -76,7 +76,7 @@ class Fanout:
                 visible = connection.joined.get(conversation.id)
                 if visible is None:
                     elsewhere.append(connection.sid)
-                elif visible:
+                elif visible and self.reaches(connection):
                     shown = True
             if shown and user_id != message.sender_id:  # sending counts as reading already
                 self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
@@ -114,6 +114,10 @@ class Fanout:
             protocol.dump_presence(user_id, online, last_seen_ms),
             room=watch_room(user_id),
         )
+
+    def reaches(self, connection: Connection) -> bool:
+        """Whether the socket is there still, as far as one can know: its last requests are handled when it is not."""
+        return self._sio.is_open(connection.sid)
 
     async def enter(self, connection: Connection, room: str) -> None:
         """Put a socket into a room."""

@@ -40,6 +40,7 @@ from .logs import Sample, get_logger
 from .metrics import CONNECT, UNKNOWN_EVENT, Metrics
 from .presence import Presence
 from .protocol import MAX_SAFE_INTEGER, MAX_TOKEN_CHARS, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
+from .protocol_pages import fit, gap_before
 from .rates import Rates
 from .realtime import AsyncServer, ConnectionRefusedError, received_s
 from .sessions import Connection, Sessions
@@ -58,6 +59,7 @@ class Handlers:
 
     Args:
         joined_per_socket, watched_per_socket: bounds on what one socket may have open; 0 for none.
+        page_bytes: about how long an answer's page may be, as JSON; 0 for no bound.
         logged_per_second: bound on the messages, and on the refused requests, that have lines in the log; 0 for none.
     """
 
@@ -79,6 +81,7 @@ class Handlers:
         clock: Clock,
         joined_per_socket: int,
         watched_per_socket: int,
+        page_bytes: int,
         logged_per_second: int,
     ) -> None:
         self._payloads = payloads
@@ -96,6 +99,7 @@ class Handlers:
         self._clock = clock
         self._joined_per_socket = joined_per_socket
         self._watched_per_socket = watched_per_socket
+        self._page_bytes = page_bytes
         self._logged_messages = Sample(log, logged_per_second)
         self._logged_refusals = Sample(log, logged_per_second)
         self._commands: dict[type[Any], Callable[[Connection, UserId, Any], Awaitable[Ack]]] = {
@@ -185,20 +189,14 @@ class Handlers:
             self._metrics.event_failed(event, InternalError.code)
             return {**dump_failure(InternalError())}
 
-    async def unknown(self, *arguments: object) -> Ack:
-        """Answer an event that does not exist.
-
-        The library calls this with the event's name, the sid and the client's arguments; but without the name, if a
-        client names its event `*` (python-socketio 5.18 finds it as if registered under that name).
-        """
-        for sid in arguments[:2]:
-            connection = self._sessions.get(sid) if isinstance(sid, str) else None
-            if connection is not None:
-                try:
-                    self._rates.take(connection, self._clock.monotonic_s())
-                except RateLimited as error:
-                    return self._failure(connection.sid, UNKNOWN_EVENT, error)
-                break
+    async def unknown(self, event: str, sid: str, *arguments: object) -> Ack:
+        """Answer an event that does not exist."""
+        connection = self._sessions.get(sid)
+        if connection is not None:
+            try:
+                self._rates.take(connection, self._clock.monotonic_s())
+            except RateLimited as error:
+                return self._failure(sid, UNKNOWN_EVENT, error)
         self._metrics.event_failed(UNKNOWN_EVENT, UnknownEvent.code)
         return {**dump_failure(UnknownEvent())}
 
@@ -253,17 +251,20 @@ class Handlers:
         self, connection: Connection, user_id: UserId, command: domain.ListConversations
     ) -> Ack:
         page = await self._chat.list_conversations(user_id, command)
-        direct = [summary.conversation for summary in page.summaries if summary.conversation.kind == "direct"]
+        encoded = fit(page.summaries, protocol.dump_summary, most_bytes=self._page_bytes, newest=False)
+        summaries = page.summaries[: len(encoded)]
+        has_more = page.has_more or len(summaries) < len(page.summaries)
+        direct = [summary.conversation for summary in summaries if summary.conversation.kind == "direct"]
         others = [other for conversation in direct for other in conversation.participant_ids if other != user_id]
         await self._watch(connection, others)
         return dump_ok(
-            conversations=[protocol.dump_summary(summary) for summary in page.summaries],
+            conversations=encoded,
             presence=[
                 protocol.dump_presence(other, self._presence.is_online(other), self._presence.last_seen_ms(other))
                 for other in others
             ],
-            hasMore=page.has_more,
-            nextBefore=protocol.dump_cursor(page.summaries[-1]) if page.has_more else None,
+            hasMore=has_more,
+            nextBefore=protocol.dump_cursor(summaries[-1]) if has_more else None,
         )
 
     async def _join_conversation(
@@ -280,7 +281,7 @@ class Handlers:
         try:
             snapshot = await self._chat.snapshot(user_id, command)
             read = next(mark for mark in snapshot.read_marks if mark.user_id == user_id)
-            if command.visible and read.read_seq < snapshot.last_seq:
+            if command.visible and read.read_seq < snapshot.last_seq and self._fanout.reaches(connection):
                 seen = domain.MarkRead(conversation.id, snapshot.last_seq)
                 read = (await self._chat.mark_read(user_id, seen)).mark
         except BaseException:
@@ -289,6 +290,7 @@ class Handlers:
             raise
         if self._fanout.is_small(conversation):
             await self._watch(connection, [other for other in conversation.participant_ids if other != user_id])
+        messages = fit(snapshot.messages, protocol.dump_message, most_bytes=self._page_bytes, newest=True)
         ack = dump_ok(
             conversation=protocol.dump_conversation(conversation),
             participants=[
@@ -299,14 +301,15 @@ class Handlers:
                 )
                 for mark in snapshot.read_marks
             ],
-            messages=[protocol.dump_message(message) for message in snapshot.messages],
+            messages=messages,
             change=snapshot.change,
             lastSeq=snapshot.last_seq,
             readSeq=read.read_seq,
             unreadCount=max(0, snapshot.last_seq - read.read_seq),
         )
-        if snapshot.gap is not None:
-            ack["gap"] = protocol.dump_gap(snapshot.gap)
+        gap = gap_before(snapshot, len(messages), command.after)
+        if gap is not None:
+            ack["gap"] = protocol.dump_gap(gap)
         return ack
 
     async def _leave_conversation(
@@ -353,7 +356,9 @@ class Handlers:
 
     async def _fetch_history(self, connection: Connection, user_id: UserId, command: domain.FetchHistory) -> Ack:
         page = await self._chat.fetch_history(user_id, command)
-        return dump_ok(messages=[protocol.dump_message(message) for message in page.messages], hasMore=page.has_more)
+        newest = command.after_seq is None
+        messages = fit(page.messages, protocol.dump_message, most_bytes=self._page_bytes, newest=newest)
+        return dump_ok(messages=messages, hasMore=page.has_more or len(messages) < len(page.messages))
 
     async def _set_typing(self, connection: Connection, user_id: UserId, command: domain.SetTyping) -> Ack:
         conversation = await self._joined(connection, user_id, command.conversation_id)
@@ -368,7 +373,7 @@ class Handlers:
     async def _set_visibility(self, connection: Connection, user_id: UserId, command: domain.SetVisibility) -> Ack:
         conversation = await self._joined(connection, user_id, command.conversation_id)
         connection.joined[conversation.id] = command.visible
-        if command.visible:  # whatever is there by now is being looked at
+        if command.visible and self._fanout.reaches(connection):  # whatever is there by now is being looked at
             await self._chat.mark_read(user_id, domain.MarkRead(conversation.id, MAX_SAFE_INTEGER))
         return dump_ok()
 

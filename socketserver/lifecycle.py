@@ -163,9 +163,10 @@ class Lifecycle:
         self._on_gone(connection, code)
 
     async def end_without_user(self, timeout_s: float) -> None:
-        """End the sockets that did not authenticate within `timeout_s`."""
+        """End the sockets that did not authenticate within `timeout_s`, but not while their token is being checked."""
         for connection in self._sessions.without_user(self._clock.monotonic_s() - timeout_s):
-            await self.end(connection, AUTH_TIMEOUT)
+            if not self._sio.manager.is_pre_connected(connection.sid, protocol.NAMESPACE):
+                await self.end(connection, AUTH_TIMEOUT)
 
     async def end_expired(self) -> None:
         """End the sockets whose token, or login, is not valid any more."""

@@ -223,7 +223,10 @@ class Settings(BaseSettings):
     max_metadata_bytes: int = _setting(4096, "Largest message metadata, as JSON.", unit="bytes", ge=2)
     max_event_bytes: int = _setting(65536, "Largest packet that a client may send.", unit="bytes", ge=1024)
     outbox_bytes: int = _setting(
-        1_048_576, "What a client may leave unread before it is ended as a slow consumer.", unit="bytes", ge=0
+        1_048_576,
+        "What a client may leave unread before it is ended as a slow consumer; a page is half as long at most.",
+        unit="bytes",
+        ge=0,
     )
     inbox_bytes: int = _setting(
         131_072,

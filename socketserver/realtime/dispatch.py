@@ -41,6 +41,10 @@ CLIENT_REASONS: Final = frozenset(
 )
 """Ends that are not the server's decision: what the client had sent before is still handled."""
 
+MAX_TRIES: Final = 5
+"""How often a client may connect over one session while it is in no namespace. For whoever counts handshakes, all these
+are one; the JS client makes a new session for each."""
+
 _received_s: ContextVar[float] = ContextVar("received_s")
 
 INVALID_NAMESPACE: Final = {"message": "Invalid namespace"}
@@ -57,15 +61,17 @@ class Peer:
         timer: ends a session that is in no namespace.
         refusing: whether the server has disconnected it and only waits for it to go.
         running: tasks of events in progress (`async_handlers`).
+        tries: how often it has connected, or tried to, while it was in no namespace, and to unknown ones.
     """
 
-    __slots__ = ("clients", "partial", "refusing", "running", "timer")
+    __slots__ = ("clients", "partial", "refusing", "running", "timer", "tries")
 
     def __init__(self) -> None:
         self.clients: dict[str, Client] = {}
         self.partial: Packet | None = None
         self.timer: tuple[int, int] | None = None
         self.refusing = False
+        self.tries = 0
         self.running: set[asyncio.Task[Any]] = set()
 
 
@@ -165,7 +171,10 @@ class Dispatcher:
             return  # it has left, or was never let in: what it sent before it knew is no fault
         elif kind == packets.DISCONNECT:
             if client.phase == CONNECTED:
-                self.leave(client, sessions.CLIENT_DISCONNECT)
+                # At once, not behind what has come since: the client may connect again with its very next packet.
+                client.leaving()
+                client.reason = sessions.CLIENT_DISCONNECT
+                await self.handle(session, Leaving(client, client.reason))
         elif not self._server.async_handlers:
             await self._event(client, item)
         else:
@@ -212,7 +221,13 @@ class Dispatcher:
             # back, with what is right by then.
             session.drop(sessions.CONNECTED_TWICE)
             return
-        if not self._serves(namespace):
+        serves = self._serves(namespace)
+        if not (serves and peer.clients):
+            peer.tries += 1
+            if peer.tries > MAX_TRIES:
+                session.drop(sessions.MALFORMED, "connects again and again")
+                return
+        if not serves:
             session.outbox.push(packets.encode(packets.CONNECT_ERROR, namespace, INVALID_NAMESPACE))
             return
         manager = self._server.manager
@@ -276,6 +291,8 @@ class Dispatcher:
         namespace = client.namespace
         _received_s.set(packet.received_s)
         handler, args = server._get_event_handler(data[0], namespace, (client.sid, *data[1:]))
+        if data[0] == "*" and handler is not None:
+            args = ("*", *args)  # python-socketio finds the handler of all events, and takes "*" for its own
         try:
             if handler is not None:
                 result = handler(*args)
@@ -316,11 +333,11 @@ class Dispatcher:
             assert client.push is not None
             client.push(packets.encode(packets.DISCONNECT, client.namespace))
             self.leave(client, sessions.SERVER_DISCONNECT)
-            if not any(other.phase == CONNECTED for other in peer.clients.values()):
+            if all(other is client or other.phase not in (CONNECTING, CONNECTED) for other in peer.clients.values()):
                 peer.refusing = True
                 self._server.eio.wheel.cancel(peer.timer)
                 peer.timer = self._server.eio.wheel.after(
-                    self._server.disconnect_grace, lambda: session.close(sessions.SERVER_DISCONNECT)
+                    self._server.disconnect_grace, lambda: session.finish(sessions.SERVER_DISCONNECT)
                 )
 
     async def _left(self, client: Client, reason: str) -> None:

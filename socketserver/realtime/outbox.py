@@ -55,8 +55,9 @@ class Flusher:
 class Outbox:
     """The frames that one client has yet to get.
 
-    Bound: `limit` bytes (0: none), counted together with what the transport has not handed to the kernel yet. Past
-    it `on_overflow` is called, once, with everything unsent already forgotten; it must end the client.
+    Bound: `limit` bytes (0: none), counted together with what the transport has not handed to the kernel yet. When more
+    is to be written while more than that waits, `on_overflow` is called, once, with everything unsent already
+    forgotten; it must end the client. So one message may be larger than the bound: its reader has had no time for it.
 
     Attributes:
         mode: CLOSED (everything is dropped), POLLING, WEBSOCKET, DEFLATED (websocket with permessage-deflate).
@@ -68,6 +69,7 @@ class Outbox:
         "_compressor",
         "_flusher",
         "_keep_context",
+        "_waited",
         "frames",
         "limit",
         "mode",
@@ -84,6 +86,7 @@ class Outbox:
         self._keep_context = True
         self.frames: list[bytes] = []
         self.size = 0
+        self._waited = 0  # of `size`, what was there at the last flush (polling)
         self.written = 0
         self.limit = limit
         self.mode = mode
@@ -115,8 +118,9 @@ class Outbox:
         if self.mode == POLLING:
             if frames and self.on_poll_data is not None:
                 self.on_poll_data()
-            if self.limit and self.size > self.limit:
+            if self.limit and self.size > self._waited > self.limit:
                 self._overflow()
+            self._waited = self.size
             return
         transport = self.transport
         if not frames or transport is None:
@@ -129,10 +133,11 @@ class Outbox:
         self.size = 0
         if transport.is_closing():
             return
-        self.written += len(data)
-        transport.write(data)
         if self.limit and transport.get_write_buffer_size() > self.limit:
             self._overflow()
+            return
+        self.written += len(data)
+        transport.write(data)
 
     @property
     def unsent(self) -> int:
@@ -152,7 +157,7 @@ class Outbox:
         """Hand over everything queued as one polling payload."""
         payload = engine_packets.SEPARATOR.join(self.frames)
         self.frames.clear()
-        self.size = 0
+        self.size = self._waited = 0
         return payload
 
     def to_websocket(self, transport: asyncio.Transport, compress_bits: int = 0, keep_context: bool = True) -> None:

@@ -260,8 +260,8 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
     async def close_transport(self, sid: str, namespace: str | None = None, *, reason: str = "transport close") -> None:
         """Close a client's connection so that the JS client comes back by itself.
 
-        What was sent to it leaves first, within a second. It gets no DISCONNECT packet; the disconnect handlers of all
-        its namespaces get `reason`.
+        What was sent to it leaves first, within a second; but not, while its connect handler runs, what that has sent.
+        It gets no DISCONNECT packet; the disconnect handlers of all its namespaces get `reason`.
         """
         client = self.manager.client(sid, namespace)
         if client is not None:

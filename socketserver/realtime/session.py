@@ -415,6 +415,6 @@ class Session:
         self.outbox.limit = 0  # its last words are over the bound too
         for message in self._engine.application.farewell(self, SLOW_CONSUMER):
             self.outbox.push(message)
-        self.close(SLOW_CONSUMER)
+        self.finish(SLOW_CONSUMER)
         if self.link is not None:
             self.link.abort_soon()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from socketserver.rates import REFUSALS_BURST
+from typing import Any
 
 import pytest
 from guardkit import Refused, chatting, enter, http, knock, poll_handshake, until
@@ -54,6 +55,20 @@ async def test_failed_connects_of_an_address() -> None:
         with pytest.raises(Refused) as too_often:
             await knock(session, chat)
         assert too_often.value.error == 429
+
+
+async def test_bad_tokens_over_one_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """2 000 tries over one websocket counted as one that failed, and wrote a line each."""
+    caplog.set_level(logging.INFO, "socketserver")
+    async with chatting() as chat, http() as session:
+        raw = await knock(session, chat)
+        answers: list[Any] = []
+        while "closed" not in answers and len(answers) < 100:
+            with pytest.raises(Refused) as refused:
+                await raw.connect({"token": "nonsense"})
+            answers.append(refused.value.error)
+        assert answers[5:] == ["closed"]
+        assert len(caplog.records) < 12
 
 
 async def test_failed_logins_count_like_failed_connects() -> None:
@@ -253,3 +268,15 @@ async def test_guessing_tokens_is_flooding() -> None:
         codes = [(await raw.ask("authenticate", {"token": "x"}))["error"]["code"] for _ in range(8)]
         assert codes[:5] == ["invalid_token"] * 5
         assert codes[-1] == "rate_limited"
+
+
+@pytest.mark.parametrize("name", ["*", "the victim's sid"])
+async def test_an_event_that_does_not_exist_is_charged_to_whoever_sent_it(name: str) -> None:
+    """One that was named like a sid, or had one as argument, was charged to that client."""
+    async with chatting() as chat, http() as session:
+        victim, mallory = await enter(session, chat, "victim"), await enter(session, chat, "mallory")
+        event = [victim.sid, {}] if name != "*" else ["*", victim.sid]
+        for _ in range(REFUSALS_BURST + chat.settings.events_burst + 10):
+            await mallory.send("42" + json.dumps(event))
+        assert (await mallory.end())[0]["code"] == "flooding"
+        assert (await victim.ask("list_conversations", {}))["ok"]

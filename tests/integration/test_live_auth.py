@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from socketserver.auth import Authenticator
+from socketserver.domain import Identity
+from unittest import mock
+
 import aiohttp
 from guardkit import Chat, chatting, enter, http, knock, until
 
@@ -96,3 +101,25 @@ async def test_nothing_is_left() -> None:
         await until(lambda: len(chat.sessions) == 0, "the sockets are gone")
         chat.clock.advance(200)
         await until(lambda: not any(chat.guards.sizes().values()), "the guards have forgotten")
+
+
+async def test_a_token_that_is_being_checked_is_waited_for() -> None:
+    """A key server that was slower than the limit had its users ended, and told to stay away."""
+    async with chatting(auth_timeout_s=0.1) as chat, http() as session:
+        go = asyncio.Event()
+        from_token = Authenticator.from_token
+
+        async def slow(authenticator: Authenticator, token: str) -> Identity:
+            await go.wait()
+            return await from_token(authenticator, token)
+
+        with mock.patch.object(Authenticator, "from_token", slow):
+            raw = await knock(session, chat)
+            connecting = asyncio.create_task(raw.connect({"token": chat.token("ann")}))
+            await until(lambda: len(chat.sessions) == 1, "its token is being checked")
+            chat.clock.advance(60)
+            for _ in range(2):
+                await chat.housekeeping.tick()
+            go.set()
+            await connecting
+        assert (await raw.ask("list_conversations", {}))["ok"]

@@ -5,13 +5,14 @@ import io
 import json
 import logging
 from socketserver.realtime import AsyncServer, Json, PacketError
+from socketserver.realtime.dispatch import MAX_TRIES
 from typing import Any
 
 import aiohttp
 import pytest
 import socketio
 from aiohttp import web
-from engine_support import UNIT_S, client_of, serving, until
+from engine_support import UNIT_S, client_of, echo_server, serving, until
 
 INTERNAL = {"code": "internal_error", "message": "The server made a mistake.", "retryable": False}
 
@@ -565,6 +566,85 @@ async def test_disconnect_of_one_namespace_keeps_the_other() -> None:
         assert await raw.next() == '42["still"]'
 
 
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_leaving_a_namespace_and_coming_back_at_once(transport: str) -> None:
+    """It was taken for a second CONNECT, and the other namespace was ended with it."""
+    sio = echo_server(ping_interval=25, ping_timeout=20)
+    reasons: list[str] = []
+
+    @sio.event
+    async def disconnect(sid: str, reason: str) -> None:
+        reasons.append(reason)
+
+    async with serving(sio) as url, client_of(url) as http:
+        if transport == "websocket":
+            raw, _ = await http.connected()
+            assert await raw.next() == '42["auth",{}]'
+            await raw.send("40/custom,")
+            for _ in range(2):
+                assert "/custom" in await raw.next()
+            await raw.send("41", "40")
+            assert (await raw.next()).startswith("40{")
+            assert await raw.next() == '42["auth",{}]'
+            await raw.send('42/custom,["message","still here"]')
+            assert await raw.next() == '42/custom,["message-back","still here"]'
+        else:
+            sid = await http.handshake()
+            await http.post(sid, "40")
+            await http.poll(sid)
+            assert (await http.post(sid, "41\x1e40"))[0] == 200
+            assert (await http.poll(sid))[1].startswith("40{")
+        assert reasons == ["client disconnect"]
+
+
+async def test_a_namespace_that_connects_while_the_other_is_ended_is_heard() -> None:
+    """Its packets were ignored for ever, because the server waited for the client to go."""
+    sio = server()
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @sio.on("connect", namespace="/slow")
+    async def slow(sid: str, environ: dict[str, Any], auth: Any) -> None:
+        started.set()
+        await go.wait()
+
+    @sio.on("hello", namespace="/slow")
+    async def hello(sid: str) -> str:
+        return "hello"
+
+    async with serving(sio) as url, client_of(url) as http:
+        raw, sid = await http.connected()
+        await raw.send("40/slow,")
+        await started.wait()
+        await sio.disconnect(sid)
+        go.set()
+        assert await raw.next() == "41"
+        assert (await raw.next()).startswith("40/slow,")
+        await raw.send('42/slow,1["hello"]')
+        assert await raw.next() == '43/slow,1["hello"]'
+
+
+@pytest.mark.parametrize("packets", [["40/nowhere,"], ["40", "41"], ["40/refuses,"]])
+async def test_connecting_again_and_again_over_one_session_ends_it(packets: list[str]) -> None:
+    """Each try has a handler called and, in an application, a line in the log, and no limit on handshakes sees it."""
+    sio = server()
+    tries = 0
+
+    @sio.on("connect", namespace="/refuses")
+    async def refuse(sid: str, environ: dict[str, Any], auth: Any) -> bool:
+        nonlocal tries
+        tries += 1
+        return False
+
+    async with serving(sio) as url, client_of(url) as http:
+        raw = await http.websocket()
+        for _ in range(MAX_TRIES):
+            await raw.send(*packets)
+            await raw.next()
+        await raw.send(packets[0])
+        assert await raw.next() == 1008
+        assert tries <= MAX_TRIES
+
+
 async def test_disconnect_inside_connect_lets_in_and_throws_out() -> None:
     sio = server()
     reasons: list[str] = []
@@ -808,3 +888,30 @@ async def test_a_handler_that_hangs_is_cancelled_at_shutdown_and_its_client_s_en
         await asyncio.wait_for(sio.shutdown(0.1), UNIT_S)
         assert order == ["cancelled", "server shutdown"]
         assert not any(sio.stats().values())
+
+
+async def test_a_slow_polling_client_is_told_why() -> None:
+    """Its next poll got "Session ID unknown"."""
+    sio = server(outbox_bytes=10_000, end_event=lambda reason: ("session_ended", {"code": reason}))
+    async with serving(sio) as url, client_of(url) as http:
+        eio_sid = await http.handshake()
+        await http.post(eio_sid, "40")
+        await http.poll(eio_sid)
+        for _ in range(30):
+            await sio.emit("m", "x" * 5_000)
+        await until(lambda: not sio.stats()["clients"], "it is gone")
+        assert await http.poll(eio_sid) == (200, '42["session_ended",{"code":"slow_consumer"}]')
+        assert await http.poll(eio_sid) == (200, "1")
+
+
+async def test_a_polling_client_that_is_slow_to_poll_hears_that_it_was_disconnected() -> None:
+    """When the grace was over before its next poll, it took the end for a lost connection and came back."""
+    sio = server(disconnect_grace=0.05)
+    async with serving(sio) as url, client_of(url) as http:
+        eio_sid = await http.handshake()
+        await http.post(eio_sid, "40")
+        sid = json.loads((await http.poll(eio_sid))[1][2:])["sid"]
+        await sio.disconnect(sid)
+        await until(lambda: sio.eio.sessions[eio_sid].ending, "the grace is over")
+        assert await http.poll(eio_sid) == (200, "41")
+        assert await http.poll(eio_sid) == (200, "1")

@@ -76,6 +76,33 @@ async def test_the_bound_counts_what_the_transport_holds() -> None:
     assert overflows == [1]
 
 
+@pytest.mark.parametrize("burst", [1, 3])
+async def test_one_message_may_be_larger_than_the_bound(burst: int) -> None:
+    """A reader was ended for an answer that it had no time to read."""
+    large, small = event("m", "x" * 300_000), event("m", "x" * 100)
+    box, pipe, overflows = websocket(Flusher(), limit=200_000, takes=False)
+    for message in [small] * (burst - 1) + [large]:
+        box.push(message)
+    await asyncio.sleep(0)
+    assert overflows == []
+    assert sum(map(len, pipe.writes)) > 300_000
+    box.push(small)
+    await asyncio.sleep(0)
+    assert overflows == [1]
+
+    box = Outbox(Flusher(), 200_000, lambda: overflows.append(2))
+    box.push(large)
+    await asyncio.sleep(0)
+    assert overflows == [1]
+    assert len(box.take()) > 300_000
+    box.push(large)
+    await asyncio.sleep(0)
+    box.take()
+    box.push(small)
+    await asyncio.sleep(0)
+    assert overflows == [1]
+
+
 async def test_the_bound_of_a_polling_client() -> None:
     overflows: list[int] = []
     box = Outbox(Flusher(), 100_000, lambda: overflows.append(1))
