@@ -19,7 +19,7 @@ import pytest_asyncio
 from browser.conftest import StartServer
 from browser.demokit import Server
 from browser.reactkit import AXE, BuiltApp, People, Person, authenticated, free_port
-from browser.test_demo import LONGEST_DELAY_MS, Cut, fill, upgraded
+from browser.test_demo import LONGEST_DELAY_MS, Cut, fill, talking, upgraded
 from browser.visitors import RECONNECT_MS
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
 
@@ -258,6 +258,26 @@ async def test_what_was_missed_while_away_is_fetched(people: People, server: Ser
     cut.mend()
     await alice.status("connected")
     await alice.sees(*(str(i) for i in range(1, 181)), timeout_ms=RECONNECT_MS)
+
+
+async def test_a_burst_of_new_conversations(people: People, server: Server) -> None:
+    """Each of many new conversations had the list asked for at once and in vain, until the server ended a flood."""
+    alice = await people.meet("alice")
+    wire = Wire()
+    await wire.into(alice.page)
+    await alice.log_in()
+    await wire.upgraded()
+    await expect(alice.page.locator(".list-empty")).to_be_visible()
+    before = wire.count("list_conversations")
+    wire.hold("list_conversations")
+    async with talking(server, "bob") as bob:
+        for title in range(20):
+            await bob.call("create_conversation", {"participantIds": ["alice"], "title": str(title)})
+    await expect(alice.page.locator(".item")).to_have_count(20)
+    wire.release()
+    await alice.open("0")
+    await alice.say("Sent after what was asked")
+    assert wire.count("list_conversations") == before + 2
 
 
 async def test_a_second_tab_takes_over_and_the_first_stays_away(people: People) -> None:
@@ -528,6 +548,64 @@ async def test_accessible_and_good_to_look_at(people: People, dark: bool) -> Non
     await alice.status("ended")
     await no_violations(alice.page)
     await elsewhere.status("connected")
+
+
+class Wire:
+    """A page's WebSocket: what is asked over it, and a way to hold answers back."""
+
+    def __init__(self) -> None:
+        self._asked: list[str] = []
+        self._route: WebSocketRoute | None = None
+        self._upgraded = asyncio.Event()
+        self._holding: str | None = None
+        self._ids: set[str] = set()
+        self._held: list[str | bytes] = []
+
+    async def into(self, page: Page) -> None:
+        await page.route_web_socket(re.compile(r"/socket\.io/"), self._connected)
+
+    async def upgraded(self) -> None:
+        """Wait until the page has left long polling: from then on all of it goes through here."""
+        await asyncio.wait_for(self._upgraded.wait(), 10)
+
+    def count(self, event: str) -> int:
+        """How often it was asked."""
+        return self._asked.count(event)
+
+    def hold(self, event: str) -> None:
+        """Hold back the answers to that request."""
+        self._holding = event
+
+    def release(self) -> None:
+        """Hand over what was held back, and hold back no more."""
+        self._holding = None
+        assert self._route is not None
+        for message in self._held:
+            self._route.send(message)
+        self._held.clear()
+
+    def _connected(self, route: WebSocketRoute) -> None:
+        self._route = route
+        upstream = route.connect_to_server()
+
+        def up(message: str | bytes) -> None:
+            if message == "5":
+                self._upgraded.set()
+            if found := re.match(r'42(\d+)\["(\w+)"', str(message)):
+                self._asked.append(found[2])
+                if found[2] == self._holding:
+                    self._ids.add(found[1])
+            upstream.send(message)
+
+        def down(message: str | bytes) -> None:
+            found = re.match(r"43(\d+)\[", str(message))
+            if found and found[1] in self._ids and self._holding is not None:
+                self._held.append(message)
+            else:
+                route.send(message)
+
+        route.on_message(up)
+        upstream.on_message(down)
 
 
 async def shoot(page: Page, name: str) -> None:
