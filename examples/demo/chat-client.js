@@ -124,6 +124,7 @@ export class ChatClient extends EventTarget {
   #pumping = false;
   #tokenStale = false;
   #renewedAt = -Infinity;
+  #handshake = null;
   #typing = { conversationId: null, sentAt: 0, idle: null };
   #listing = false;
   #listAgain = false;
@@ -162,7 +163,7 @@ export class ChatClient extends EventTarget {
       autoConnect: false,
       forceNew: true,
       // A function, so that every reconnect carries the token of that moment.
-      auth: (send) => void this.#freshToken().then((fresh) => send({ token: fresh })),
+      auth: (send) => void this.#shakeHands(send),
     });
     this.#listen();
   }
@@ -294,6 +295,13 @@ export class ChatClient extends EventTarget {
 
   #mayRenew() {
     return this.#renewToken !== null && Date.now() - this.#renewedAt > RENEWAL_PAUSE_MS;
+  }
+
+  /** Only the newest may answer: a connection may be lost while its token is on the way, and a second CONNECT is nonsense. */
+  async #shakeHands(send) {
+    this.#handshake = send;
+    const token = await this.#freshToken();
+    if (this.#handshake === send) send({ token });
   }
 
   async #freshToken() {
