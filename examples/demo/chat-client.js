@@ -646,6 +646,7 @@ export class ChatClient extends EventTarget {
       return 0;
     } finally {
       conversation.filling = false;
+      void this.#fillHoles(conversation); // those that a join has left meanwhile
     }
   }
 

@@ -85,6 +85,16 @@ const CONVERSATION = { id: "c", kind: "direct", title: null, participantIds: ["a
 const demo = (socket, init) =>
   new ChatClient({ io: socket.make, user: { id: "alice", name: "Alice" }, token: "first", ...init });
 
+const ack = (shown) => ({
+  ...{ conversation: CONVERSATION, participants: [], messages: shown },
+  ...{ change: shown.at(-1).seq, lastSeq: shown.at(-1).seq, readSeq: 0 },
+});
+
+const list = (newest, readSeq = 0) => ({
+  ...{ presence: [], hasMore: false, nextBefore: null },
+  conversations: [{ ...CONVERSATION, lastMessage: newest, lastSeq: newest.seq, readSeq, activityAt: newest.createdAt }],
+});
+
 const scenes = {
   async "slow-token-demo"() {
     const socket = new FakeSocket();
@@ -119,6 +129,33 @@ const scenes = {
       assert.deepEqual(sent, [["the present connection", { token: "second" }]]);
       assert.equal(connection.snapshot().status.state, "connected");
     }
+  },
+
+  async "gap-while-scrolling"() {
+    let last = 200;
+    const scrolled = later();
+    const history = ({ beforeSeq }) => ({ messages: messages(Math.max(1, beforeSeq - 50), beforeSeq - 1) });
+    const socket = new FakeSocket({
+      list_conversations: () => list(message(last)),
+      join_conversation: () => ack(messages(last - 49, last)),
+      fetch_history: history,
+    });
+    const chat = demo(socket);
+    chat.connect();
+    await settled();
+    chat.open("c");
+    await settled();
+    socket.lose();
+    last = 400;
+    socket.answers.fetch_history = async (payload) => (payload.beforeSeq === 151 && (await scrolled.promise), history(payload));
+    socket.connect();
+    void chat.loadOlder(chat.conversation("c"));
+    await settled();
+    scrolled.resolve();
+    await settled();
+    const seqs = chat.conversation("c").messages.map(({ seq }) => seq);
+    assert.deepEqual(seqs, messages(101, 400).map(({ seq }) => seq));
+    chat.close();
   },
 };
 

@@ -31,3 +31,8 @@ async def test_a_token_that_comes_after_its_connection_is_lost(client: str) -> N
             None if TYPESCRIPT.is_dir() else "the npm packages of the React example are not installed; run make setup"
         )
     await play(f"slow-token-{client}")
+
+
+async def test_a_gap_that_comes_while_older_messages_are_loaded() -> None:
+    """Nobody looked again for what a join had left out, if the reader was scrolling up just then: it stayed away."""
+    await play("gap-while-scrolling")
