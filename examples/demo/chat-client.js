@@ -82,6 +82,8 @@ class Conversation {
     this.preview = null;
     this.lastSeq = 0;
     this.readSeq = 0;
+    /** Whether the present connection has said nothing of it yet: the server's database may have been replaced. */
+    this.stale = false;
 
     /** What has been loaded, by rising seq. @type {Message[]} */
     this.messages = [];
@@ -99,6 +101,22 @@ class Conversation {
     this.ahead = new Set();
     this.joining = false;
     this.filling = false;
+  }
+
+  /** The server has its newest message at `lastSeq`. If that is before what was known, the server has another past. */
+  confirm(lastSeq) {
+    if (this.stale && lastSeq < this.lastSeq) this.forget();
+    this.stale = false;
+  }
+
+  forget() {
+    this.messages = [];
+    this.reads.clear();
+    this.cursor = null;
+    this.ahead.clear();
+    this.activityAt = 0;
+    this.lastSeq = 0;
+    this.readSeq = 0;
   }
 
   get unreadCount() {
@@ -205,6 +223,7 @@ export class ChatClient extends EventTarget {
       manager.reconnectionDelay(delay);
       manager.reconnectionDelayMax(delayMax);
       this.#setStatus({ state: "connected" });
+      for (const conversation of this.#conversations.values()) conversation.stale = true;
       // Order matters: joining comes first, so that what the outbox sends is seen live.
       if (this.#opened) void this.#join(this.#opened);
       void this.#pump();
@@ -450,6 +469,7 @@ export class ChatClient extends EventTarget {
     let conversation = this.#conversations.get(wire.id);
     if (!conversation) this.#conversations.set(wire.id, (conversation = new Conversation(wire)));
     if (wire.lastSeq === undefined) return conversation;
+    conversation.confirm(wire.lastSeq);
     // An answer may be older than an event that overtook it: numbers only grow.
     conversation.readSeq = Math.max(conversation.readSeq, wire.readSeq);
     if (wire.lastSeq >= conversation.lastSeq) {
@@ -472,6 +492,7 @@ export class ChatClient extends EventTarget {
 
   #advance(conversation, seq, senderId, body, createdAt) {
     if (seq > conversation.lastSeq) {
+      conversation.stale = false;
       conversation.lastSeq = seq;
       conversation.activityAt = Math.max(conversation.activityAt, createdAt);
       conversation.preview = previewOf(senderId, body);
@@ -551,13 +572,8 @@ export class ChatClient extends EventTarget {
   }
 
   #joined(conversation, ack, after) {
-    if (after !== null && ack.change < after) {
-      // The server has another past than this client: its database was replaced.
-      conversation.messages = [];
-      conversation.ahead.clear();
-      conversation.lastSeq = ack.lastSeq;
-      conversation.readSeq = ack.readSeq;
-    }
+    if (after !== null && ack.change < after) conversation.forget();
+    conversation.confirm(ack.lastSeq);
     conversation.joined = true;
     conversation.loaded = true;
     conversation.participantIds = ack.conversation.participantIds;

@@ -157,6 +157,34 @@ const scenes = {
     assert.deepEqual(seqs, messages(101, 400).map(({ seq }) => seq));
     chat.close();
   },
+
+  async "restored-list"() {
+    let newest = message(100);
+    const socket = new FakeSocket({ list_conversations: () => list(newest, newest.seq - 10) });
+    const chat = demo(socket);
+    chat.connect();
+    await settled();
+    const conversation = chat.conversation("c");
+    const shown = () => [conversation.lastSeq, conversation.unreadCount, conversation.preview.text];
+    const write = (seq) =>
+      socket.tell("conversation_activity", { conversationId: "c", seq, senderId: "bob", preview: `m${seq}`, createdAt: seq });
+    assert.deepEqual(shown(), [100, 10, "m100"]);
+
+    socket.lose();
+    socket.connect();
+    write(101); // overtakes the answer
+    await settled();
+    assert.deepEqual(shown(), [101, 11, "m101"]);
+
+    socket.lose();
+    newest = message(50);
+    socket.connect();
+    await settled();
+    assert.deepEqual(shown(), [50, 10, "m50"]);
+    write(51);
+    assert.deepEqual(shown(), [51, 11, "m51"]);
+    chat.close();
+  },
 };
 
 await scenes[process.argv[2]]();

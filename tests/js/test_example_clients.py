@@ -36,3 +36,8 @@ async def test_a_token_that_comes_after_its_connection_is_lost(client: str) -> N
 async def test_a_gap_that_comes_while_older_messages_are_loaded() -> None:
     """Nobody looked again for what a join had left out, if the reader was scrolling up just then: it stayed away."""
     await play("gap-while-scrolling")
+
+
+async def test_the_list_after_a_backup_was_restored() -> None:
+    """A conversation that was not open kept its newest message, and what came later did not show, up to its number."""
+    await play("restored-list")
