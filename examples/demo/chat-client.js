@@ -82,6 +82,8 @@ class Conversation {
     this.preview = null;
     this.lastSeq = 0;
     this.readSeq = 0;
+    /** Whether the present connection has said nothing of it yet: the server's database may have been replaced. */
+    this.stale = false;
 
     /** What has been loaded, by rising seq. @type {Message[]} */
     this.messages = [];
@@ -99,6 +101,22 @@ class Conversation {
     this.ahead = new Set();
     this.joining = false;
     this.filling = false;
+  }
+
+  /** The server has its newest message at `lastSeq`. If that is before what was known, the server has another past. */
+  confirm(lastSeq) {
+    if (this.stale && lastSeq < this.lastSeq) this.forget();
+    this.stale = false;
+  }
+
+  forget() {
+    this.messages = [];
+    this.reads.clear();
+    this.cursor = null;
+    this.ahead.clear();
+    this.activityAt = 0;
+    this.lastSeq = 0;
+    this.readSeq = 0;
   }
 
   get unreadCount() {
@@ -124,6 +142,7 @@ export class ChatClient extends EventTarget {
   #pumping = false;
   #tokenStale = false;
   #renewedAt = -Infinity;
+  #handshake = null;
   #typing = { conversationId: null, sentAt: 0, idle: null };
   #listing = false;
   #listAgain = false;
@@ -162,7 +181,7 @@ export class ChatClient extends EventTarget {
       autoConnect: false,
       forceNew: true,
       // A function, so that every reconnect carries the token of that moment.
-      auth: (send) => void this.#freshToken().then((fresh) => send({ token: fresh })),
+      auth: (send) => void this.#shakeHands(send),
     });
     this.#listen();
   }
@@ -204,6 +223,7 @@ export class ChatClient extends EventTarget {
       manager.reconnectionDelay(delay);
       manager.reconnectionDelayMax(delayMax);
       this.#setStatus({ state: "connected" });
+      for (const conversation of this.#conversations.values()) conversation.stale = true;
       // Order matters: joining comes first, so that what the outbox sends is seen live.
       if (this.#opened) void this.#join(this.#opened);
       void this.#pump();
@@ -294,6 +314,13 @@ export class ChatClient extends EventTarget {
 
   #mayRenew() {
     return this.#renewToken !== null && Date.now() - this.#renewedAt > RENEWAL_PAUSE_MS;
+  }
+
+  /** Only the newest may answer: a connection may be lost while its token is on the way, and a second CONNECT is nonsense. */
+  async #shakeHands(send) {
+    this.#handshake = send;
+    const token = await this.#freshToken();
+    if (this.#handshake === send) send({ token });
   }
 
   async #freshToken() {
@@ -442,6 +469,7 @@ export class ChatClient extends EventTarget {
     let conversation = this.#conversations.get(wire.id);
     if (!conversation) this.#conversations.set(wire.id, (conversation = new Conversation(wire)));
     if (wire.lastSeq === undefined) return conversation;
+    conversation.confirm(wire.lastSeq);
     // An answer may be older than an event that overtook it: numbers only grow.
     conversation.readSeq = Math.max(conversation.readSeq, wire.readSeq);
     if (wire.lastSeq >= conversation.lastSeq) {
@@ -464,6 +492,7 @@ export class ChatClient extends EventTarget {
 
   #advance(conversation, seq, senderId, body, createdAt) {
     if (seq > conversation.lastSeq) {
+      conversation.stale = false;
       conversation.lastSeq = seq;
       conversation.activityAt = Math.max(conversation.activityAt, createdAt);
       conversation.preview = previewOf(senderId, body);
@@ -543,13 +572,8 @@ export class ChatClient extends EventTarget {
   }
 
   #joined(conversation, ack, after) {
-    if (after !== null && ack.change < after) {
-      // The server has another past than this client: its database was replaced.
-      conversation.messages = [];
-      conversation.ahead.clear();
-      conversation.lastSeq = ack.lastSeq;
-      conversation.readSeq = ack.readSeq;
-    }
+    if (after !== null && ack.change < after) conversation.forget();
+    conversation.confirm(ack.lastSeq);
     conversation.joined = true;
     conversation.loaded = true;
     conversation.participantIds = ack.conversation.participantIds;
@@ -638,6 +662,7 @@ export class ChatClient extends EventTarget {
       return 0;
     } finally {
       conversation.filling = false;
+      void this.#fillHoles(conversation); // those that a join has left meanwhile
     }
   }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import signal
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -589,20 +591,27 @@ async def upgraded(routes: list[WebSocketRoute]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def fill(server: Server, sender: str, other: str, texts: list[str]) -> None:
-    """Write messages into the conversation of two people, without a page."""
+@contextlib.asynccontextmanager
+async def talking(server: Server, user: str) -> AsyncIterator[socketio.AsyncClient]:
+    """Somebody who is connected without a page."""
     async with aiohttp.ClientSession() as session:
-        async with session.post(f"{server.url}/session", json={"user": sender}) as response:
+        async with session.post(f"{server.url}/session", json={"user": user}) as response:
             token = (await response.json())["token"]
         client = socketio.AsyncClient(http_session=session)
         await client.connect(server.url, auth={"token": token})
+        yield client
+        await client.disconnect()
+
+
+async def fill(server: Server, sender: str, other: str, texts: list[str]) -> None:
+    """Write messages into the conversation of two people, without a page."""
+    async with talking(server, sender) as client:
         created: dict[str, Any] = await client.call("create_conversation", {"participantIds": [other]})
         conversation_id = created["conversation"]["id"]
         for i, text in enumerate(texts):
             payload = {"conversationId": conversation_id, "idempotencyKey": f"fill-{i}", "body": text}
             answer = await client.call("send_message", payload)
             assert answer["ok"], answer
-        await client.disconnect()
 
 
 async def tab_to(page: Page, name: str) -> None:

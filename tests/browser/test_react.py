@@ -19,9 +19,10 @@ import pytest_asyncio
 from browser.conftest import StartServer
 from browser.demokit import Server
 from browser.reactkit import AXE, BuiltApp, People, Person, authenticated, free_port
-from browser.test_demo import LONGEST_DELAY_MS, Cut, fill, upgraded
+from browser.test_demo import LONGEST_DELAY_MS, Cut, fill, talking, upgraded
 from browser.visitors import RECONNECT_MS
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
+from support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -260,6 +261,26 @@ async def test_what_was_missed_while_away_is_fetched(people: People, server: Ser
     await alice.sees(*(str(i) for i in range(1, 181)), timeout_ms=RECONNECT_MS)
 
 
+async def test_a_burst_of_new_conversations(people: People, server: Server) -> None:
+    """Each of many new conversations had the list asked for at once and in vain, until the server ended a flood."""
+    alice = await people.meet("alice")
+    wire = Wire()
+    await wire.into(alice.page)
+    await alice.log_in()
+    await wire.upgraded()
+    await expect(alice.page.locator(".list-empty")).to_be_visible()
+    wire.asked.clear()
+    wire.hold("list_conversations")
+    async with talking(server, "bob") as bob:
+        for title in range(20):
+            await bob.call("create_conversation", {"participantIds": ["alice"], "title": str(title)})
+    await expect(alice.page.locator(".item")).to_have_count(20)
+    wire.release()
+    await alice.open("0")
+    await alice.say("Sent after what was asked")
+    assert wire.asked.count("list_conversations") == 2
+
+
 async def test_a_second_tab_takes_over_and_the_first_stays_away(people: People) -> None:
     """The newest tab of a user has the chat; the old one says why it stopped, and comes back only by its button."""
     first = await people.meet("alice")
@@ -297,6 +318,25 @@ async def test_hidden_and_scrolled_away_do_not_read(people: People) -> None:
     await bob.hide(False)
     await expect(alice.row("And this?")).to_have_attribute("data-state", "seen")
     await expect(bob.badge("alice")).to_be_hidden()
+
+
+async def test_a_read_mark_that_is_ahead_of_an_answer(people: People) -> None:
+    """A join's answer, which may be older than the events before it, took back how far somebody had read."""
+    alice, bob = await people.meet("alice"), await people.log_in("bob")
+    wire = Wire()
+    await wire.into(alice.page)
+    await alice.log_in()
+    await alice.start_with("bob")
+    await alice.say("Have you seen this?")
+    await alice.page.keyboard.press("Escape")
+    await wire.upgraded()
+    wire.hold("join_conversation")
+    await alice.item("bob").click()
+    await eventually("the answer", lambda: wire.held)
+    await bob.open("alice")
+    await eventually("that Bob has read", lambda: "messages_read" in wire.told)
+    wire.release()
+    await expect(alice.row("Have you seen this?")).to_have_attribute("data-state", "seen")
 
 
 async def test_a_thousand_messages_of_history(people: People, server: Server) -> None:
@@ -528,6 +568,69 @@ async def test_accessible_and_good_to_look_at(people: People, dark: bool) -> Non
     await alice.status("ended")
     await no_violations(alice.page)
     await elsewhere.status("connected")
+
+
+class Wire:
+    """A page's WebSocket: what goes over it, and a way to hold answers back.
+
+    Attributes:
+        asked: the requests, by name.
+        told: the server's events, by name.
+        held: the answers that are held back.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.told: list[str] = []
+        self.held: list[str | bytes] = []
+        self._route: WebSocketRoute | None = None
+        self._upgraded = asyncio.Event()
+        self._holding: str | None = None
+        self._ids: set[str] = set()
+
+    async def into(self, page: Page) -> None:
+        await page.route_web_socket(re.compile(r"/socket\.io/"), self._connected)
+
+    async def upgraded(self) -> None:
+        """Wait until the page has left long polling: from then on all of it goes through here."""
+        await asyncio.wait_for(self._upgraded.wait(), 10)
+
+    def hold(self, event: str) -> None:
+        """Hold back the answers to that request."""
+        self._holding = event
+
+    def release(self) -> None:
+        """Hand over what was held back, and hold back no more."""
+        self._holding = None
+        assert self._route is not None
+        for message in self.held:
+            self._route.send(message)
+        self.held.clear()
+
+    def _connected(self, route: WebSocketRoute) -> None:
+        self._route = route
+        upstream = route.connect_to_server()
+
+        def up(message: str | bytes) -> None:
+            if message == "5":
+                self._upgraded.set()
+            if found := re.match(r'42(\d+)\["(\w+)"', str(message)):
+                self.asked.append(found[2])
+                if found[2] == self._holding:
+                    self._ids.add(found[1])
+            upstream.send(message)
+
+        def down(message: str | bytes) -> None:
+            found = re.match(r"43(\d+)\[", str(message))
+            if found and found[1] in self._ids and self._holding is not None:
+                self.held.append(message)
+                return
+            if found := re.match(r'42\["(\w+)"', str(message)):
+                self.told.append(found[1])
+            route.send(message)
+
+        route.on_message(up)
+        upstream.on_message(down)
 
 
 async def shoot(page: Page, name: str) -> None:

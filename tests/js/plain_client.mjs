@@ -17,6 +17,7 @@ function show(message) {
 
 async function join() {
   const joined = await socket.emitWithAck("join_conversation", { conversationId, after: change, limit: 200 });
+  if (joined.change < change) seen.clear(); // the server's database was replaced by a backup
   joined.messages.forEach(show);
   change = joined.change;
 }

@@ -109,6 +109,37 @@ other.disconnect();
 """
 
 
+# The same hook in front of a server that the scene makes up.
+RESTORED = """
+import assert from "node:assert/strict";
+import { on, server } from "socket.io-client";
+import { render } from "react";
+import { useChat } from "./useChat.mjs";
+
+let view;
+const look = () => { view = render(() => useChat("", "c", async () => "token"), () => queueMicrotask(look)); };
+const page = (from, to, text) =>
+  Array.from({ length: to - from + 1 }, (_, i) => ({ seq: from + i, change: from + i, body: `${text} ${from + i}` }));
+const connect = async (messages) => {
+  server.answer = { ok: true, messages, change: messages.at(-1).change };
+  on.connect();
+  await new Promise((done) => setTimeout(done, 20));
+};
+look();
+await connect(page(1, 10, "old"));
+await connect(page(1, 7, "old"));
+assert.equal(view.messages.length, 7);
+await connect(page(8, 8, "new"));
+assert.deepEqual(view.messages.map((message) => message.body).slice(-2), ["old 7", "new 8"]);
+"""
+SERVER = """
+export const on = {};
+export const server = {};
+const socket = { io: { on() {} }, on: (event, act) => { on[event] = act; }, emitWithAck: async () => server.answer };
+export const io = () => socket;
+"""
+
+
 def hook() -> str:
     match = re.search(r"<!-- hook -->\n+```js\n(.*?)```", README, flags=re.S)
     assert match
@@ -132,13 +163,30 @@ async def test_hook_is_javascript(tmp_path: Path) -> None:
     assert status == 0, out
 
 
+def package(directory: Path, name: str, source: str) -> None:
+    """Put a package into the directory's node_modules."""
+    package = directory / "node_modules" / name
+    package.mkdir(parents=True)
+    (package / "package.json").write_text(json.dumps({"type": "module", "main": "index.js"}))
+    (package / "index.js").write_text(source)
+
+
+async def test_hook_begins_anew_after_a_backup(tmp_path: Path) -> None:
+    """What a restored server no longer had stayed on the screen, among new messages with the same numbers."""
+    require(None if shutil.which("node") else "Node.js is not installed")
+    package(tmp_path, "react", REACT)
+    package(tmp_path, "socket.io-client", SERVER)
+    (tmp_path / "useChat.mjs").write_text(hook(), encoding="utf-8")
+    (tmp_path / "scene.mjs").write_text(RESTORED)
+    status, out = await node(tmp_path, "scene.mjs")
+    assert status == 0, out
+
+
 async def test_hook_holds_a_conversation(tmp_path: Path) -> None:
     """The hook shows what is said, resumes after a cut, sends once, and stays away when replaced until it is asked."""
     require(missing_node())
+    package(tmp_path, "react", REACT)
     modules = tmp_path / "node_modules"
-    (modules / "react").mkdir(parents=True)
-    (modules / "react" / "package.json").write_text(json.dumps({"type": "module", "main": "index.js"}))
-    (modules / "react" / "index.js").write_text(REACT)
     (modules / "socket.io-client").symlink_to(ROOT / "node_modules" / "socket.io-client")
     (tmp_path / "useChat.mjs").write_text(hook(), encoding="utf-8")
     (tmp_path / "scene.mjs").write_text(SCENE)

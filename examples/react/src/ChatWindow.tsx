@@ -22,8 +22,11 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
   const { me, outbox } = useWebSocket();
   const [atBottom, setAtBottom] = useState(true);
   const visible = usePageIsVisible() && atBottom;
-  const { messages, pending, participants, typing, joined, error, oldestSeq, hasOlder, loadOlder, setTyping, ...chat } =
-    useConversation(conversationId, visible);
+  const { messages, pending, participants, reads, typing, joined, error, ...chat } = useConversation(
+    conversationId,
+    visible,
+  );
+  const { oldestSeq, hasOlder, loadOlder, setTyping } = chat;
   const scroller = useRef<HTMLDivElement>(null);
 
   useEffect(() => {
@@ -36,7 +39,7 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
   const title = item ? titleOf(item, me.id) : (chat.title ?? (others.map((each) => each.userId).join(", ") || "…"));
 
   // What has been read by others, as numbers: rows change only when their own state does.
-  const readByAll = others.length > 0 ? Math.min(...others.map((each) => each.readSeq)) : 0;
+  const readByAll = others.length > 0 ? Math.min(...others.map((each) => reads[each.userId] ?? 0)) : 0;
   const rows = useMemo(() => {
     const waiting = pending.map((each) => ({ ...each, senderId: me.id, idempotencyKey: each.key, seq: null }));
     const stored = messages.map((each) => ({ ...each, failure: null }));

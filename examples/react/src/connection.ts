@@ -65,6 +65,8 @@ export class Connection {
   readonly #listeners = new Set<() => void>();
   /** The server has refused the token: the next handshake needs another one. */
   #tokenIsBad = false;
+  /** The newest: a connection may be lost while its token is on the way, and a second CONNECT is nonsense. */
+  #handshake: unknown = null;
   #refusals = 0;
   #again: ReturnType<typeof setTimeout> | undefined;
 
@@ -77,12 +79,15 @@ export class Connection {
       reconnectionDelayMax: DELAY_MAX_MS,
       // A function, so that every reconnect brings the token of that moment.
       auth: (send) => {
+        this.#handshake = send;
         getToken(this.#tokenIsBad).then(
           (token) => {
+            if (this.#handshake !== send) return;
             this.#tokenIsBad = false;
             send({ token });
           },
           () => {
+            if (this.#handshake !== send) return;
             this.#end({ code: "no_token", message: "The login could not be renewed." });
           },
         );
@@ -108,6 +113,7 @@ export class Connection {
 
   disconnect(): void {
     clearTimeout(this.#again);
+    this.#handshake = null;
     this.#set({ status: { state: "offline" }, connectionId: null });
     this.socket.disconnect();
   }

@@ -19,6 +19,8 @@ interface State {
   /** By rising seq. */
   messages: readonly Message[];
   participants: readonly Participant[];
+  /** How far each has read, by user id: events may be ahead of the participants of an answer. */
+  reads: Readonly<Record<string, number>>;
   typing: readonly string[];
   /** The last change up to which nothing is missing: what `after` asks from. */
   cursor: number | null;
@@ -41,6 +43,7 @@ const EMPTY: State = {
   title: null,
   messages: [],
   participants: [],
+  reads: {},
   typing: [],
   cursor: null,
   joinedOn: null,
@@ -52,12 +55,13 @@ function reduce(state: State, action: Action): State {
     case "joined": {
       const { ack, after, connectionId } = action;
       // A server with less than we had from it has another past: its database was replaced.
-      const kept = after !== null && ack.change < after ? [] : state.messages;
-      const messages = merge(kept, ack.messages);
+      const kept = after !== null && ack.change < after ? EMPTY : state;
+      const messages = merge(kept.messages, ack.messages);
       return {
         title: ack.conversation.title,
         messages,
-        participants: advanceReads(ack.participants, messages),
+        participants: ack.participants,
+        reads: advanceReads(advanceReads(kept.reads, ack.participants), sent(ack.messages)),
         typing: [],
         cursor: advanceCursor(ack.change, messages),
         joinedOn: connectionId,
@@ -72,22 +76,21 @@ function reduce(state: State, action: Action): State {
       return {
         ...state,
         messages,
-        participants: advanceReads(state.participants, action.messages),
+        reads: advanceReads(state.reads, sent(action.messages)),
         typing: state.typing.filter((userId) => !action.messages.some((message) => message.senderId === userId)),
         cursor: state.cursor === null ? null : advanceCursor(state.cursor, messages),
       };
     }
     case "forget":
       return { ...state, messages: state.messages.filter((message) => message.seq >= action.beforeSeq) };
-    case "read": {
-      const { userId, readSeq, readAt } = action.event;
-      return changeParticipant(state, userId, (participant) =>
-        participant.readSeq < readSeq ? { ...participant, readSeq, readAt } : participant,
-      );
-    }
+    case "read":
+      return { ...state, reads: advanceReads(state.reads, [action.event]) };
     case "presence": {
       const { userId, online, lastSeenAt } = action.event;
-      return changeParticipant(state, userId, (participant) => ({ ...participant, online, lastSeenAt }));
+      const participants = state.participants.map((each) =>
+        each.userId === userId ? { ...each, online, lastSeenAt } : each,
+      );
+      return { ...state, participants };
     }
     case "typing": {
       const others = state.typing.filter((userId) => userId !== action.event.userId);
@@ -108,14 +111,17 @@ function advanceCursor(cursor: number, messages: readonly Message[]): number {
   return cursor;
 }
 
-/** Sending counts as reading. */
-function advanceReads(participants: readonly Participant[], messages: readonly Message[]): readonly Participant[] {
-  const sent = new Map(messages.map(({ senderId, seq }) => [senderId, seq]));
-  return participants.map((each) => ({ ...each, readSeq: Math.max(each.readSeq, sent.get(each.userId) ?? 0) }));
+type Read = Pick<MessagesRead, "userId" | "readSeq">;
+
+function advanceReads(known: State["reads"], more: readonly Read[]): State["reads"] {
+  const reads = { ...known };
+  for (const { userId, readSeq } of more) reads[userId] = Math.max(reads[userId] ?? 0, readSeq);
+  return reads;
 }
 
-function changeParticipant(state: State, userId: string, change: (participant: Participant) => Participant): State {
-  return { ...state, participants: state.participants.map((each) => (each.userId === userId ? change(each) : each)) };
+/** Sending counts as reading. */
+function sent(messages: readonly Message[]): readonly Read[] {
+  return messages.map(({ senderId, seq }) => ({ userId: senderId, readSeq: seq }));
 }
 
 /** The seq after the newest hole, and how many messages are missing there. */

@@ -1,6 +1,6 @@
 /** The list of conversations, most recent activity first, with what is unread; and who of the others is online. */
-import { useEffect, useEffectEvent, useReducer } from "react";
-import { ChatError } from "./connection";
+import { useEffect, useReducer, useState, type Dispatch } from "react";
+import { ChatError, type Connection } from "./connection";
 import type { Conversation, ListConversationsAck, Message, Presence } from "./events";
 import { useConnectionId, useSocketEvent, useWebSocket } from "./WebSocketContext";
 
@@ -73,27 +73,50 @@ function preview(message: Message | null): Item["preview"] {
   return message && { senderId: message.senderId, text: message.body.slice(0, 120) };
 }
 
+function makeList(connection: Connection, dispatch: Dispatch<Action>) {
+  const always = new AbortController().signal;
+  let loading = false;
+  let again = false;
+
+  async function read(before?: string): Promise<void> {
+    const page = await connection.insist("list_conversations", () => ({ limit: PAGE, before }), always);
+    dispatch({ type: "page", page, further: before !== undefined });
+  }
+
+  /** One request at a time, and one more for all that came meanwhile: a hundred new conversations are no flood. */
+  async function load(): Promise<void> {
+    again = true;
+    if (loading) return;
+    loading = true;
+    try {
+      while (again) {
+        again = false;
+        await read();
+      }
+    } catch (error) {
+      ignore(error);
+    } finally {
+      loading = false;
+    }
+  }
+
+  return { load, loadMore: (before: string) => read(before).catch(ignore) };
+}
+
+/** Without a connection: the next one loads the list again. */
+function ignore(failure: unknown): void {
+  if (!(failure instanceof ChatError)) throw failure;
+}
+
 export function useConversations() {
   const { connection, me } = useWebSocket();
   const connectionId = useConnectionId();
   const [state, dispatch] = useReducer(reduce, { items: {}, online: {}, nextBefore: undefined });
-
-  const load = async (before?: string, wanted = new AbortController().signal) => {
-    try {
-      const page = await connection.insist("list_conversations", () => ({ limit: PAGE, before }), wanted);
-      dispatch({ type: "page", page, further: before !== undefined });
-    } catch (error) {
-      if (!(error instanceof ChatError)) throw error; // without a connection: the next one loads it again
-    }
-  };
-  const reload = useEffectEvent(load);
+  const [{ load, loadMore }] = useState(() => makeList(connection, dispatch));
 
   useEffect(() => {
-    if (connectionId === null) return;
-    const controller = new AbortController();
-    void reload(undefined, controller.signal);
-    return () => controller.abort();
-  }, [connectionId]);
+    if (connectionId !== null) void load();
+  }, [load, connectionId]);
 
   const activity = (conversationId: string, seq: number, senderId: string, text: string, at: number) => {
     // Somebody wrote in a conversation that is further down in the list than what has been loaded.
@@ -122,7 +145,7 @@ export function useConversations() {
     items: Object.values(state.items).sort((a, b) => b.activityAt - a.activityAt || (a.id < b.id ? 1 : -1)),
     online: state.online,
     loaded: nextBefore !== undefined,
-    loadMore: typeof nextBefore === "string" ? () => void load(nextBefore) : null,
+    loadMore: typeof nextBefore === "string" ? () => void loadMore(nextBefore) : null,
     add: (conversation: Conversation) => {
       dispatch({ type: "created", conversation });
     },

@@ -1,0 +1,43 @@
+"""The clients of examples/ against a server that a test makes up: what takes luck to see with a real one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from support.node import ROOT, missing_node, require
+
+SCENES = Path(__file__).with_name("example_clients.mjs")
+TYPESCRIPT = ROOT / "examples" / "react" / "node_modules" / "typescript"
+DEADLINE_S = 30
+
+
+async def play(scene: str) -> None:
+    require(missing_node())
+    process = await asyncio.create_subprocess_exec(
+        "node", str(SCENES), scene, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+
+
+@pytest.mark.parametrize("client", ["demo", "react"])
+async def test_a_token_that_comes_after_its_connection_is_lost(client: str) -> None:
+    """It was sent over the next connection, as a second CONNECT; or, if it failed, it ended the next connection."""
+    if client == "react":
+        require(
+            None if TYPESCRIPT.is_dir() else "the npm packages of the React example are not installed; run make setup"
+        )
+    await play(f"slow-token-{client}")
+
+
+async def test_a_gap_that_comes_while_older_messages_are_loaded() -> None:
+    """Nobody looked again for what a join had left out, if the reader was scrolling up just then: it stayed away."""
+    await play("gap-while-scrolling")
+
+
+async def test_the_list_after_a_backup_was_restored() -> None:
+    """A conversation that was not open kept its newest message, and what came later did not show, up to its number."""
+    await play("restored-list")
