@@ -144,7 +144,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     presence = Presence(settings.presence_grace_s)
     typing = TypingIndicator(settings.typing_ttl_s)
     auto_read = AutoRead(settings.read_delay_ms / 1000)
-    buckets: Buckets[UserId] = Buckets(settings.messages_per_second, settings.messages_burst)
+    message_rates: Buckets[UserId] = Buckets(settings.messages_per_second, settings.messages_burst)
+    creation_rates: Buckets[UserId] = Buckets(settings.conversations_per_minute / 60, settings.conversations_burst)
     messages = MessageEncoder()
     rates = Rates(settings.events_per_second, settings.events_burst)
     fanout = Fanout(sio, sessions, auto_read, messages, clock, small_conversation=settings.small_conversation)
@@ -153,7 +154,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         fanout,
         clock,
         max_participants=settings.max_participants,
-        messages=buckets,
+        messages=message_rates,
+        conversations=creation_rates,
         cached_conversations=settings.cached_conversations,
         on_announced=metrics.message_announced,
     )
@@ -200,7 +202,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         typing=typing,
         auto_read=auto_read,
         fanout=fanout,
-        buckets=buckets,
+        buckets=(message_rates, creation_rates),
         rates=rates,
         guards=guards,
         engine_sessions=lambda: list(sio.eio.sessions.values()),

@@ -78,7 +78,8 @@ class KeyServer:
 
     An unknown key id leads to a fetch, as issuers change keys, but one only per KEYS_COOL_DOWN_S. While the key server
     is away the last good keys go on being used; a set without a single usable key counts as away. Callers at the same
-    time share one request. A failed request is repeated after KEYS_RETRY_S at the earliest.
+    time share one request. A failed request is repeated after KEYS_RETRY_S at the earliest; for KEYS_LIFETIME_S after
+    it nobody whose key is known waits for another.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -88,6 +89,7 @@ class KeyServer:
         self._stale_at_s = -math.inf
         self._next_fetch_at_s = -math.inf
         self._fetching: asyncio.Task[bool] | None = None
+        self._failed_at_s = -math.inf
 
     async def find(self, key_id: str | None, algorithm: object) -> Key:
         """The key that a token's header names.
@@ -99,8 +101,13 @@ class KeyServer:
         if not any(algorithm in names for names in _ALGORITHMS.values()):
             raise InvalidToken("The token is not valid: it is not signed with a public-key algorithm.")
         asked = False
-        if self._clock.monotonic_s() >= self._stale_at_s or not self._candidates(key_id):
+        if not self._candidates(key_id):
             asked = await self._refresh()
+        elif (now_s := self._clock.monotonic_s()) >= self._stale_at_s:
+            if now_s < self._failed_at_s + KEYS_LIFETIME_S:
+                self._start()
+            else:
+                asked = await self._refresh()
         candidates = self._candidates(key_id)
         if not candidates and not asked:
             wait_s = max(self._next_fetch_at_s - self._clock.monotonic_s(), 0)
@@ -119,13 +126,17 @@ class KeyServer:
     def _candidates(self, key_id: str | None) -> list[Key]:
         return [key for key in self._keys if key_id is None or key.id == key_id]
 
+    def _start(self) -> asyncio.Task[bool] | None:
+        """The fetch that is under way now; None if it is too soon for one."""
+        if self._fetching is None and self._clock.monotonic_s() >= self._next_fetch_at_s:
+            self._fetching = asyncio.create_task(self._fetch())
+        return self._fetching
+
     async def _refresh(self) -> bool:
         """Fetch the keys, or wait for a fetch under way; False if it failed or it is too soon."""
-        if self._fetching is None:
-            if self._clock.monotonic_s() < self._next_fetch_at_s:
-                return False
-            self._fetching = asyncio.create_task(self._fetch())
-        task = self._fetching
+        task = self._start()
+        if task is None:
+            return False
         # Unlike awaiting the task, this neither cancels it with one of its callers, nor the callers with it.
         await asyncio.wait([task])
         return not task.cancelled() and task.result()
@@ -142,7 +153,8 @@ class KeyServer:
                 why,
                 "the last ones stay in use" if self._keys else "no token can be checked until it answers",
             )
-            self._next_fetch_at_s = self._clock.monotonic_s() + KEYS_RETRY_S
+            self._failed_at_s = self._clock.monotonic_s()
+            self._next_fetch_at_s = self._failed_at_s + KEYS_RETRY_S
             return False
         else:
             now_s = self._clock.monotonic_s()

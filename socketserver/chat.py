@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from .domain import (
     Clock,
@@ -39,6 +40,9 @@ from .limits import Buckets
 from .store.base import Appended, ConversationPage, Created, MessagePage, ReadAdvance, Snapshot, Store
 
 log = logging.getLogger(__name__)
+
+# A conversation is a row for each participant and an event to each: so many cost as much as one small conversation.
+_PARTICIPANTS_PER_TOKEN: Final = 50
 
 
 class Announcer(Protocol):
@@ -79,6 +83,7 @@ class ChatService:
         clock: the source of message times.
         max_participants: most participants of one conversation.
         messages: each user's message rate.
+        conversations: at which rate each user may create conversations; large ones cost more.
         cached_conversations: how many conversations' participants are kept in memory. They never change, so what is
             cached is never wrong.
         on_announced: told when a new message was announced, with its `received_s`.
@@ -92,6 +97,7 @@ class ChatService:
         *,
         max_participants: int,
         messages: Buckets[UserId],
+        conversations: Buckets[UserId],
         cached_conversations: int,
         on_announced: Callable[[float], None] = lambda received_s: None,
     ) -> None:
@@ -100,6 +106,7 @@ class ChatService:
         self._clock = clock
         self._max_participants = max_participants
         self._messages = messages
+        self._creations = conversations
         self._cached_conversations = cached_conversations
         self._on_announced = on_announced
         self._conversations: OrderedDict[ConversationId, Conversation] = OrderedDict()
@@ -131,7 +138,8 @@ class ChatService:
         idempotency key before.
 
         Publishes: conversation_created, unless it is a repeat.
-        Raises: InvalidPayload (nobody but the user, or too many); IdempotencyConflict; StoreUnavailable; Overloaded.
+        Raises: InvalidPayload (nobody but the user, or too many); RateLimited; IdempotencyConflict; StoreUnavailable;
+            Overloaded.
         Source: docs/protocol.md#create_conversation
         """
         everybody = participants(user_id, command.participant_ids)
@@ -139,6 +147,11 @@ class ChatService:
             raise InvalidPayload(fields={"participantIds": ["Name at least one other participant."]})
         if self._max_participants and len(everybody) > self._max_participants:
             raise InvalidPayload(fields={"participantIds": [f"At most {self._max_participants} with yourself."]})
+        now_s = self._clock.monotonic_s()
+        bucket = self._creations.get(user_id, now_s)
+        cost = min(bucket.burst, math.ceil(len(everybody) / _PARTICIPANTS_PER_TOKEN))
+        if wait_s := bucket.take(now_s, cost):
+            raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
         kind = conversation_kind(everybody, command.title)
         created = await self._store.create_conversation(
             ConversationDraft(
@@ -152,7 +165,9 @@ class ChatService:
             )
         )
         self._remember(created.conversation)
-        if not created.duplicate:
+        if created.duplicate:
+            bucket.give_back(cost)
+        else:
             self._announcer.conversation_created(created.conversation)
         return created
 

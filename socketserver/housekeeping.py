@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from .auto_read import AutoRead, Seen
@@ -47,7 +47,7 @@ class Housekeeping:
         typing: TypingIndicator,
         auto_read: AutoRead,
         fanout: Fanout,
-        buckets: Buckets[UserId],
+        buckets: Sequence[Buckets[UserId]],
         rates: Rates,
         guards: Guards,
         engine_sessions: Callable[[], Iterable[Any]],
@@ -96,7 +96,8 @@ class Housekeeping:
         await self._lifecycle.end_expired()
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + self._sweep_s
-            self._buckets.sweep(now_s)
+            for buckets in self._buckets:
+                buckets.sweep(now_s)
             self._rates.sweep(now_s)
             self.mended += self._guards.sweep(self._engine_sessions())
             self.mended += await self._lifecycle.sweep()

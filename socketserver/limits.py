@@ -24,22 +24,24 @@ class TokenBucket:
     tokens: float
     updated_s: float
 
-    def take(self, now_s: float) -> float:
-        """Take one token if there is one.
+    def take(self, now_s: float, cost: float = 1) -> float:
+        """Take a request's tokens if they are there.
 
-        Returns: 0.0 when it was taken, else after how many seconds there will be one (nothing was taken).
+        Args:
+            cost: how many; `burst` at most.
+        Returns: 0.0 when they were taken, else after how many seconds they will be there (nothing was taken).
         """
         if self.rate <= 0:
             return 0.0
         self._refill(now_s)
-        if self.tokens >= 1:
-            self.tokens -= 1
+        if self.tokens >= cost:
+            self.tokens -= cost
             return 0.0
-        return (1 - self.tokens) / self.rate
+        return (cost - self.tokens) / self.rate
 
-    def give_back(self) -> None:
+    def give_back(self, cost: float = 1) -> None:
         """Undo one `take`, for a request that turned out to cost nothing."""
-        self.tokens = min(self.burst, self.tokens + 1)
+        self.tokens = min(self.burst, self.tokens + cost)
 
     def full(self, now_s: float) -> bool:
         """Whether it is as good as a new one."""

@@ -71,6 +71,8 @@ _SETTINGS: Final = (
     "max_connections_origin",
     "messages_per_second",
     "messages_burst",
+    "conversations_per_minute",
+    "conversations_burst",
     "events_per_second",
     "events_burst",
     "max_event_bytes",

@@ -215,6 +215,15 @@ class Settings(BaseSettings):
     watched_per_socket: int = _setting(1000, "Users whose presence one socket is told of.", unit="users", ge=0)
     messages_per_second: float = _setting(5.0, "Messages that a user may send in the long run.", unit="1/s", ge=0)
     messages_burst: int = _setting(20, "Messages that a user may send at once.", unit="messages", ge=1)
+    conversations_per_minute: float = _setting(
+        60.0,
+        "Conversations that a user may create in the long run; a large one counts for several.",
+        unit="1/min",
+        ge=0,
+    )
+    conversations_burst: int = _setting(
+        100, "Conversations that a user may create at once.", unit="conversations", ge=1
+    )
     events_per_second: float = _setting(
         20.0, "Events other than messages that a user may send in the long run.", unit="1/s", ge=0
     )

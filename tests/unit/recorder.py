@@ -50,6 +50,9 @@ class Recorder(AsyncServer):
     def is_open(self, sid: str, namespace: str | None = None) -> bool:
         return sid not in self.unconnected
 
+    def is_pre_connected(self, sid: str, namespace: str) -> bool:
+        return False
+
     def client(self, sid: str, namespace: str) -> object:
         return None if sid in self.unconnected else object()
 

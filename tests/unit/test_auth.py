@@ -688,6 +688,32 @@ async def test_a_key_server_that_stalls(
             await authenticator.from_token(from_issuer())
 
 
+async def test_known_keys_do_not_wait_for_a_key_server_that_is_away(
+    authenticator: Authenticator, key_server: KeyServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it stalled, everybody who came back waited for a request that was given up after five seconds."""
+    token = signed(RSA, "RS256", {"kid": "one"}, exp=NOW_S + 10**6)
+    assert await authenticator.from_token(token)
+    clock.at_s += KEYS_LIFETIME_S
+    key_server.going_on.clear()
+    monkeypatch.setattr(auth_keys, "KEYS_TIMEOUT_S", 0.05)
+    assert await authenticator.from_token(token)  # it waits once
+    monkeypatch.setattr(auth_keys, "KEYS_TIMEOUT_S", 60)
+    clock.at_s += KEYS_RETRY_S
+    key_server.asked.clear()
+    async with asyncio.timeout(5):
+        assert await authenticator.from_token(token)
+        await key_server.asked.wait()
+        assert await authenticator.from_token(token)
+    key_server.answer = {"keys": [jwk(RSA, kid="two")]}
+    key_server.going_on.set()
+    fetch = authenticator._keys._fetching  # type: ignore[union-attr]
+    assert fetch is not None
+    await fetch
+    with pytest.raises(AuthUnavailable):  # the new keys are in use; for another one it is too soon to ask again
+        await authenticator.from_token(token)
+
+
 async def test_closing_ends_a_request_under_way(authenticator: Authenticator, key_server: KeyServer) -> None:
     """A server that stops does not wait for the key server; the logins that do are told to come back."""
     key_server.going_on.clear()

@@ -100,10 +100,16 @@ class Stage:
         self.clock = FakeClock()
         self.announced = Announced()
         self.buckets: Buckets[UserId] = Buckets(5, 20)
+        self.creations: Buckets[UserId] = Buckets(1, 10)
         self.chat = self.service()
 
     def service(self, **options: Any) -> ChatService:
-        defaults: dict[str, Any] = {"max_participants": 4, "messages": self.buckets, "cached_conversations": 2}
+        defaults: dict[str, Any] = {
+            "max_participants": 4,
+            "messages": self.buckets,
+            "conversations": self.creations,
+            "cached_conversations": 2,
+        }
         return ChatService(self.store, self.announced, self.clock, **defaults | options)
 
     async def conversation(self, *others: UserId, title: str | None = "T") -> ConversationId:
@@ -285,6 +291,39 @@ async def test_rate(stage: Stage) -> None:
     await stage.sending(conversation_id, "from bob", by=BOB)
     stage.clock.advance(wait_ms / 1000)
     assert (await stage.sending(conversation_id, "too many")).message.seq == 22
+
+
+async def test_the_rate_of_new_conversations(stage: Stage) -> None:
+    """Somebody who created large groups at the rate of all events could fill a disk."""
+    for _ in range(10):
+        await stage.conversation()
+    with pytest.raises(RateLimited) as caught:
+        await stage.conversation()
+    assert caught.value.retry_after_ms == 1001
+    stage.clock.advance(1.001)
+    await stage.conversation()
+    assert len((await stage.store.list_conversations(BOB, limit=50, before=None)).summaries) == 11
+
+
+async def test_a_repeated_creation_is_refunded(stage: Stage) -> None:
+    """A client that asks for its direct conversation each time it is opened does not use up its rate."""
+    for _ in range(30):
+        await stage.conversation(title=None)
+    for _ in range(9):
+        await stage.conversation()
+    with pytest.raises(RateLimited):
+        await stage.conversation()
+
+
+@pytest.mark.parametrize(("people", "count"), [(50, 10), (51, 5), (500, 1), (600, 1)])
+async def test_large_conversations_count_for_several(stage: Stage, people: int, count: int) -> None:
+    """One for each 50 participants, begun; the largest count for no more than may be created at once."""
+    chat = stage.service(max_participants=0)
+    others = tuple(UserId(f"user{number}") for number in range(people - 1))
+    for _ in range(count):
+        await chat.create_conversation(ANN, CreateConversation(others, "large"))
+    with pytest.raises(RateLimited):
+        await chat.create_conversation(ANN, CreateConversation(others, "large"))
 
 
 async def test_duplicates_are_refunded(stage: Stage) -> None:

@@ -46,7 +46,13 @@ class Stage:
         self.buckets: Buckets[UserId] = Buckets(5, 20)
         fanout = Fanout(self.sio, self.sessions, self.auto_read, MessageEncoder(), self.clock, small_conversation=100)
         self.chat = ChatService(
-            store, fanout, self.clock, max_participants=10, messages=self.buckets, cached_conversations=10
+            store,
+            fanout,
+            self.clock,
+            max_participants=10,
+            messages=self.buckets,
+            conversations=Buckets(1, 100),
+            cached_conversations=10,
         )
         self.lifecycle = Lifecycle(
             self.sio,
@@ -64,7 +70,7 @@ class Stage:
             typing=self.typing,
             auto_read=self.auto_read,
             fanout=fanout,
-            buckets=self.buckets,
+            buckets=[self.buckets],
             rates=Rates(20, 100),
             guards=Guards(Settings(), Proxies(()), Origins(Settings()), self.clock),
             engine_sessions=list,
