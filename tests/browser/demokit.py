@@ -26,7 +26,7 @@ class Server:
     """`python -m socketserver` as a process of its own; keeps port and database over restarts."""
 
     def __init__(self, directory: Path, *flags: str) -> None:
-        self._database = directory / "chat.db"
+        self.database = directory / "chat.db"
         self._log = directory / "server.log"
         self._flags = flags
         self._port = 0
@@ -47,7 +47,7 @@ class Server:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "socketserver", "--port", str(self._port), "--store-url", f"sqlite:///{self._database}"),
+                *("-m", "socketserver", "--port", str(self._port), "--store-url", f"sqlite:///{self.database}"),
                 *self._flags,
                 cwd=ROOT,
                 env=environment,

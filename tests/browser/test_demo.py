@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -608,8 +609,8 @@ async def fill(server: Server, sender: str, other: str, texts: list[str]) -> Non
     async with talking(server, sender) as client:
         created: dict[str, Any] = await client.call("create_conversation", {"participantIds": [other]})
         conversation_id = created["conversation"]["id"]
-        for i, text in enumerate(texts):
-            payload = {"conversationId": conversation_id, "idempotencyKey": f"fill-{i}", "body": text}
+        for text in texts:
+            payload = {"conversationId": conversation_id, "idempotencyKey": uuid4().hex, "body": text}
             answer = await client.call("send_message", payload)
             assert answer["ok"], answer
 

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from socketserver.auth import DEVELOPMENT_SECRET
 from typing import Any
@@ -279,6 +281,27 @@ async def test_a_burst_of_new_conversations(people: People, server: Server) -> N
     await alice.open("0")
     await alice.say("Sent after what was asked")
     assert wire.asked.count("list_conversations") == 2
+
+
+async def test_the_list_after_a_backup_was_restored(people: People, server: Server, tmp_path: Path) -> None:
+    """The list kept the newest messages, and what came later did not show, up to the numbers from before."""
+    alice = await people.log_in("alice")
+    await fill(server, "bob", "alice", ["One", "Two"])
+    await expect(alice.item("bob")).to_contain_text("Two")
+    with closing(sqlite3.connect(server.database)) as sql:
+        sql.execute("VACUUM INTO ?", [str(tmp_path / "backup.db")])
+    await fill(server, "bob", "alice", [f"Lost {i}" for i in range(5)])
+    await expect(alice.badge("bob")).to_have_text("7 unread")
+    await server.stop()
+    for file in server.database.parent.glob("chat.db*"):
+        file.unlink()
+    (tmp_path / "backup.db").rename(server.database)
+    await server.start()
+    await expect(alice.badge("bob")).to_have_text("2 unread", timeout=RECONNECT_MS)
+    await expect(alice.item("bob")).to_contain_text("Two")
+    await fill(server, "bob", "alice", ["Three"])
+    await expect(alice.badge("bob")).to_have_text("3 unread")
+    await expect(alice.item("bob")).to_contain_text("Three")
 
 
 async def test_a_second_tab_takes_over_and_the_first_stays_away(people: People) -> None:

@@ -12,6 +12,8 @@ export interface Item extends Conversation {
   activityAt: number;
   /** The beginning of the newest message. */
   preview: { senderId: string; text: string } | null;
+  /** The present connection has said nothing of it yet: the server's database may have been replaced. */
+  stale: boolean;
 }
 
 interface State {
@@ -22,6 +24,7 @@ interface State {
 }
 
 type Action =
+  | { type: "connected" }
   | { type: "page"; page: ListConversationsAck; further: boolean }
   | { type: "created"; conversation: Conversation }
   | { type: "activity"; conversationId: string; seq: number; senderId: string; text: string; at: number; mine: boolean }
@@ -30,13 +33,18 @@ type Action =
 
 function reduce(state: State, action: Action): State {
   switch (action.type) {
+    case "connected": {
+      const items = Object.values(state.items).map((item) => [item.id, { ...item, stale: true }]);
+      return { ...state, items: Object.fromEntries(items) as State["items"] };
+    }
     case "page": {
       const items = { ...state.items };
       for (const { lastMessage, ...summary } of action.page.conversations) {
-        const known = items[summary.id];
-        // An event may have overtaken the answer: numbers only grow.
+        const found = items[summary.id];
+        // An event may have overtaken the answer: numbers only grow. But those of a replaced database count anew.
+        const known = found?.stale && found.lastSeq > summary.lastSeq ? undefined : found;
         const newer = known && known.lastSeq > summary.lastSeq ? known : { ...summary, preview: preview(lastMessage) };
-        items[summary.id] = { ...newer, readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0) };
+        items[summary.id] = { ...newer, readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0), stale: false };
       }
       const goesOn = action.further || state.nextBefore === undefined;
       const next = reduce(state, { type: "presence", presence: action.page.presence });
@@ -45,7 +53,7 @@ function reduce(state: State, action: Action): State {
     case "created": {
       const { conversation } = action;
       if (state.items[conversation.id]) return state;
-      const item = { ...conversation, lastSeq: 0, readSeq: 0, activityAt: conversation.createdAt, preview: null };
+      const item = { ...conversation, lastSeq: 0, readSeq: 0, activityAt: conversation.createdAt, preview: null, stale: false };
       return { ...state, items: { ...state.items, [item.id]: item } };
     }
     case "activity": {
@@ -53,7 +61,7 @@ function reduce(state: State, action: Action): State {
       const item = state.items[conversationId];
       if (!item || item.lastSeq >= seq) return state;
       const readSeq = mine ? seq : item.readSeq; // sending counts as reading
-      const changed = { ...item, lastSeq: seq, readSeq, activityAt: at, preview: { senderId, text } };
+      const changed = { ...item, lastSeq: seq, readSeq, activityAt: at, preview: { senderId, text }, stale: false };
       return { ...state, items: { ...state.items, [item.id]: changed } };
     }
     case "read": {
@@ -115,7 +123,9 @@ export function useConversations() {
   const [{ load, loadMore }] = useState(() => makeList(connection, dispatch));
 
   useEffect(() => {
-    if (connectionId !== null) void load();
+    if (connectionId === null) return;
+    dispatch({ type: "connected" });
+    void load();
   }, [load, connectionId]);
 
   const activity = (conversationId: string, seq: number, senderId: string, text: string, at: number) => {
