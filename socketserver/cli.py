@@ -134,7 +134,11 @@ def _copy(settings: Settings, options: argparse.Namespace) -> int:
             stores.append(open_store(url))
         except ValueError as error:
             raise SettingsError([f"{_without_password(url)}: {error}"]) from None
-    return asyncio.run(_run_copy(*stores))
+    try:
+        return asyncio.run(_run_copy(*stores))
+    except KeyboardInterrupt:
+        print("\nsocketserver: not complete: interrupted; start it again to go on", file=sys.stderr)
+        return 130
 
 
 async def _run_copy(source: Copyable, target: Copyable) -> int:

@@ -13,11 +13,12 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from socketserver import __version__
+from socketserver import __version__, cli
 from socketserver.auth import Authenticator
 from socketserver.cli import _banner, main
 from socketserver.domain import SystemClock
 from socketserver.settings import Settings, flag
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -301,3 +302,18 @@ def test_banner(host: str, store: str, lines: list[str]) -> None:
     for line in lines:
         assert line in banner
     assert "hunter2" not in banner
+
+
+def test_an_interrupted_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C is answered with a line that says how to go on; it was a traceback."""
+
+    async def interrupted(*stores: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run_copy", interrupted)
+    source = tmp_path / "a.db"
+    source.touch()
+    assert main(["copy", f"sqlite:///{source}", f"sqlite:///{tmp_path / 'b.db'}"]) == 130
+    assert capsys.readouterr().err == "\nsocketserver: not complete: interrupted; start it again to go on\n"
