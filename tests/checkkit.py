@@ -24,6 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.node import require
+from support.ports import held_port
 from support.waiting import DEADLINE_S, eventually
 
 # Debian puts it where only root's PATH leads.
@@ -104,12 +105,6 @@ def assert_after(outcome: Outcome, name: str) -> None:
         assert outcome.steps[later]["seen"]
 
 
-def free_port() -> int:
-    """A port on which nothing listens, a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 @contextlib.asynccontextmanager
 async def nginx(directory: Path, *targets: str, location: str = UPGRADE + HOST, server: str = "") -> AsyncIterator[int]:
     """Run nginx in front of the servers at these addresses. Yields its port.
@@ -119,9 +114,17 @@ async def nginx(directory: Path, *targets: str, location: str = UPGRADE + HOST, 
         server: directives beside `listen`; with `ssl_certificate` among them it speaks TLS.
     """
     require(None if NGINX else "nginx is not installed")
-    assert NGINX is not None
     directory.mkdir(exist_ok=True)
-    port = free_port()
+    with held_port() as port:
+        async with _nginx(directory, port, targets, location, server):
+            yield port
+
+
+@contextlib.asynccontextmanager
+async def _nginx(
+    directory: Path, port: int, targets: tuple[str, ...], location: str, server: str
+) -> AsyncIterator[None]:
+    assert NGINX is not None
     upstream = "".join(f"server {target.removeprefix('http://')};" for target in targets)
     tls = " ssl" if "ssl_certificate" in server else ""
     temporary = "".join(
@@ -155,7 +158,7 @@ async def nginx(directory: Path, *targets: str, location: str = UPGRADE + HOST, 
 
     try:
         await eventually("nginx listens", listens)
-        yield port
+        yield
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

@@ -20,6 +20,8 @@ from aiohttp import web
 ROOT = Path(__file__).parent.parent
 UNIT_S = 20.0
 """The deadline of everything that a test waits for."""
+PATIENT: dict[str, Any] = {"ping_interval": 25, "ping_timeout": 20}
+"""Times at which no ping comes between what a test sends, however busy the machine is."""
 
 
 async def until(condition: Callable[[], Any], what: str = "condition") -> None:
@@ -92,7 +94,10 @@ class Raw:
     async def frame(self) -> Any:
         """Return the next frame's data: str, bytes, or the close code as int."""
         message = await asyncio.wait_for(self.socket.receive(), UNIT_S)
-        if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING):
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            self.release()
+            return message.data  # not `close_code`: it is 1006 if this side could not answer any more
+        if message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING):
             self.release()
             return self.socket.close_code or 1006
         if message.type is aiohttp.WSMsgType.ERROR:

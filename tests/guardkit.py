@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from socketserver.app import GUARDS, HOUSEKEEPING, SESSIONS, SIO, create_app
 from socketserver.auth import Authenticator
 from socketserver.cli import KEEPALIVE_S
-from socketserver.domain import SystemClock
 from socketserver.guards import Guards
 from socketserver.housekeeping import Housekeeping
 from socketserver.lifecycle import Lifecycle
@@ -25,28 +24,12 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
+from support.servers import MovedClock
 
 DEADLINE_S: Final = 10.0
 _KEYS: Final = itertools.count(1)
 # A socket that nobody holds would be closed.
 _OPEN: Final[weakref.WeakKeyDictionary[aiohttp.ClientSession, list[Raw]]] = weakref.WeakKeyDictionary()
-
-
-class MovedClock:
-    """The machine's clocks, moved on by a test."""
-
-    def __init__(self) -> None:
-        self._clock = SystemClock()
-        self._ahead_s = 0.0
-
-    def advance(self, seconds: float) -> None:
-        self._ahead_s += seconds
-
-    def now_ms(self) -> int:
-        return self._clock.now_ms() + int(self._ahead_s * 1000)
-
-    def monotonic_s(self) -> float:
-        return self._clock.monotonic_s() + self._ahead_s
 
 
 async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
@@ -133,6 +116,7 @@ class Raw:
         self.sid = ""
         self.events: list[tuple[str, Any]] = []
         self.closed = False
+        self.close_code = 1006
         self._acks: dict[int, Any] = {}
         self._ids = itertools.count(1)
 
@@ -146,6 +130,8 @@ class Raw:
             message = await asyncio.wait_for(self.socket.receive(), deadline_s)
             if message.type is not aiohttp.WSMsgType.TEXT:
                 self.closed = True
+                if message.type is aiohttp.WSMsgType.CLOSE:
+                    self.close_code = message.data  # the socket's is 1006 if this side could not answer any more
                 self.socket._response.close()  # aiohttp's client does not where the connection was lost
                 return None
             if message.data == "2":
@@ -209,7 +195,7 @@ class Raw:
         while not self.closed:
             await self.read(deadline_s)
         assert isinstance(ended, dict)
-        return ended, self.socket.close_code or 1006
+        return ended, self.close_code
 
     async def close(self) -> None:
         await self.socket.close()

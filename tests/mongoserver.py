@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.ports import held_port
 
 DEADLINE_S = 30.0
 
@@ -24,12 +25,10 @@ DEADLINE_S = 30.0
 class MongoServer:
     """A server of the tests' own, on one port and one directory, that can be stopped and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, port: int) -> None:
+        self.port = port
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
 
     @property
     def url(self) -> str:
@@ -78,13 +77,14 @@ def skip_or_fail(*, own: bool = False) -> None:
 def own_server() -> Iterator[MongoServer]:
     """A fresh server that ends with the block."""
     directory = Path(tempfile.mkdtemp(prefix="mongo-"))
-    server = MongoServer(directory / "data")
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+    with held_port() as port:
+        server = MongoServer(directory / "data", port)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 from pathlib import Path
 from typing import Final
 
@@ -31,13 +30,6 @@ def missing_build_tools() -> str | None:
     if not (EXAMPLE / "node_modules" / "vite").is_dir():
         return "the npm packages of the React example are not installed; run make setup"
     return None
-
-
-def free_port() -> int:
-    """A port that was free a moment ago; the address is part of the built app."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class BuiltApp:

@@ -20,10 +20,11 @@ import pytest
 import pytest_asyncio
 from browser.conftest import StartServer
 from browser.demokit import Server
-from browser.reactkit import AXE, BuiltApp, People, Person, authenticated, free_port
+from browser.reactkit import AXE, BuiltApp, People, Person, authenticated
 from browser.test_demo import LONGEST_DELAY_MS, Cut, fill, talking, upgraded
 from browser.visitors import RECONNECT_MS
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
+from support.ports import held_port
 from support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,12 +34,13 @@ IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def app(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuiltApp]:
-    """The production build, served."""
-    app = BuiltApp(tmp_path_factory.mktemp("react"), free_port())
-    await app.build()
-    await app.serve()
-    yield app
-    await app.stop()
+    """The production build, served. The server's address is part of it."""
+    with held_port() as port:
+        app = BuiltApp(tmp_path_factory.mktemp("react"), port)
+        await app.build()
+        await app.serve()
+        yield app
+        await app.stop()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -471,29 +473,30 @@ async def used_token(person: Person) -> str:
 
 async def test_strict_mode_makes_one_socket(start_server: StartServer, chromium: Browser, tmp_path: Path) -> None:
     """In development React mounts everything twice; the server sees one handshake and one socket."""
-    app = BuiltApp(tmp_path / "development", free_port())
-    await app.build(mode="development")
-    await app.serve()
-    people = People(chromium, app)
-    try:
-        server = await start_server(*app.flags)
-        alice = await people.meet("alice")
-        handshakes: list[str] = []
+    with held_port() as port:
+        app = BuiltApp(tmp_path / "development", port)
+        await app.build(mode="development")
+        await app.serve()
+        people = People(chromium, app)
+        try:
+            server = await start_server(*app.flags)
+            alice = await people.meet("alice")
+            handshakes: list[str] = []
 
-        def count(url: str) -> None:
-            if "/socket.io/" in url and "sid=" not in url:
-                handshakes.append(url)
+            def count(url: str) -> None:
+                if "/socket.io/" in url and "sid=" not in url:
+                    handshakes.append(url)
 
-        alice.page.on("request", lambda request: count(request.url))
-        await alice.log_in()
-        await alice.start_with("bob")
-        await alice.say("Said once")
-        await alice.sees("Said once")
-        assert len(handshakes) == 1
-        assert authenticated(server, "alice") == 1
-    finally:
-        await people.leave()
-        await app.stop()
+            alice.page.on("request", lambda request: count(request.url))
+            await alice.log_in()
+            await alice.start_with("bob")
+            await alice.say("Said once")
+            await alice.sees("Said once")
+            assert len(handshakes) == 1
+            assert authenticated(server, "alice") == 1
+        finally:
+            await people.leave()
+            await app.stop()
 
 
 async def test_keyboard_only(people: People) -> None:

@@ -13,7 +13,6 @@ import ipaddress
 import os
 import shutil
 import signal
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -23,12 +22,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.node import require
+from support.ports import held_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NGINX_CONF: Final = ROOT / "deploy" / "nginx.conf"
 CADDYFILE: Final = ROOT / "deploy" / "Caddyfile"
 DEADLINE_S: Final = 30.0
-PORT_TRIES: Final = 5
 # Stands for the IPv6 addresses in nginx.conf, which not every machine has.
 SECOND_ADDRESS: Final = "127.0.0.9"
 
@@ -95,17 +94,15 @@ async def proxying(
     """
     folder.mkdir()
     make = _nginx if kind == "nginx" else _caddy
-    for _ in range(PORT_TRIES):
-        port, plain_port = _free_port(), _free_port()
+    with held_port() as port, held_port() as plain_port:
         url, command, environment, certificate = make(upstream, port, plain_port, folder, change)
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *command, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            if await _listens(process, port):
-                yield Proxy(url, plain_port, certificate, process)
-                return
+            assert await _listens(process, port), (folder / "log").read_text(encoding="utf-8")[-4000:]
+            yield Proxy(url, plain_port, certificate, process)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
@@ -114,11 +111,10 @@ async def proxying(
             except TimeoutError:
                 process.kill()
                 await process.wait()
-    raise AssertionError(f"{kind} did not start:\n" + (folder / "log").read_text(encoding="utf-8")[-4000:])
 
 
 async def _listens(process: asyncio.subprocess.Process, port: int) -> bool:
-    """Whether it listens; False if it ended, because somebody else took the port for instance."""
+    """Wait until it listens; False if it has ended instead."""
     async with asyncio.timeout(DEADLINE_S):
         while process.returncode is None:
             try:
@@ -175,12 +171,6 @@ def _program(name: str) -> str:
     require(None if path else f"{name} is not installed")
     assert path is not None
     return path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:

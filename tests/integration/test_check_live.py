@@ -24,7 +24,6 @@ from checkkit import (
     Authority,
     assert_after,
     check,
-    free_port,
     nginx,
     nothing,
     pretending,
@@ -32,6 +31,7 @@ from checkkit import (
     read_and_close,
 )
 from support import database as db
+from support.ports import held_port
 from support.servers import LocalServer, ServerProcess, running, serving, token
 from tcpproxy import proxy_to
 
@@ -160,7 +160,8 @@ async def test_tokens_only(database: Path) -> None:
 
 async def test_port_closed() -> None:
     """Nothing listens."""
-    outcome = await check(f"http://localhost:{free_port()}")
+    with held_port() as port:
+        outcome = await check(f"http://localhost:{port}")
     assert outcome.faults == {"port": "port_closed"}
     assert "WEBSOCKET_PORT" in outcome.text
     assert_after(outcome, "port")
@@ -237,9 +238,10 @@ async def test_proxy_that_cuts_idle_sockets(server: LocalServer, tmp_path: Path)
 
 async def test_store_down(database: Path) -> None:
     """The server runs, its MongoDB does not; what needs no store is tried all the same."""
-    url = f"mongodb://127.0.0.1:{free_port()}/chat?serverSelectionTimeoutMS=500"
-    async with running(database, store_url=url) as server:
-        outcome = await check(server.url)
+    with held_port() as port:
+        url = f"mongodb://127.0.0.1:{port}/chat?serverSelectionTimeoutMS=500"
+        async with running(database, store_url=url) as server:
+            outcome = await check(server.url)
     assert outcome.faults == {"ready": "store_unavailable"}
     assert "WEBSOCKET_STORE_URL" in outcome.text
     assert "MONGODB_URI" in outcome.text
@@ -317,8 +319,9 @@ async def test_tls_that_breaks_off() -> None:
 
 async def test_proxy_without_its_server(tmp_path: Path) -> None:
     """nginx in front of nothing."""
-    async with nginx(tmp_path / "nginx", f"127.0.0.1:{free_port()}") as port:
-        outcome = await check(f"http://127.0.0.1:{port}")
+    with held_port() as nobody:
+        async with nginx(tmp_path / "nginx", f"127.0.0.1:{nobody}") as port:
+            outcome = await check(f"http://127.0.0.1:{port}")
     assert outcome.faults == {"handshake": "proxy_error"}
     assert "HTTP 502 from nginx" in outcome.text
     assert "WEBSOCKET_PORT" in outcome.text
@@ -396,9 +399,9 @@ async def test_polling_that_fails(server: LocalServer) -> None:
 
 async def test_lines_of_a_broken_run() -> None:
     """What failed, the likely cause with its code, the remedy; exit status 1; and marks that any terminal has."""
-    url = f"http://127.0.0.1:{free_port()}"
     for variables, mark in (({}, "✗"), ({"PYTHONIOENCODING": "ascii"}, "FAIL")):
-        status, out, err = await asyncio.to_thread(command, url, **variables)
+        with held_port() as port:
+            status, out, err = await asyncio.to_thread(command, f"http://127.0.0.1:{port}", **variables)
         assert (status, err) == (1, "")
         assert f"{mark} port " in out
         assert "    cause   Nothing listens there" in out
@@ -410,13 +413,16 @@ async def test_lines_of_a_broken_run() -> None:
 def test_a_reader_that_goes_away() -> None:
     """As in `check URL | head -1`: no traceback."""
     reading, writing = os.pipe()
-    with subprocess.Popen(
-        [sys.executable, "-m", "socketserver", "check", f"http://127.0.0.1:{free_port()}"],
-        cwd=ROOT,
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with (
+        held_port() as port,
+        subprocess.Popen(
+            [sys.executable, "-m", "socketserver", "check", f"http://127.0.0.1:{port}"],
+            cwd=ROOT,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
         os.close(writing)
         os.close(reading)
         _, err = process.communicate(timeout=60)
@@ -449,9 +455,9 @@ async def test_an_interrupt() -> None:
 
 async def test_settings_do_not_matter() -> None:
     """A check looks at another server, so settings that the server would refuse are none of its business."""
-    status, out, _ = await asyncio.to_thread(
-        command, f"http://127.0.0.1:{free_port()}", "--json", WEBSOCKET_PORT="x", WEBSOCKET_CHECK_TOKEN="from-elsewhere"
-    )
+    variables = {"WEBSOCKET_PORT": "x", "WEBSOCKET_CHECK_TOKEN": "from-elsewhere"}
+    with held_port() as port:
+        status, out, _ = await asyncio.to_thread(command, f"http://127.0.0.1:{port}", "--json", **variables)
     assert status == 1
     assert json.loads(out)["ok"] is False
     assert "from-elsewhere" not in out

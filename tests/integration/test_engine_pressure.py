@@ -117,7 +117,7 @@ async def test_the_end_event_reaches_a_polling_client_that_was_too_slow_or_it_is
 
 async def test_a_client_that_sends_faster_than_it_is_served_is_slowed_by_tcp() -> None:
     """Events in progress are bounded; the client's own writes stop; nothing is lost; pings do not end it."""
-    sio = AsyncServer(ping_interval=0.2, ping_timeout=0.2)
+    sio = AsyncServer(ping_interval=0.2, ping_timeout=UNIT_S)
     gate = asyncio.Event()
     handled = 0
 
@@ -146,14 +146,17 @@ async def test_a_client_that_sends_faster_than_it_is_served_is_slowed_by_tcp() -
                     await client.send("3")
 
         flooding = asyncio.create_task(flood())
+        await until(lambda: session.link is not None and session.link.plugged, "the server does not read any more")
         last = -1
-        while sent != last or not sent:  # until the client's writes have stopped
+        while sent != last:  # until the client's writes have stopped
             last = sent
             await asyncio.sleep(0.1)
         assert sent < total
         assert session._inbox_size < 2 * sio.eio.inbox_bytes
+        sio.eio.ping_timeout = 0.2
         await asyncio.sleep(0.5)  # longer than interval + timeout: the pong is behind what we do not read
         assert session.open
+        sio.eio.ping_timeout = UNIT_S
         gate.set()
         answering = asyncio.create_task(answer_pings())
         await asyncio.wait_for(flooding, UNIT_S)

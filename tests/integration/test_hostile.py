@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
+import random
 import struct
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -134,8 +134,7 @@ async def test_oversize_websocket_messages(chat: Chat) -> None:
         await raw.send(head + "x" * (MAX_EVENT_BYTES - len(head) - len(tail) + 1) + tail)
         ended, close_code = await raw.end()
         assert ended["code"] == "malformed"
-        # aiohttp's client says 1006 when it cannot answer the close frame any more.
-        assert close_code in (1009, 1006)
+        assert close_code == 1009
 
 
 MASK = b"\x00\x00\x00\x00"
@@ -156,7 +155,7 @@ MASK = b"\x00\x00\x00\x00"
         pytest.param(b"\x81\x82" + MASK + b"\xff\xfe", id="not UTF-8"),
         pytest.param(b"\x88\x81" + MASK + b"\x03", id="half a close code"),
         pytest.param(b"\x81\x81" + MASK + b"x", id="not a packet"),
-        pytest.param(secrets.token_bytes(400), id="noise"),
+        *(pytest.param(random.Random(seed).randbytes(400), id=f"noise {seed}") for seed in range(5)),
     ],
 )
 async def test_websocket_frames(chat: Chat, frame: bytes) -> None:

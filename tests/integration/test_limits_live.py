@@ -157,7 +157,7 @@ async def test_wrong_origin(caplog: pytest.LogCaptureFixture) -> None:
                 assert refused.value.error == 403
             async with session.post(f"{chat.url}/session", headers={"Origin": "https://evil.example"}) as response:
                 assert "https://evil.example" in (await response.json())["error"]["message"]
-    assert len(caplog.records) == 3
+    assert len([record for record in caplog.records if record.name.startswith("socketserver")]) == 3
 
 
 async def test_a_program_without_an_origin_needs_a_token() -> None:
@@ -189,6 +189,7 @@ async def test_messages_at_the_rate_and_over_it() -> None:
         ann = await enter(session, chat, "ann")
         created = await ann.ask("create_conversation", {"participantIds": ["bob"]})
         conversation = created["conversation"]["id"]
+        chat.clock.hold()
         chat.clock.advance(60)
         for number in range(3):
             assert (await ann.message(conversation, str(number)))["ok"]
@@ -214,6 +215,7 @@ async def test_duplicates_are_not_charged() -> None:
 async def test_other_events_at_the_rate_and_over_it() -> None:
     """They have a bucket of their own: a user who may ask nothing more may still send messages."""
     async with chatting(events_per_second=1, events_burst=10) as chat, http() as session:
+        chat.clock.hold()
         ann = await enter(session, chat, "ann")
         conversation = (await ann.ask("create_conversation", {"participantIds": ["bob"]}))["conversation"]["id"]
         acks = [await ann.ask("list_conversations", {}) for _ in range(12)]
@@ -229,10 +231,11 @@ async def test_other_events_at_the_rate_and_over_it() -> None:
 async def test_a_client_that_goes_on_regardless_is_ended() -> None:
     """Every request is acked to the last, then session_ended says why, and the others have not noticed."""
     async with chatting(events_per_second=1, events_burst=5) as chat, http() as session:
+        chat.clock.hold()
         ann, bob = await enter(session, chat, "ann"), await enter(session, chat, "bob")
         numbers = [await ann.emit("list_conversations", {}) for _ in range(5 + REFUSALS_BURST + 1)]
         acks = [await ann.ack(number) for number in numbers]
-        assert sum(ack["ok"] for ack in acks) in (5, 6)
+        assert sum(ack["ok"] for ack in acks) == 5
         ended, _ = await ann.end()
         assert (ended["code"], ended["reconnect"]) == ("flooding", False)
         assert ended["retryAfterMs"] > 0
@@ -242,6 +245,7 @@ async def test_a_client_that_goes_on_regardless_is_ended() -> None:
 async def test_a_client_within_its_patience_is_not_ended() -> None:
     """As many refusals as are borne: it is still there."""
     async with chatting(events_per_second=0.001, events_burst=5) as chat, http() as session:
+        chat.clock.hold()
         ann = await enter(session, chat, "ann")
         numbers = [await ann.emit("list_conversations", {}) for _ in range(5 + REFUSALS_BURST)]
         acks = [await ann.ack(number) for number in numbers]
@@ -252,6 +256,7 @@ async def test_a_client_within_its_patience_is_not_ended() -> None:
 async def test_repeats_without_end_are_ended() -> None:
     """Repeats are answered, but a client that does nothing else has to go."""
     async with chatting(events_per_second=0.001, events_burst=10) as chat, http() as session:
+        chat.clock.hold()
         ann = await enter(session, chat, "ann")
         conversation = (await ann.ask("create_conversation", {"participantIds": ["bob"]}))["conversation"]["id"]
         payload = {"conversationId": conversation, "idempotencyKey": "key", "body": "again"}
@@ -264,16 +269,17 @@ async def test_repeats_without_end_are_ended() -> None:
 async def test_guessing_tokens_is_flooding() -> None:
     """A socket without a user has the rates of one."""
     async with chatting(events_per_second=1, events_burst=5) as chat, http() as session:
+        chat.clock.hold()
         raw = await enter(session, chat, None)
         codes = [(await raw.ask("authenticate", {"token": "x"}))["error"]["code"] for _ in range(8)]
-        assert codes[:5] == ["invalid_token"] * 5
-        assert codes[-1] == "rate_limited"
+        assert codes == ["invalid_token"] * 5 + ["rate_limited"] * 3
 
 
 @pytest.mark.parametrize("name", ["*", "the victim's sid"])
 async def test_an_event_that_does_not_exist_is_charged_to_whoever_sent_it(name: str) -> None:
     """One that was named like a sid, or had one as argument, was charged to that client."""
     async with chatting() as chat, http() as session:
+        chat.clock.hold()
         victim, mallory = await enter(session, chat, "victim"), await enter(session, chat, "mallory")
         event = [victim.sid, {}] if name != "*" else ["*", victim.sid]
         for _ in range(REFUSALS_BURST + chat.settings.events_burst + 10):

@@ -14,6 +14,7 @@ from guardkit import Chat, chatting, enter, http, knock, until
 async def test_an_expired_token_ends_the_socket() -> None:
     """With the reason and the advice to come back, which the JS client does after a close of the transport."""
     async with chatting() as chat, http() as session:
+        chat.clock.hold()
         raw = await knock(session, chat)
         await raw.connect({"token": chat.token("ann", lifetime_s=60)})
         bob = await enter(session, chat, "bob")
@@ -28,6 +29,7 @@ async def test_an_expired_token_ends_the_socket() -> None:
 async def test_a_fresh_token_extends_the_socket_in_place() -> None:
     """No new connection, no new welcome; then the fresh token's end counts."""
     async with chatting() as chat, http() as session:
+        chat.clock.hold()
         raw = await knock(session, chat)
         await raw.connect({"token": chat.token("ann", lifetime_s=60)})
         chat.clock.advance(50)
@@ -105,18 +107,20 @@ async def test_nothing_is_left() -> None:
 
 async def test_a_token_that_is_being_checked_is_waited_for() -> None:
     """A key server that was slower than the limit had its users ended, and told to stay away."""
-    async with chatting(auth_timeout_s=0.1) as chat, http() as session:
-        go = asyncio.Event()
+    async with chatting(auth_timeout_s=30) as chat, http() as session:
+        asked, go = asyncio.Event(), asyncio.Event()
         from_token = Authenticator.from_token
 
         async def slow(authenticator: Authenticator, token: str) -> Identity:
+            asked.set()
             await go.wait()
             return await from_token(authenticator, token)
 
         with mock.patch.object(Authenticator, "from_token", slow):
             raw = await knock(session, chat)
             connecting = asyncio.create_task(raw.connect({"token": chat.token("ann")}))
-            await until(lambda: len(chat.sessions) == 1, "its token is being checked")
+            await asked.wait()
+            assert len(chat.sessions) == 1
             chat.clock.advance(60)
             for _ in range(2):
                 await chat.housekeeping.tick()

@@ -56,6 +56,7 @@ class User:
         self.reader: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         self.posting = asyncio.Lock()
+        self.owes_pong = False
 
     async def connect(self) -> None:
         self.ready = asyncio.Event()
@@ -85,6 +86,7 @@ class User:
             status, text = await self.http.poll(sid)
             if status != 200 or self.raw is not None:
                 for packet in text.split("\x1e") if status == 200 else ():
+                    self.owes_pong |= packet == "2"
                     self.take(packet)
                 return
             for packet in text.split("\x1e"):
@@ -103,6 +105,9 @@ class User:
             self.raw = raw
             await reader
             await raw.send("5")
+            if self.owes_pong:
+                self.owes_pong = False
+                await raw.send("3")
             self.reader = asyncio.create_task(self.read_websocket(raw))
 
     def take(self, packet: str) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from socketserver.realtime import AsyncServer, Json, PacketError
+from socketserver.realtime import session as sessions
 from socketserver.realtime.dispatch import MAX_TRIES
 from typing import Any
 
@@ -194,22 +195,22 @@ async def test_a_client_that_leaves_in_the_middle_of_connect_is_told_of_and_forg
 
 async def test_a_session_that_never_connects_is_closed() -> None:
     """Also one that has been refused, or has left its last namespace."""
-    sio = server(connect_timeout=0.2)
+    sio = server()
 
     @sio.event
     async def connect(sid: str, environ: dict[str, Any], auth: Any) -> bool:
         return auth is None
 
     async with serving(sio) as url, client_of(url) as http:
+        left, _ = await http.connected()
+        stays, _ = await http.connected()
+        sio.eio.connect_timeout = 0.2
         never = await http.websocket()
         refused = await http.websocket()
         await refused.send("40{}")
-        left, _ = await http.connected()
-        stays, _ = await http.connected()
-        await asyncio.sleep(0.1)
         await left.send("41")
         for raw in (never, refused, left):
-            assert await asyncio.wait_for(raw.closed(), 1) == 1000
+            assert await raw.closed() == 1000  # by its timeout: who does not answer pings is cut off
         assert sio.stats()["clients"] == 1
         await stays.socket.close()
 
@@ -244,9 +245,10 @@ async def test_events_of_one_client_are_handled_in_order_and_the_others_do_not_w
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_a_slow_handler_does_not_cost_its_client_the_heartbeat(transport: str) -> None:
-    """Pongs are seen while a handler runs."""
-    sio = server(ping_interval=0.1, ping_timeout=0.1)
+    """Pongs are seen while a handler runs: without one there is no next ping."""
+    sio = server(ping_interval=0.1, ping_timeout=UNIT_S)
     gate = asyncio.Event()
+    pings = 4
 
     @sio.event
     async def slow(sid: str) -> str:
@@ -254,11 +256,13 @@ async def test_a_slow_handler_does_not_cost_its_client_the_heartbeat(transport: 
         return "done"
 
     async with serving(sio) as url, client_of(url) as http:
-        loop = asyncio.get_running_loop()
-        loop.call_later(0.6, gate.set)
         if transport == "websocket":
             raw, _ = await http.connected()
             await raw.send('420["slow"]')
+            for _ in range(pings):
+                assert await raw.frame() == "2"
+                await raw.send("3")
+            gate.set()
             assert await raw.next() == '430["done"]'
         else:
             sid = await http.handshake()
@@ -270,6 +274,8 @@ async def test_a_slow_handler_does_not_cost_its_client_the_heartbeat(transport: 
                 received += text.split("\x1e")
                 if "2" in text.split("\x1e"):
                     assert await http.post(sid, "3") == (200, "ok")
+                    if received.count("2") == pings:
+                        gate.set()
 
 
 async def test_a_handler_that_raises_is_logged_and_acked(caplog: pytest.LogCaptureFixture) -> None:
@@ -497,11 +503,11 @@ async def test_calls_and_callbacks() -> None:
         with pytest.raises(socketio.exceptions.TimeoutError):
             await sio.call("q", to=sid, timeout=0.01)
         assert sio.stats()["pending_acks"] == 0
-        call = asyncio.create_task(sio.call("q", to=sid, timeout=UNIT_S))
+        call = asyncio.create_task(sio.call("q", to=sid, timeout=3 * UNIT_S))
         await asyncio.sleep(0)
         await raw.socket.close()
         with pytest.raises(socketio.exceptions.TimeoutError):
-            await asyncio.wait_for(call, 1)
+            await asyncio.wait_for(call, UNIT_S)
         assert len(got) == 1
 
 
@@ -549,7 +555,7 @@ async def test_disconnect_by_the_server_is_final_even_if_the_client_ignores_it()
         assert await raw.next() == '42["last"]'
         assert await raw.next() == "41"
         assert sio.emit_now("x", to=sid) == 0
-        assert await asyncio.wait_for(raw.closed(), 1) == 1000
+        assert await raw.closed() == 1000
         assert handled == ["connect", "server disconnect"]
 
 
@@ -664,8 +670,9 @@ async def test_disconnect_inside_connect_lets_in_and_throws_out() -> None:
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_close_transport_flushes_and_hands_on_its_reason(transport: str) -> None:
+async def test_close_transport_flushes_and_hands_on_its_reason(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No DISCONNECT packet, so that the JS client comes back."""
+    monkeypatch.setattr(sessions, "FINISH_WAIT_S", UNIT_S)
     sio = server()
     reasons: list[str] = []
 
@@ -755,9 +762,12 @@ async def test_a_disconnect_handler_that_raises_leaves_nothing(caplog: pytest.Lo
         assert calls == 1
 
 
-async def test_a_malformed_packet_is_told_by_the_end_event(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_packet_is_told_by_the_end_event(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The end event, a reason for the handler, a quiet line in the log; never a traceback."""
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(sessions, "FINISH_WAIT_S", UNIT_S)
     sio = server(end_event=lambda reason: ("session_ended", {"code": reason}))
     reasons: list[str] = []
 
@@ -805,7 +815,7 @@ async def test_shutdown_tells_everybody_and_leaves_nothing() -> None:
         await http.poll(sid)
         poll = asyncio.create_task(http.poll(sid))
         await until(lambda: sio.eio.sessions[sid].poll is not None)
-        await asyncio.wait_for(sio.shutdown(), 1)
+        await asyncio.wait_for(sio.shutdown(3 * UNIT_S), UNIT_S)
         assert await asyncio.gather(*closed) == [1000, 1000]
         assert await poll == (200, "1")
         assert reasons == ["server shutdown"] * 2
@@ -890,8 +900,9 @@ async def test_a_handler_that_hangs_is_cancelled_at_shutdown_and_its_client_s_en
         assert not any(sio.stats().values())
 
 
-async def test_a_slow_polling_client_is_told_why() -> None:
+async def test_a_slow_polling_client_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its next poll got "Session ID unknown"."""
+    monkeypatch.setattr(sessions, "FINISH_WAIT_S", UNIT_S)
     sio = server(outbox_bytes=10_000, end_event=lambda reason: ("session_ended", {"code": reason}))
     async with serving(sio) as url, client_of(url) as http:
         eio_sid = await http.handshake()
@@ -904,8 +915,11 @@ async def test_a_slow_polling_client_is_told_why() -> None:
         assert await http.poll(eio_sid) == (200, "1")
 
 
-async def test_a_polling_client_that_is_slow_to_poll_hears_that_it_was_disconnected() -> None:
+async def test_a_polling_client_that_is_slow_to_poll_hears_that_it_was_disconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """When the grace was over before its next poll, it took the end for a lost connection and came back."""
+    monkeypatch.setattr(sessions, "FINISH_WAIT_S", UNIT_S)
     sio = server(disconnect_grace=0.05)
     async with serving(sio) as url, client_of(url) as http:
         eio_sid = await http.handshake()

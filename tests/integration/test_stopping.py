@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from socketserver.app import END_CLIENTS
 from socketserver.realtime import AsyncServer
+from socketserver.realtime import session as sessions
 from typing import Any
 
 import engine_support
@@ -15,6 +16,12 @@ import pytest
 from engine_support import Http, client_of
 from support.servers import LocalServer, serving, token
 from support.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who polls may be slow to fetch the last messages."""
+    monkeypatch.setattr(sessions, "FINISH_WAIT_S", engine_support.UNIT_S)
 
 
 @pytest.fixture

@@ -66,8 +66,9 @@ async function fallback() { // an upgrade that cannot work: polling goes on
 
 async function restart() { // the server goes and comes back
   await next("auth");
-  console.log("ready");
-  await next("auth");
+  const again = next("auth");
+  socket.emit("message", "there");
+  await again;
   assert((await ack("message-with-ack", "back"))[0] === "back", "ack after the restart");
 }
 
