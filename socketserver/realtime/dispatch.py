@@ -204,6 +204,8 @@ class Dispatcher:
             event = self._server.end_event(reason) if self._server.end_event is not None else None
             if event is not None:
                 connected = [client for client in session.state.clients.values() if client.phase == CONNECTED]
+                for client in connected:
+                    client.release()
                 messages = [packets.encode_event(client.namespace, event) for client in connected]
         except Exception:
             logger.exception("end_event failed")

@@ -313,8 +313,10 @@ class Engine:
         if session is None or not session.check():
             return self.error(request, UNKNOWN_SID, "Session ID unknown")
         if wants_websocket:
-            if session.link is not None or session.upgrade is not None or not self.allow_upgrades:
-                return self.error(request, BAD_REQUEST, "Already on a websocket")
+            if not self.allow_upgrades:
+                return self.error(request, BAD_REQUEST, "No upgrades")
+            if session.link is not None or session.upgrade is not None:
+                return await websocket.refuse(self, request)
             return await websocket.upgrade(self, request, session)
         if session.link is not None:
             return self.error(request, BAD_REQUEST, "Already on a websocket")

@@ -38,7 +38,7 @@ class Poll:
     def answer(self, payload: bytes | None = None) -> None:
         """Answer with what the outbox holds, or with `payload`.
 
-        A GET whose connection is gone takes nothing with it: the messages stay for the next one.
+        A client whose GET was cut off is gone (the JS client begins anew then), and its session ends.
         """
         session = self._session
         if session.poll is self:
@@ -48,6 +48,7 @@ class Poll:
             return
         if not self.alive:
             self._future.set_result(None)
+            session.close(sessions.TRANSPORT_CLOSE)
         else:
             self._future.set_result(session.outbox.take() if payload is None else payload)
 
@@ -71,6 +72,7 @@ async def get(engine: "Engine", request: web.Request, session: "Session") -> web
             session.close(sessions.TRANSPORT_ERROR)
             return engine.error(request, 3, "Two polls at once")
         pending.answer()
+        return engine.error(request, 1, "Session ID unknown")
     if session.outbox.frames:
         return engine.payload(request, session.outbox.take())
     if session.ending is not None:

@@ -23,6 +23,9 @@ CONNECTED: Final = 1
 GONE: Final = 2
 LEAVING: Final = 3
 
+WELCOME_GAP_S: Final = 0.01
+"""How long after CONNECT the first event leaves over a websocket, if it was sent by the connect handler."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +36,7 @@ class Client:
         phase: CONNECTING while its connect handler runs, then CONNECTED. When it goes: GONE while events that it sent
             before are still handled, or LEAVING when they are dropped; until its disconnect handler has run.
         push: sends one message to it; None when it is leaving. While connecting, messages are `held` back, to follow
-            its CONNECT packet.
+            its CONNECT packet; and for a moment longer, so that they do not come in one piece with it.
         goodbye: whether it has sent DISCONNECT, which may not be handled yet.
         kicked: whether it was disconnected by the server while connecting.
         reason: why it goes, as its disconnect handler is told.
@@ -79,12 +82,25 @@ class Client:
         self.phase = CONNECTED
         self.push = self.session.outbox.push
         self.push(welcome)
-        for message in self.held:
-            self.push(message)
-        self.held = []
+        if self.held and self.session.link is not None:
+            # Who waits for CONNECT and then listens for events, as applications with `await` do, would miss those that
+            # are read together with it.
+            self.push = self.held.append
+            self.session.after(WELCOME_GAP_S, self.release)
+        else:
+            self.release()
+
+    def release(self) -> None:
+        """Send what is held back, if it is connected."""
+        if self.phase == CONNECTED:
+            held, self.held = self.held, []
+            push = self.push = self.session.outbox.push
+            for message in held:
+                push(message)
 
     def leaving(self, phase: int = LEAVING) -> None:
         """Send it nothing any more, and tell those who wait for its acks."""
+        self.release()
         self.phase = phase
         self.push = None
         self.held = []

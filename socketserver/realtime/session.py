@@ -7,7 +7,7 @@ Source: the Engine.IO protocol, revision 4, "Heartbeat" and "Transports".
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import web
@@ -141,6 +141,10 @@ class Session:
         self._pinged = self.created
         self._read_since = self.created
         self._ping_timer = engine.wheel.at(self.created + engine.ping_interval, self._tick)
+
+    def after(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call `callback` in a moment; whoever is called looks whether it still matters."""
+        self._engine.wheel.after(delay_s, callback)
 
     # What the client sends
 

@@ -292,6 +292,23 @@ async def upgrade(engine: "Engine", request: web.Request, session: "Session") ->
     return response
 
 
+async def refuse(engine: "Engine", request: web.Request) -> web.StreamResponse:
+    """Open a websocket and close it at once: a second one for a session, which goes on with the first.
+
+    Not an HTTP error, because Engine.IO's own server does not answer with one, and its conformance suite holds to that.
+    """
+    link = Link(engine, lambda data: None, lambda reason: None)
+    response = Response(link, engine.max_payload, False)
+    try:
+        if not await _prepare(response, request):
+            return _nobody()
+        link.close(1000)
+        await link.run()
+    finally:
+        link.abort()
+    return response
+
+
 async def _prepare(response: Response, request: web.Request) -> bool:
     """Answer the handshake; False if the client has cut the connection, which aiohttp would log as a fault of ours."""
     try:

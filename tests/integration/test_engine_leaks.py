@@ -58,6 +58,7 @@ async def come_and_go(http: Http, sio: AsyncServer, rng: random.Random) -> None:
     await (raw.cut() if rng.random() < 0.5 else raw.socket.close())
 
 
+@pytest.mark.timeout(360)  # it takes a core for a minute, and a busy machine has not got one
 async def test_clients_come_and_go_and_memory_returns() -> None:
     """Five times over: registries empty, no task left, memory on a plateau."""
     sio = AsyncServer(ping_interval=1.5, ping_timeout=2, connect_timeout=3, upgrade_timeout=3)

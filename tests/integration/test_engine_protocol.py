@@ -195,18 +195,21 @@ async def test_two_polls_at_once_end_the_session(http: Http, sio: AsyncServer) -
     assert (await http.poll(sid))[0] == 400
 
 
-async def test_a_poll_whose_connection_died_swallows_nothing(http: Http, sio: AsyncServer) -> None:
-    """What was queued waits for the next GET."""
+@pytest.mark.parametrize("meanwhile", [True, False])
+async def test_a_poll_that_is_cut_off_ends_its_session(http: Http, sio: AsyncServer, meanwhile: bool) -> None:
+    """Its client begins anew then; whether or not there is a message for it meanwhile."""
     sid = await http.handshake()
     poll = await pending_poll(http, sio, sid)
     poll.cancel()
     await asyncio.gather(poll, return_exceptions=True)
     session = sio.eio.sessions[sid]
     await until(lambda: session.poll is None or not session.poll.alive)
-    await sio.eio.send(sid, "kept")
-    await asyncio.sleep(0.01)
-    status, text = await http.poll(sid)
-    assert (status, text) == (200, "4kept")
+    if meanwhile:
+        await sio.eio.send(sid, "for nobody")
+        await until(lambda: sid not in sio.eio.sessions, "it is over")
+        assert session.reason == "transport close"
+    assert (await http.poll(sid))[0] == 400
+    assert sid not in sio.eio.sessions
 
 
 @pytest.mark.parametrize("packet", ["4hello", b"\1\2\3\4", "4" + "x" * 200_000, b"y" * 200_000])
@@ -326,7 +329,7 @@ async def test_upgrade(http: Http, sio: AsyncServer) -> None:
 
 
 async def test_requests_after_an_upgrade_are_refused(http: Http, sio: AsyncServer) -> None:
-    """Upgrade: HTTP requests and another websocket with that sid get 400, and change nothing."""
+    """Upgrade: HTTP requests with that sid get 400, another websocket is closed at once, and nothing changes."""
     sid = await http.handshake()
     raw = await http.websocket(f"&sid={sid}")
     await raw.send("2probe", "5")
@@ -334,8 +337,8 @@ async def test_requests_after_an_upgrade_are_refused(http: Http, sio: AsyncServe
     await until(lambda: sio.eio.sessions[sid].link is not None, "the upgrade is complete")
     assert (await http.poll(sid))[0] == 400
     assert (await http.post(sid, "4x"))[0] == 400
-    with pytest.raises(aiohttp.WSServerHandshakeError):
-        await http.websocket(f"&sid={sid}")
+    second = await http.websocket(f"&sid={sid}")
+    assert await second.closed() == 1000
     await raw.send("4hello")
     assert await raw.next() == "4hello"
 
@@ -344,8 +347,8 @@ async def test_a_second_websocket_during_an_upgrade_is_refused(http: Http) -> No
     """Upgrade: one attempt at a time."""
     sid = await http.handshake()
     raw = await http.websocket(f"&sid={sid}")
-    with pytest.raises(aiohttp.WSServerHandshakeError):
-        await http.websocket(f"&sid={sid}")
+    second = await http.websocket(f"&sid={sid}")
+    assert await second.closed() == 1000
     await raw.send("2probe", "5", "4hello")
     assert await raw.next() == "3probe"
     assert await raw.next() == "4hello"

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from engine_support import PATIENT, Http, Raw, client_of, echo_server, serving, until
+from engine_support import PATIENT, Http, Raw, Stubborn, client_of, echo_server, serving, until
 
 
 @pytest.fixture
@@ -176,3 +176,17 @@ async def test_half_an_emoji_is_repaired(http: Http) -> None:
     raw = await connected(http)
     await raw.send('42["message","half: \\ud83d"]')
     assert await raw.next() == '42["message-back","half: �"]'
+
+
+async def test_what_the_connect_handler_emits_does_not_come_in_one_piece_with_connect(http: Http) -> None:
+    """Who waits for CONNECT and then listens for events missed those that were read together with it."""
+    client = await Stubborn.connect(http.url)
+    try:
+        assert b"40{" in client.buffer
+        assert b"auth" not in client.buffer
+        await client.send('421["message-with-ack"]')
+        while b"431[]" not in client.buffer:
+            await client.read()
+        assert client.buffer.index(b'42["auth",{}]') < client.buffer.index(b"431[]")
+    finally:
+        client.close()
