@@ -362,6 +362,38 @@ async def test_a_read_mark_that_is_ahead_of_an_answer(people: People) -> None:
     await expect(alice.row("Have you seen this?")).to_have_attribute("data-state", "seen")
 
 
+async def test_scrolling_up_without_a_connection(people: People, server: Server) -> None:
+    """Earlier messages that were scrolled to before the conversation was joined again did not come any more."""
+    await fill(server, "bob", "alice", LONG)
+    alice = await people.meet("alice")
+    cut = Cut()
+    await cut.into(alice.page)
+    await alice.log_in()
+    await alice.open("bob")
+    await expect(alice.rows).to_have_count(50)
+    await cut.cut()
+    await alice.status("retrying")
+    await scroll_up(alice)
+    cut.mend()
+    await expect(alice.rows).to_have_count(130, timeout=RECONNECT_MS)
+
+
+async def test_scrolling_up_and_refused(people: People, server: Server) -> None:
+    """Earlier messages that the server would not give just now did not come any more."""
+    await fill(server, "bob", "alice", LONG)
+    alice = await people.meet("alice")
+    wire = Wire()
+    await wire.into(alice.page)
+    await alice.log_in()
+    await wire.upgraded()
+    await alice.open("bob")
+    await expect(alice.rows).to_have_count(50)
+    wire.refuse("fetch_history")
+    await scroll_up(alice)
+    await expect(alice.rows).to_have_count(130)
+    assert wire.asked.count("fetch_history") == 3  # the refused one, and two pages
+
+
 async def test_a_thousand_messages_of_history(people: People, server: Server) -> None:
     """Older messages come as one scrolls up, all and in order; what arrives meanwhile moves nothing."""
     texts = [f"Message {i}" + " and on" * (i % 9) for i in range(1, 1001)]
@@ -593,8 +625,19 @@ async def test_accessible_and_good_to_look_at(people: People, dark: bool) -> Non
     await elsewhere.status("connected")
 
 
+# Three pages of messages, each far higher than the screen.
+LONG = [f"{i}\nof\nmany" for i in range(1, 131)]
+
+
+async def scroll_up(person: Person) -> None:
+    """To the first message that is there."""
+    await person.page.locator(".scroller").hover()
+    await person.page.mouse.wheel(0, -100_000)
+    await expect(person.rows.first).to_be_in_viewport()
+
+
 class Wire:
-    """A page's WebSocket: what goes over it, and a way to hold answers back.
+    """A page's WebSocket: what goes over it, and ways to hold it up.
 
     Attributes:
         asked: the requests, by name.
@@ -610,6 +653,7 @@ class Wire:
         self._upgraded = asyncio.Event()
         self._holding: str | None = None
         self._ids: set[str] = set()
+        self._refusing: str | None = None
 
     async def into(self, page: Page) -> None:
         await page.route_web_socket(re.compile(r"/socket\.io/"), self._connected)
@@ -621,6 +665,10 @@ class Wire:
     def hold(self, event: str) -> None:
         """Hold back the answers to that request."""
         self._holding = event
+
+    def refuse(self, event: str) -> None:
+        """Refuse the next request of that name, for now."""
+        self._refusing = event
 
     def release(self) -> None:
         """Hand over what was held back, and hold back no more."""
@@ -639,6 +687,11 @@ class Wire:
                 self._upgraded.set()
             if found := re.match(r'42(\d+)\["(\w+)"', str(message)):
                 self.asked.append(found[2])
+                if found[2] == self._refusing:
+                    self._refusing = None
+                    error = {"code": "store_unavailable", "message": "Soon.", "retryable": True, "retryAfterMs": 100}
+                    route.send(f"43{found[1]}{json.dumps([{'ok': False, 'error': error}])}")
+                    return
                 if found[2] == self._holding:
                     self._ids.add(found[1])
             upstream.send(message)
