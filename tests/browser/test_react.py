@@ -394,6 +394,24 @@ async def test_scrolling_up_and_refused(people: People, server: Server) -> None:
     assert wire.asked.count("fetch_history") == 3  # the refused one, and two pages
 
 
+async def test_a_hole_makes_the_page_join_once(people: People) -> None:
+    """A page that had joined again because an event was missing joined once more for nothing."""
+    alice, bob = await people.meet("alice"), await people.log_in("bob")
+    wire = Wire()
+    await wire.into(alice.page)
+    await alice.log_in()
+    await alice.start_with("bob")
+    await wire.upgraded()
+    await bob.open("alice")
+    wire.asked.clear()
+    wire.lose("message_created")
+    await bob.say("Lost on its way")
+    await bob.say("And seen")
+    await alice.sees("Lost on its way", "And seen")
+    await alice.say("Sent after what was asked")
+    assert wire.asked.count("join_conversation") == 1
+
+
 async def test_a_thousand_messages_of_history(people: People, server: Server) -> None:
     """Older messages come as one scrolls up, all and in order; what arrives meanwhile moves nothing."""
     texts = [f"Message {i}" + " and on" * (i % 9) for i in range(1, 1001)]
@@ -653,6 +671,7 @@ class Wire:
         self._upgraded = asyncio.Event()
         self._holding: str | None = None
         self._ids: set[str] = set()
+        self._losing: str | None = None
         self._refusing: str | None = None
 
     async def into(self, page: Page) -> None:
@@ -665,6 +684,10 @@ class Wire:
     def hold(self, event: str) -> None:
         """Hold back the answers to that request."""
         self._holding = event
+
+    def lose(self, event: str) -> None:
+        """Lose the next event of that name."""
+        self._losing = event
 
     def refuse(self, event: str) -> None:
         """Refuse the next request of that name, for now."""
@@ -703,6 +726,9 @@ class Wire:
                 return
             if found := re.match(r'42\["(\w+)"', str(message)):
                 self.told.append(found[1])
+                if found[1] == self._losing:
+                    self._losing = None
+                    return
             route.send(message)
 
         route.on_message(up)

@@ -154,7 +154,7 @@ export function useConversation(conversationId: string, visible: boolean) {
     return { conversationId, limit: PAGE, visible, ...(cursor !== null && { after: cursor }) };
   });
   useEffect(() => {
-    if (connectionId === null) return;
+    if (connectionId === null || (joined && !behind)) return;
     const controller = new AbortController();
     let after: number | null = null;
     const payload = () => {
@@ -172,7 +172,7 @@ export function useConversation(conversationId: string, visible: boolean) {
       },
     );
     return () => controller.abort();
-  }, [connection, connectionId, behind]);
+  }, [connection, connectionId, joined, behind]);
 
   useEffect(
     () => () => {
