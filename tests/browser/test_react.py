@@ -283,6 +283,28 @@ async def test_a_burst_of_new_conversations(people: People, server: Server) -> N
     assert wire.asked.count("list_conversations") == 2
 
 
+async def test_more_than_a_page_of_the_list_changed_while_away(people: People, server: Server) -> None:
+    """Only the newest page of the list was read again after a reconnect; what lay behind it stayed as it had been."""
+    alice = await people.meet("alice")
+    cut = Cut()
+    await cut.into(alice.page)
+    async with talking(server, "bob") as bob:
+        ids: list[str] = []
+        for title in range(55):
+            answer = await bob.call("create_conversation", {"participantIds": ["alice"], "title": str(title)})
+            ids.append(answer["conversation"]["id"])
+        await alice.log_in()
+        await alice.page.get_by_role("button", name="Earlier conversations").click()
+        await expect(alice.page.locator(".item")).to_have_count(55)
+        await cut.cut()
+        await alice.status("retrying")
+        for conversation_id in ids:
+            payload = {"conversationId": conversation_id, "idempotencyKey": "news", "body": "News"}
+            await bob.call("send_message", payload)
+    cut.mend()
+    await expect(alice.page.locator(".item .badge")).to_have_count(55, timeout=RECONNECT_MS)
+
+
 async def test_the_list_after_a_backup_was_restored(people: People, server: Server, tmp_path: Path) -> None:
     """The list kept the newest messages, and what came later did not show, up to the numbers from before."""
     alice = await people.log_in("alice")
