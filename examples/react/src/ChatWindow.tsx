@@ -179,7 +179,7 @@ function usePageIsVisible(): boolean {
   );
 }
 
-/** Has earlier messages loaded once it has come near the screen: as soon as the conversation is joined, until they are there. */
+/** Once it has come near the screen it has earlier messages loaded: as soon as the conversation is joined. */
 function LoadOlder({ joined, load }: { joined: boolean; load: (wanted: AbortSignal) => Promise<void> }) {
   const sentinel = useRef<HTMLDivElement>(null);
   const [near, setNear] = useState(false);
