@@ -285,6 +285,28 @@ async def test_a_burst_of_new_conversations(people: People, server: Server) -> N
     assert wire.asked.count("list_conversations") == 2
 
 
+async def test_more_than_a_page_of_the_list_changed_while_away(people: People, server: Server) -> None:
+    """Only the newest page of the list was read again after a reconnect; what lay behind it stayed as it had been."""
+    alice = await people.meet("alice")
+    cut = Cut()
+    await cut.into(alice.page)
+    async with talking(server, "bob") as bob:
+        ids: list[str] = []
+        for title in range(55):
+            answer = await bob.call("create_conversation", {"participantIds": ["alice"], "title": str(title)})
+            ids.append(answer["conversation"]["id"])
+        await alice.log_in()
+        await alice.page.get_by_role("button", name="Earlier conversations").click()
+        await expect(alice.page.locator(".item")).to_have_count(55)
+        await cut.cut()
+        await alice.status("retrying")
+        for conversation_id in ids:
+            payload = {"conversationId": conversation_id, "idempotencyKey": "news", "body": "News"}
+            await bob.call("send_message", payload)
+    cut.mend()
+    await expect(alice.page.locator(".item .badge")).to_have_count(55, timeout=RECONNECT_MS)
+
+
 async def test_the_list_after_a_backup_was_restored(people: People, server: Server, tmp_path: Path) -> None:
     """The list kept the newest messages, and what came later did not show, up to the numbers from before."""
     alice = await people.log_in("alice")
@@ -362,6 +384,56 @@ async def test_a_read_mark_that_is_ahead_of_an_answer(people: People) -> None:
     await eventually("that Bob has read", lambda: "messages_read" in wire.told)
     wire.release()
     await expect(alice.row("Have you seen this?")).to_have_attribute("data-state", "seen")
+
+
+async def test_scrolling_up_without_a_connection(people: People, server: Server) -> None:
+    """Earlier messages that were scrolled to before the conversation was joined again did not come any more."""
+    await fill(server, "bob", "alice", LONG)
+    alice = await people.meet("alice")
+    cut = Cut()
+    await cut.into(alice.page)
+    await alice.log_in()
+    await alice.open("bob")
+    await expect(alice.rows).to_have_count(50)
+    await cut.cut()
+    await alice.status("retrying")
+    await scroll_up(alice)
+    cut.mend()
+    await expect(alice.rows).to_have_count(130, timeout=RECONNECT_MS)
+
+
+async def test_scrolling_up_and_refused(people: People, server: Server) -> None:
+    """Earlier messages that the server would not give just now did not come any more."""
+    await fill(server, "bob", "alice", LONG)
+    alice = await people.meet("alice")
+    wire = Wire()
+    await wire.into(alice.page)
+    await alice.log_in()
+    await wire.upgraded()
+    await alice.open("bob")
+    await expect(alice.rows).to_have_count(50)
+    wire.refuse("fetch_history")
+    await scroll_up(alice)
+    await expect(alice.rows).to_have_count(130)
+    assert wire.asked.count("fetch_history") == 3  # the refused one, and two pages
+
+
+async def test_a_hole_makes_the_page_join_once(people: People) -> None:
+    """A page that had joined again because an event was missing joined once more for nothing."""
+    alice, bob = await people.meet("alice"), await people.log_in("bob")
+    wire = Wire()
+    await wire.into(alice.page)
+    await alice.log_in()
+    await alice.start_with("bob")
+    await wire.upgraded()
+    await bob.open("alice")
+    wire.asked.clear()
+    wire.lose("message_created")
+    await bob.say("Lost on its way")
+    await bob.say("And seen")
+    await alice.sees("Lost on its way", "And seen")
+    await alice.say("Sent after what was asked")
+    assert wire.asked.count("join_conversation") == 1
 
 
 async def test_a_thousand_messages_of_history(people: People, server: Server) -> None:
@@ -596,8 +668,19 @@ async def test_accessible_and_good_to_look_at(people: People, dark: bool) -> Non
     await elsewhere.status("connected")
 
 
+# Three pages of messages, each far higher than the screen.
+LONG = [f"{i}\nof\nmany" for i in range(1, 131)]
+
+
+async def scroll_up(person: Person) -> None:
+    """To the first message that is there."""
+    await person.page.locator(".scroller").hover()
+    await person.page.mouse.wheel(0, -100_000)
+    await expect(person.rows.first).to_be_in_viewport()
+
+
 class Wire:
-    """A page's WebSocket: what goes over it, and a way to hold answers back.
+    """A page's WebSocket: what goes over it, and ways to hold it up.
 
     Attributes:
         asked: the requests, by name.
@@ -613,6 +696,8 @@ class Wire:
         self._upgraded = asyncio.Event()
         self._holding: str | None = None
         self._ids: set[str] = set()
+        self._losing: str | None = None
+        self._refusing: str | None = None
 
     async def into(self, page: Page) -> None:
         await page.route_web_socket(re.compile(r"/socket\.io/"), self._connected)
@@ -624,6 +709,14 @@ class Wire:
     def hold(self, event: str) -> None:
         """Hold back the answers to that request."""
         self._holding = event
+
+    def lose(self, event: str) -> None:
+        """Lose the next event of that name."""
+        self._losing = event
+
+    def refuse(self, event: str) -> None:
+        """Refuse the next request of that name, for now."""
+        self._refusing = event
 
     def release(self) -> None:
         """Hand over what was held back, and hold back no more."""
@@ -642,6 +735,11 @@ class Wire:
                 self._upgraded.set()
             if found := re.match(r'42(\d+)\["(\w+)"', str(message)):
                 self.asked.append(found[2])
+                if found[2] == self._refusing:
+                    self._refusing = None
+                    error = {"code": "store_unavailable", "message": "Soon.", "retryable": True, "retryAfterMs": 100}
+                    route.send(f"43{found[1]}{json.dumps([{'ok': False, 'error': error}])}")
+                    return
                 if found[2] == self._holding:
                     self._ids.add(found[1])
             upstream.send(message)
@@ -653,6 +751,9 @@ class Wire:
                 return
             if found := re.match(r'42\["(\w+)"', str(message)):
                 self.told.append(found[1])
+                if found[1] == self._losing:
+                    self._losing = None
+                    return
             route.send(message)
 
         route.on_message(up)

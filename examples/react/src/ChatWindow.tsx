@@ -89,7 +89,7 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
           }}
         >
           <div className="column">
-            {hasOlder && <LoadOlder key={oldestSeq} onVisible={loadOlder} />}
+            {hasOlder && <LoadOlder key={oldestSeq} joined={joined} load={loadOlder} />}
             <p className="history">{error ?? (hasOlder ? "Loading earlier messages…" : beginning)}</p>
             <ol className="messages" aria-label="Messages">
               {rows.map((row, i) => {
@@ -179,20 +179,27 @@ function usePageIsVisible(): boolean {
   );
 }
 
-/** Asks for earlier messages as soon as it comes near the screen. */
-function LoadOlder({ onVisible }: { onVisible: () => Promise<void> }) {
+/** Once it has come near the screen it has earlier messages loaded: as soon as the conversation is joined. */
+function LoadOlder({ joined, load }: { joined: boolean; load: (wanted: AbortSignal) => Promise<void> }) {
   const sentinel = useRef<HTMLDivElement>(null);
-  const load = useEffectEvent(onVisible);
+  const [near, setNear] = useState(false);
+  const loadNow = useEffectEvent(load);
   useEffect(() => {
     const observer = new IntersectionObserver(
       (entries) => {
-        if (entries.some((entry) => entry.isIntersecting)) void load();
+        if (entries.some((entry) => entry.isIntersecting)) setNear(true);
       },
       { rootMargin: "800px 0px" },
     );
     if (sentinel.current) observer.observe(sentinel.current);
     return () => observer.disconnect();
   }, []);
+  useEffect(() => {
+    if (!near || !joined) return;
+    const controller = new AbortController();
+    void loadNow(controller.signal);
+    return () => controller.abort();
+  }, [near, joined]);
   return <div ref={sentinel} className="sentinel" />;
 }
 

@@ -143,7 +143,6 @@ export function useConversation(conversationId: string, visible: boolean) {
   const [setTyping] = useState(() => makeTyping(connection, conversationId));
   const [pending, setPending] = useState(outbox.entries);
   const toldVisible = useRef(visible);
-  const loadingOlder = useRef(false);
   const { messages, cursor } = state;
   const joined = connectionId !== null && state.joinedOn === connectionId;
 
@@ -155,7 +154,7 @@ export function useConversation(conversationId: string, visible: boolean) {
     return { conversationId, limit: PAGE, visible, ...(cursor !== null && { after: cursor }) };
   });
   useEffect(() => {
-    if (connectionId === null) return;
+    if (connectionId === null || (joined && !behind)) return;
     const controller = new AbortController();
     let after: number | null = null;
     const payload = () => {
@@ -173,7 +172,7 @@ export function useConversation(conversationId: string, visible: boolean) {
       },
     );
     return () => controller.abort();
-  }, [connection, connectionId, behind]);
+  }, [connection, connectionId, joined, behind]);
 
   useEffect(
     () => () => {
@@ -231,16 +230,14 @@ export function useConversation(conversationId: string, visible: boolean) {
   });
 
   const oldestSeq = messages[0]?.seq ?? null;
-  const loadOlder = async () => {
-    if (!joined || oldestSeq === null || loadingOlder.current) return;
-    loadingOlder.current = true;
+  const loadOlder = async (wanted: AbortSignal) => {
+    if (oldestSeq === null) return;
     try {
-      const page = await connection.request("fetch_history", { conversationId, beforeSeq: oldestSeq, limit: PAGE });
+      const payload = { conversationId, beforeSeq: oldestSeq, limit: PAGE };
+      const page = await connection.insist("fetch_history", () => payload, wanted);
       dispatch({ type: "messages", messages: page.messages });
     } catch (failure) {
       ignore(failure);
-    } finally {
-      loadingOlder.current = false;
     }
   };
 

@@ -85,10 +85,23 @@ function makeList(connection: Connection, dispatch: Dispatch<Action>) {
   const always = new AbortController().signal;
   let loading = false;
   let again = false;
+  /** The latest activity of which an answer told. */
+  let knownAt = Infinity;
 
-  async function read(before?: string): Promise<void> {
+  async function read(before?: string, further = false): Promise<ListConversationsAck> {
     const page = await connection.insist("list_conversations", () => ({ limit: PAGE, before }), always);
-    dispatch({ type: "page", page, further: before !== undefined });
+    dispatch({ type: "page", page, further });
+    return page;
+  }
+
+  /** The newest page, and further ones until they reach what was known before. */
+  async function readNewest(): Promise<void> {
+    const first = await read();
+    let page = first;
+    while (page.nextBefore !== null && (page.conversations.at(-1)?.activityAt ?? 0) >= knownAt) {
+      page = await read(page.nextBefore);
+    }
+    knownAt = first.conversations[0]?.activityAt ?? 0;
   }
 
   /** One request at a time, and one more for all that came meanwhile: a hundred new conversations are no flood. */
@@ -99,7 +112,7 @@ function makeList(connection: Connection, dispatch: Dispatch<Action>) {
     try {
       while (again) {
         again = false;
-        await read();
+        await readNewest();
       }
     } catch (error) {
       ignore(error);
@@ -108,7 +121,7 @@ function makeList(connection: Connection, dispatch: Dispatch<Action>) {
     }
   }
 
-  return { load, loadMore: (before: string) => read(before).catch(ignore) };
+  return { load, loadMore: (before: string) => void read(before, true).catch(ignore) };
 }
 
 /** Without a connection: the next one loads the list again. */
@@ -155,7 +168,7 @@ export function useConversations() {
     items: Object.values(state.items).sort((a, b) => b.activityAt - a.activityAt || (a.id < b.id ? 1 : -1)),
     online: state.online,
     loaded: nextBefore !== undefined,
-    loadMore: typeof nextBefore === "string" ? () => void loadMore(nextBefore) : null,
+    loadMore: typeof nextBefore === "string" ? () => loadMore(nextBefore) : null,
     add: (conversation: Conversation) => {
       dispatch({ type: "created", conversation });
     },
