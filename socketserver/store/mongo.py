@@ -502,9 +502,10 @@ class MongoStore:
             self._observer.failed()
         if not self._away:
             _log.warning("MongoDB cannot be used: %s", error)
-            if isinstance(error, ConnectionFailure) and self._loop is not None:
+            if isinstance(error, ConnectionFailure):
                 self._away = True
-                self._start(self._probe())
+                if self._loop is not None:  # whoever closes the store does not wait until the database is back
+                    self._start(self._probe())
         told = StoreUnavailable()
         told.__cause__ = error
         return told

@@ -135,7 +135,11 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(body=_texts, key=_texts, metadata=st.none() | st.dictionaries(_texts, _json, max_size=4))
 async def test_any_text_and_any_metadata_come_back(
     backend: Backend, body: str, key: str, metadata: dict[str, Any] | None
