@@ -265,7 +265,6 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         """
         client = self.manager.client(sid, namespace)
         if client is not None:
-            client.release()
             client.session.finish(reason)
 
     def _client(self, sid: str, namespace: str | None) -> Client:

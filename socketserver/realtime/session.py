@@ -347,9 +347,9 @@ class Session:
         engine = self._engine
         engine.wheel.cancel(self._ping_timer)
         engine.sessions.pop(self.id, None)
-        told = self.ending is not None
         self.ending = None
-        self.open = False
+        if self.open:
+            self._over(reason)  # first: the layer above may hold something back that is to leave still
         if self.upgrade is not None:
             self.upgrade.close(1000)
         if self.link is not None:
@@ -366,8 +366,6 @@ class Session:
         self.outbox.close()
         if engine.observer is not None:
             engine.observer.closed(self, reason)
-        if not told:
-            self._over(reason)
 
     def finish(self, reason: str) -> None:
         """End the session once what is in the outbox has left, or after a second.

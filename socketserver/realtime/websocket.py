@@ -363,6 +363,8 @@ class _Upgrade:
         assert link.transport is not None
         if session.poll is not None:
             session.poll.answer(NOOP.poll)
+            if not session.open and session.ending is None:
+                return  # its poll was cut off, and it is gone
         session.upgrade = None
         session.link = link
         link.session = session

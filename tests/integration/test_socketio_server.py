@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import logging
-from socketserver.realtime import AsyncServer, Json, PacketError
+from socketserver.realtime import AsyncServer, Json, PacketError, rooms
 from socketserver.realtime import session as sessions
 from socketserver.realtime.dispatch import MAX_TRIES
 from typing import Any
@@ -929,3 +929,30 @@ async def test_a_polling_client_that_is_slow_to_poll_hears_that_it_was_disconnec
         await until(lambda: sio.eio.sessions[eio_sid].ending, "the grace is over")
         assert await http.poll(eio_sid) == (200, "41")
         assert await http.poll(eio_sid) == (200, "1")
+
+
+@pytest.mark.parametrize("how", ["disconnect", "close_transport", "shutdown", "engine", "malformed"])
+async def test_what_the_connect_handler_sent_leaves_before_any_end(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is held back for a moment after CONNECT, and was lost when the server ended the session in that moment."""
+    monkeypatch.setattr(rooms, "WELCOME_GAP_S", 60)
+    sio = server()
+
+    @sio.event
+    async def connect(sid: str, environ: dict[str, Any]) -> None:
+        await sio.emit("history", 1, to=sid)
+
+    async with serving(sio) as url, client_of(url) as http:
+        raw, sid = await http.connected()
+        client = sio.manager.client(sid, "/")
+        assert client is not None
+        if how == "disconnect":
+            await sio.disconnect(sid)
+        elif how == "close_transport":
+            await sio.close_transport(sid)
+        elif how == "shutdown":
+            await sio.shutdown()
+        elif how == "engine":
+            await sio.eio.disconnect()
+        else:
+            client.session.receive("4nonsense")
+        assert await raw.next() == '42["history",1]'
