@@ -24,6 +24,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # Longer than any delay between two attempts to reconnect: 10 s, spread by half.
 LONGEST_DELAY_MS = 16_000
+# What a client sends as soon as it has left long polling: from then on everything goes through the WebSocket.
+UPGRADE = "5"
+AT_ONCE = 25
 
 
 async def two_who_talk(people: People) -> tuple[Person, Person]:
@@ -189,7 +192,7 @@ async def test_server_restarted_under_an_open_page(people: People, server: Serve
     await expect(bob.row("Before")).to_be_visible()
     await server.stop(number)
     await alice.status("retrying")
-    await expect(alice.page.locator("#bar-text")).to_contain_text(re.compile(r"Retrying, [12] of 3"))
+    await expect(alice.page.locator("#bar-text")).to_contain_text(re.compile(r"Retrying, [123] of 3"))
     await alice.write("While away, one")
     await alice.write("While away, two")
     await expect(alice.row("While away, one")).to_have_attribute("data-state", "waiting")
@@ -224,11 +227,16 @@ async def test_a_lost_ack_makes_no_second_message(people: People) -> None:
     """The server stores a message, the connection dies before the ack: sent again under its key, it is there once."""
     alice, bob = await people.meet("alice"), await people.log_in("bob")
     routes: list[WebSocketRoute] = []
-    lost = asyncio.Event()
+    upgraded, lost = asyncio.Event(), asyncio.Event()
 
     def lose_the_answer(route: WebSocketRoute) -> None:
         routes.append(route)
         upstream = route.connect_to_server()
+
+        def up(message: str | bytes) -> None:
+            if message == UPGRADE:
+                upgraded.set()
+            upstream.send(message)
 
         async def down(message: str | bytes) -> None:
             if route is not routes[0] or "Only once" not in str(message):
@@ -238,12 +246,13 @@ async def test_a_lost_ack_makes_no_second_message(people: People) -> None:
                 lost.set()
                 await route.close(code=1001)
 
+        route.on_message(up)
         upstream.on_message(down)
 
     await alice.page.route_web_socket(re.compile(r"/socket\.io/"), lose_the_answer)
     await alice.log_in()
     await alice.start_with("bob")
-    await upgraded(routes)
+    await asyncio.wait_for(upgraded.wait(), 10)
     await alice.write("Only once")
     await asyncio.wait_for(lost.wait(), 10)
     await alice.status("connected")
@@ -277,13 +286,14 @@ async def test_a_refused_message_can_be_tried_again(people: People) -> None:
     """A message that the server refuses says so and keeps its key when it is tried again."""
     alice = await people.meet("alice")
     keys: list[str] = []
-    routes: list[WebSocketRoute] = []
+    upgraded = asyncio.Event()
 
     def refuse_the_first(route: WebSocketRoute) -> None:
-        routes.append(route)
         upstream = route.connect_to_server()
 
         def up(message: str | bytes) -> None:
+            if message == UPGRADE:
+                upgraded.set()
             found = re.match(r'42(\d+)\["send_message",(.*)\]$', message) if isinstance(message, str) else None
             if found:
                 keys.append(json.loads(found[2])["idempotencyKey"])
@@ -298,7 +308,7 @@ async def test_a_refused_message_can_be_tried_again(people: People) -> None:
     await alice.page.route_web_socket(re.compile(r"/socket\.io/"), refuse_the_first)
     await alice.log_in()
     await alice.start_with("bob")
-    await upgraded(routes)
+    await asyncio.wait_for(upgraded.wait(), 10)
     await alice.write("Stubborn")
     row = alice.row("Stubborn")
     await expect(row).to_have_attribute("data-state", "failed")
@@ -348,7 +358,8 @@ async def test_three_failed_attempts_end_in_a_button_that_works(people: People, 
     bar = alice.page.locator("#bar-text")
     await expect(bar).to_contain_text("Retrying, 1 of 3")
     for attempt in (1, 2, 3):
-        async with alice.page.expect_event("requestfailed"):
+        # The delay begins anew where the page has not heard of the failure yet when the clock is moved.
+        async with alice.page.expect_event("requestfailed", timeout=RECONNECT_MS):
             await alice.page.clock.fast_forward(LONGEST_DELAY_MS)
         if attempt < 3:
             await expect(bar).to_contain_text(f"Retrying, {attempt} of 3")
@@ -585,13 +596,6 @@ class Cut:
             await route.close(code=1001)
 
 
-async def upgraded(routes: list[WebSocketRoute]) -> None:
-    """Wait until the page has left long polling: from then on everything goes through the WebSocket."""
-    async with asyncio.timeout(10):
-        while not routes:
-            await asyncio.sleep(0.02)
-
-
 @contextlib.asynccontextmanager
 async def talking(server: Server, user: str) -> AsyncIterator[socketio.AsyncClient]:
     """Somebody who is connected without a page."""
@@ -599,7 +603,7 @@ async def talking(server: Server, user: str) -> AsyncIterator[socketio.AsyncClie
         async with session.post(f"{server.url}/session", json={"user": user}) as response:
             token = (await response.json())["token"]
         client = socketio.AsyncClient(http_session=session)
-        await client.connect(server.url, auth={"token": token})
+        await client.connect(server.url, auth={"token": token}, wait_timeout=20)
         yield client
         await client.disconnect()
 
@@ -609,10 +613,15 @@ async def fill(server: Server, sender: str, other: str, texts: list[str]) -> Non
     async with talking(server, sender) as client:
         created: dict[str, Any] = await client.call("create_conversation", {"participantIds": [other]})
         conversation_id = created["conversation"]["id"]
-        for text in texts:
+
+        async def send(text: str) -> None:
             payload = {"conversationId": conversation_id, "idempotencyKey": uuid4().hex, "body": text}
             answer = await client.call("send_message", payload)
             assert answer["ok"], answer
+
+        # Many at once, because a page that waits meanwhile gives up some time; they arrive in order.
+        for start in range(0, len(texts), AT_ONCE):
+            await asyncio.gather(*map(send, texts[start : start + AT_ONCE]))
 
 
 async def tab_to(page: Page, name: str) -> None:

@@ -20,14 +20,15 @@ import pytest
 import pytest_asyncio
 from browser.conftest import StartServer
 from browser.demokit import Server
-from browser.reactkit import AXE, BuiltApp, People, Person, authenticated
-from browser.test_demo import LONGEST_DELAY_MS, Cut, fill, talking, upgraded
+from browser.reactkit import AXE, BUILD_S, BuiltApp, People, Person, authenticated
+from browser.test_demo import LONGEST_DELAY_MS, UPGRADE, Cut, fill, talking
 from browser.visitors import RECONNECT_MS
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
 from support.ports import held_port
 from support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# Building takes a part of the first test's time.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(2 * BUILD_S)]
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
@@ -140,11 +141,16 @@ async def test_a_lost_ack_makes_no_second_message(people: People) -> None:
     """The server stores a message, the connection dies before the ack: sent again under its key, it is there once."""
     alice, bob = await people.meet("alice"), await people.log_in("bob")
     routes: list[WebSocketRoute] = []
-    lost = asyncio.Event()
+    upgraded, lost = asyncio.Event(), asyncio.Event()
 
     def lose_the_answer(route: WebSocketRoute) -> None:
         routes.append(route)
         upstream = route.connect_to_server()
+
+        def up(message: str | bytes) -> None:
+            if message == UPGRADE:
+                upgraded.set()
+            upstream.send(message)
 
         async def down(message: str | bytes) -> None:
             if route is not routes[0] or (not lost.is_set() and "Only once" not in str(message)):
@@ -153,12 +159,13 @@ async def test_a_lost_ack_makes_no_second_message(people: People) -> None:
                 lost.set()
                 await route.close(code=1001)
 
+        route.on_message(up)
         upstream.on_message(down)
 
     await alice.page.route_web_socket(re.compile(r"/socket\.io/"), lose_the_answer)
     await alice.log_in()
     await alice.start_with("bob")
-    await upgraded(routes)
+    await asyncio.wait_for(upgraded.wait(), 10)
     await alice.write("Only once")
     await asyncio.wait_for(lost.wait(), 10)
     await alice.status("connected")
@@ -197,13 +204,14 @@ async def test_a_refused_message_can_be_tried_again(people: People) -> None:
     """A message that the server refuses says so, and keeps its key when it is tried again."""
     alice = await people.meet("alice")
     keys: list[str] = []
-    routes: list[WebSocketRoute] = []
+    upgraded = asyncio.Event()
 
     def refuse_the_first(route: WebSocketRoute) -> None:
-        routes.append(route)
         upstream = route.connect_to_server()
 
         def up(message: str | bytes) -> None:
+            if message == UPGRADE:
+                upgraded.set()
             found = re.match(r'42(\d+)\["send_message",(.*)\]$', message) if isinstance(message, str) else None
             if found:
                 keys.append(json.loads(found[2])["idempotencyKey"])
@@ -218,7 +226,7 @@ async def test_a_refused_message_can_be_tried_again(people: People) -> None:
     await alice.page.route_web_socket(re.compile(r"/socket\.io/"), refuse_the_first)
     await alice.log_in()
     await alice.start_with("bob")
-    await upgraded(routes)
+    await asyncio.wait_for(upgraded.wait(), 10)
     await alice.write("Stubborn")
     row = alice.row("Stubborn")
     await expect(row).to_have_attribute("data-state", "failed")
@@ -475,7 +483,8 @@ async def test_three_failed_attempts_end_in_a_button_that_works(people: People, 
     await server.stop(signal.SIGKILL)
     await expect(alice.bar).to_contain_text("Retrying, 1 of 3")
     for _ in range(3):
-        async with alice.page.expect_event("requestfailed"):
+        # The delay begins anew where the page has not heard of the failure yet when the clock is moved.
+        async with alice.page.expect_event("requestfailed", timeout=RECONNECT_MS):
             await alice.page.clock.fast_forward(LONGEST_DELAY_MS)
     await alice.status("gave_up")
     await expect(alice.bar).to_contain_text("Gave up after 3 attempts")
@@ -510,7 +519,7 @@ async def test_a_token_that_expires_while_connected_is_renewed(people: People) -
     """The server ends the connection with `token_expired`; the app comes back with another token."""
     alice = await people.log_in("alice")
     await alice.start_with("bob")
-    short = await use_token(alice, lifetime_s=4)
+    short = await use_token(alice, lifetime_s=10)
     await alice.page.reload()
     await alice.status("connected")
     await alice.page.evaluate("() => { window.stillHere = true; }")
@@ -731,7 +740,7 @@ class Wire:
         upstream = route.connect_to_server()
 
         def up(message: str | bytes) -> None:
-            if message == "5":
+            if message == UPGRADE:
                 self._upgraded.set()
             if found := re.match(r'42(\d+)\["(\w+)"', str(message)):
                 self.asked.append(found[2])

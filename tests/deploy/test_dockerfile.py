@@ -24,6 +24,9 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 SECRET: Final = "a secret that only this test and its server know"
 DEADLINE_S: Final = 60.0
 
+# pip installs what the image has, within the time of the first test.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:

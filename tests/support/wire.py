@@ -80,7 +80,9 @@ class WireClient(Peer):
         elif frame.startswith("43"):
             at = frame.index("[")
             (ack,) = json.loads(frame[at:])
-            self._waiting.pop(int(frame[2:at])).set_result(ack)
+            future = self._waiting.pop(int(frame[2:at]))
+            if not future.done():  # whoever waited may have given up
+                future.set_result(ack)
         elif frame == "41":
             self._lost("io server disconnect")
 
