@@ -18,7 +18,7 @@ from benchmarks.peers import PEERS
 from benchmarks.report import Result, publish, spread, table
 from benchmarks.shapes import SHAPES, Plan
 
-TINY = Plan(seconds=0.2, warm_up_s=0.1, scale=0.01, rate=50, rest_s=0.1)
+TINY = Plan(seconds=0.5, warm_up_s=0.1, scale=0.01, rate=50, rest_s=0.1)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
