@@ -8,7 +8,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -18,6 +18,7 @@ from .admin_ui import instrument
 from .auth import Authenticator, setup_sessions
 from .auto_read import AutoRead
 from .chat import ChatService
+from .connections import Connections
 from .domain import Clock, SystemClock, UserId
 from .errors import ENDS, RESTART, InternalError, StoreUnavailable
 from .fanout import Fanout
@@ -26,6 +27,7 @@ from .handlers import Handlers
 from .housekeeping import Housekeeping
 from .lifecycle import REFUSED, Lifecycle
 from .limits import Buckets
+from .listener import Runner
 from .metrics import HANDSHAKE, HTTP, Metrics, Reading
 from .monitor import History, record
 from .monitor_routes import Monitor
@@ -34,7 +36,7 @@ from .presence import Presence
 from .protocol import MessageEncoder, Payloads, ServerEvent
 from .proxies import Proxies
 from .rates import Rates
-from .realtime import AsyncServer
+from .realtime import Allowance, AsyncServer, IntakeLimits, Meter
 from .routes import setup_routes
 from .sessions import Connection, Sessions
 from .settings import Settings
@@ -51,6 +53,7 @@ GUARDS: Final = web.AppKey("guards", Guards)
 METRICS: Final = web.AppKey("metrics", Metrics)
 ADMIN: Final = web.AppKey("admin", AdminAccess)
 HISTORY: Final = web.AppKey("history", History)
+CONNECTIONS: Final = web.AppKey("connections", Connections)
 HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
 # Lets nobody in any more, answers what is under way, and tells every client that the server restarts. Called at
 # shutdown; who calls it while the server still listens reaches also the polling clients that are between two polls.
@@ -88,7 +91,9 @@ async def _open_when_back(store: Store) -> None:
         return
 
 
-def _read(sio: AsyncServer, sessions: Sessions, guards: Guards, housekeeping: Housekeeping) -> Reading:
+def _read(
+    sio: AsyncServer, sessions: Sessions, guards: Guards, housekeeping: Housekeeping, connections: Connections
+) -> Reading:
     transports: Counter[str] = Counter()
     unsent = []
     for session in sio.eio.sessions.values():
@@ -102,6 +107,11 @@ def _read(sio: AsyncServer, sessions: Sessions, guards: Guards, housekeeping: Ho
         largest_outbox_bytes=max(unsent, default=0),
         mended=housekeeping.mended,
         guard_entries=guards.sizes(),
+        tcp_connections=len(connections),
+        tcp_refused=connections.refused,
+        heads_bytes=connections.held_bytes,
+        heads_refused=connections.heads_refused,
+        intake=sio.eio.intake.counts(),
     )
 
 
@@ -118,9 +128,11 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     store = store or open_store(settings.store_url, observer=metrics)
     origins = Origins(settings)
     authenticator = Authenticator(settings, clock)
+    proxies = Proxies(settings.trusted_proxies)
+    connections = Connections(settings, proxies)
     guards = Guards(
         settings,
-        Proxies(settings.trusted_proxies),
+        proxies,
         origins,
         clock,
         on_refused=lambda code: metrics.refused(HANDSHAKE, code),
@@ -134,6 +146,13 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         outbox_bytes=settings.outbox_bytes,
         inbox_bytes=settings.inbox_bytes,
         websocket_compression=settings.websocket_compression,
+        intake_limits=IntakeLimits(
+            user=Allowance(settings.user_bytes_per_second, settings.user_burst_bytes),
+            guest=Allowance(settings.guest_bytes_per_second, settings.guest_burst_bytes),
+            turn_s=settings.intake_turn_ms / 1000,
+            flooding_s=settings.flooding_s,
+        ),
+        intake_group=lambda request: guards.guest(request).network,
         end_event=lambda code: (ServerEvent.SESSION_ENDED, protocol.dump_session_ended(ENDS[code])),
         allow_request=guards.admit,
         forbidden=guards.wrong_origin,
@@ -211,7 +230,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         sweep_s=settings.sweep_s,
     )
 
-    metrics.watch(lambda: _read(sio, sessions, guards, housekeeping))
+    metrics.watch(lambda: _read(sio, sessions, guards, housekeeping, connections))
     admin = AdminAccess(settings, origins, guards, on_refused=lambda code: metrics.refused(HTTP, code))
     history = History()
     monitor = Monitor(
@@ -231,6 +250,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[GUARDS] = guards
     app[HOUSEKEEPING] = housekeeping
     app[METRICS] = metrics
+    app[CONNECTIONS] = connections
     app[ADMIN] = admin
     app[HISTORY] = history
     setup_sessions(app, settings)
@@ -295,3 +315,26 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
 
     app.cleanup_ctx.append(run)
     return app
+
+
+def make_runner(app: web.Application, settings: Settings, **options: Any) -> Runner:
+    """What serves an application of `create_app`'s, with bounds on its TCP connections too.
+
+    Args:
+        options: aiohttp's, of web.AppRunner.
+    """
+    engine = app[SIO].eio
+
+    def meter_of(request: web.BaseRequest) -> Meter | None:
+        session = engine.sessions.get(request.query.get("sid", ""))
+        return None if session is None else session.meter
+
+    return Runner(
+        app,
+        settings,
+        app[CONNECTIONS],
+        engine.intake,
+        meter_of=meter_of,
+        allows=lambda origin: origin in settings.allowed_origins,
+        **options,
+    )

@@ -18,7 +18,7 @@ from typing import Final
 from aiohttp import web
 
 from . import __version__, check, logs, typescript
-from .app import END_CLIENTS, create_app
+from .app import END_CLIENTS, create_app, make_runner
 from .auth import Authenticator
 from .domain import SystemClock, UserId
 from .errors import Overloaded, StoreUnavailable
@@ -184,8 +184,9 @@ async def _run(settings: Settings) -> int:
         app = create_app(settings)
     except ValueError as error:
         raise SettingsError([f"{variable('store_url')}: {error}"]) from None
-    runner = web.AppRunner(
+    runner = make_runner(
         app,
+        settings,
         access_log=None,
         shutdown_timeout=settings.shutdown_s * REQUESTS_SHARE,
         keepalive_timeout=KEEPALIVE_S,

@@ -281,7 +281,7 @@ KICKED: Final = End(
 )
 FLOODING: Final = End(
     "flooding",
-    "The client went on sending although its requests were refused.",
+    "The client went on sending more than it may.",
     reconnect=False,
     advice="A bug of the application: it sends in a loop. Wait for `retryAfterMs` before connecting again.",
 )

@@ -82,6 +82,7 @@ class Lifecycle:
             return
         surplus = self._sessions.authenticate(connection, identity)
         self._on_user(identity.user_id, bool(surplus))
+        self._sio.vouch(connection.sid)
         await self._fanout.enter(connection, user_room(identity.user_id))
         log.info(
             "authenticated",

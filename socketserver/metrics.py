@@ -114,6 +114,11 @@ class Reading:
         outbox_bytes, largest_outbox_bytes: what all clients, and the slowest one, have not taken yet.
         mended: what the sweeps have found and mended since the start.
         guard_entries: what the guards keep, per registry.
+        tcp_connections: open ones, of all kinds.
+        tcp_refused: connections that were over a cap, by which.
+        heads_bytes: what large heads of requests hold.
+        heads_refused: requests refused by their head, by why.
+        intake: what the bounds on what comes in have done: paused, deferred, flooding.
     """
 
     users: int = 0
@@ -123,6 +128,11 @@ class Reading:
     largest_outbox_bytes: int = 0
     mended: int = 0
     guard_entries: Mapping[str, int] = field(default_factory=dict)
+    tcp_connections: int = 0
+    tcp_refused: Mapping[str, int] = field(default_factory=dict)
+    heads_bytes: int = 0
+    heads_refused: Mapping[str, int] = field(default_factory=dict)
+    intake: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +365,11 @@ class _AtScrape(Collector):
         for registry, size in reading.guard_entries.items():
             entries.add_metric([registry], size)
         yield entries
+        yield _gauge("tcp_connections", "Open TCP connections.", reading.tcp_connections)
+        yield _totals("tcp_refused", "TCP connections over a cap.", "cap", reading.tcp_refused)
+        yield _gauge("heads_bytes", "What large heads of requests hold.", reading.heads_bytes)
+        yield _totals("heads_refused", "Requests refused by their head.", "why", reading.heads_refused)
+        yield _totals("intake", "What came in too fast: what was done about it.", "done", reading.intake)
         yield _total("messages", "Messages that were stored.", self._messages())
         yield _total("sweep_findings", "Differences between registries that sweeps have mended.", reading.mended)
         yield _gauge("resident_memory_bytes", "Resident memory of the process.", resident_bytes())
@@ -379,6 +394,13 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 def _total(name: str, text: str, value: float) -> CounterMetricFamily:
     return CounterMetricFamily(f"socketserver_{name}", text, value=value)
+
+
+def _totals(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
+    metric = CounterMetricFamily(f"socketserver_{name}", text, labels=[label])
+    for value, count in values.items():
+        metric.add_metric([value], count)
+    return metric
 
 
 def _values(counter: Counter) -> dict[tuple[str, ...], int]:

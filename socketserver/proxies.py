@@ -100,9 +100,13 @@ class Proxies:
 
     def trusts_peer(self, request: web.BaseRequest) -> bool:
         """Whether the peer of the TCP connection is a trusted proxy."""
+        return self.trusts(request.remote or "")
+
+    def trusts(self, address: str) -> bool:
+        """Whether an address is a trusted proxy's."""
         if not self._trusted:
             return False
-        peer = _parse(request.remote or "")
+        peer = _parse(address)
         return peer is not None and self._trusts(peer)
 
     def _warn(self, request: web.BaseRequest, peer: Address) -> None:

@@ -193,6 +193,44 @@ class Settings(BaseSettings):
     max_connections_origin: int = _setting(
         5000, "Connections that the pages of one origin may have open.", unit="connections", ge=0
     )
+    max_tcp_connections: int = _setting(20_000, "TCP connections that may be open.", unit="connections", ge=0)
+    max_tcp_connections_address: int = _setting(
+        2000, "TCP connections that one address may have open; a trusted proxy any number.", unit="connections", ge=0
+    )
+    max_head_bytes: int = _setting(65_536, "Largest head of an HTTP request, cookies included.", unit="bytes", ge=0)
+    heads_bytes: int = _setting(
+        16_777_216,
+        "What the heads of all requests that are under way may hold, each beyond its first 8 KiB.",
+        unit="bytes",
+        ge=0,
+    )
+    head_timeout_s: float = _setting(20.0, "How long the head of a request may take.", unit="s", ge=0)
+    http_bytes_per_second: int = _setting(
+        16_777_216,
+        "What one HTTP connection may bring in the long run, twice that at once; a request counts 96 KiB more.",
+        unit="bytes/s",
+        ge=0,
+    )
+    user_bytes_per_second: int = _setting(
+        1_048_576,
+        "What a socket with a user may send in the long run; each packet counts 1 KiB more than it is long.",
+        unit="bytes/s",
+        ge=0,
+    )
+    user_burst_bytes: int = _setting(4_194_304, "What a socket with a user may send at once.", unit="bytes", ge=1)
+    guest_bytes_per_second: int = _setting(
+        131_072, "What a socket without a user may send in the long run.", unit="bytes/s", ge=0
+    )
+    guest_burst_bytes: int = _setting(2_097_152, "What a socket without a user may send at once.", unit="bytes", ge=1)
+    flooding_s: float = _setting(
+        10.0, "How long a socket may stay at its limit before it is ended for flooding.", unit="s", ge=0
+    )
+    intake_turn_ms: float = _setting(
+        10.0,
+        "How long what comes in may hold the event loop before those who wait get a turn.",
+        unit="ms",
+        ge=0,
+    )
     trusted_proxies: Networks = _setting(
         (), "Addresses or networks of proxies whose forwarded headers are believed, with commas between."
     )

@@ -5,16 +5,21 @@ from socketio.exceptions import ConnectionRefusedError
 from .dispatch import received_s
 from .engine import Engine
 from .engine_packets import PacketError
+from .intake import Allowance, Intake, IntakeLimits, Meter
 from .packets import Json
 from .rooms import RoomManager, combine
 from .server import AsyncServer, ClientInfo
 
 __all__ = [
+    "Allowance",
     "AsyncServer",
     "ClientInfo",
     "ConnectionRefusedError",
     "Engine",
+    "Intake",
+    "IntakeLimits",
     "Json",
+    "Meter",
     "PacketError",
     "RoomManager",
     "combine",

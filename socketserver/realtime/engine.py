@@ -9,7 +9,7 @@ import inspect
 import logging
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Final
 
 import orjson
@@ -19,6 +19,7 @@ from . import engine_packets, polling, websocket
 from . import session as sessions
 from .cors import Cors, Origins
 from .engine_packets import Encoded
+from .intake import Intake, IntakeLimits, Meter
 from .outbox import Flusher
 from .plain import EVENTS, Plain
 from .session import Application, Observer, Session
@@ -57,6 +58,8 @@ class Engine:
         cors_allowed_origins, cors_credentials: see `cors.Cors`.
         outbox_bytes: what a client may leave unread before it is dropped as a slow consumer.
         inbox_bytes: what a client may send ahead of its handlers; an event counts its length and 1024.
+        intake_limits: how much one client may send, and how much of a turn of the event loop all may take.
+        intake_group: gives for a handshake whom the client shares its turns with; by default its TCP peer's address.
         upgrade_timeout: how long an upgrade may take before the client stays with polling.
         connect_timeout: how long a session may live without being connected to a namespace.
         allow_request: called with each handshake's request; what it returns, unless None, is the answer.
@@ -91,6 +94,8 @@ class Engine:
         cors_credentials: bool = True,
         outbox_bytes: int = 1 << 20,
         inbox_bytes: int = 1 << 17,
+        intake_limits: IntakeLimits = IntakeLimits(),  # noqa: B008  # frozen
+        intake_group: Callable[[web.Request], Hashable] = lambda request: request.remote,
         upgrade_timeout: float = 10,
         connect_timeout: float = 45,
         allow_request: AllowRequest | None = None,
@@ -121,6 +126,8 @@ class Engine:
         self.forbidden = forbidden
         self.observer = observer
         self.wheel = Wheel()
+        self.intake = Intake(intake_limits, self.wheel)
+        self.intake_group = intake_group
         self.flusher = Flusher()
         self.sessions: dict[str, Session] = {}
         self.stopped = False
@@ -225,6 +232,10 @@ class Engine:
             await self.shutdown()
 
         app.on_shutdown.append(stop)
+
+    def meter(self, request: web.Request) -> Meter:
+        """Return the meter of a new client."""
+        return self.intake.meter(self.intake_group(request))
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine in a task that this engine keeps track of."""

@@ -8,7 +8,7 @@ Source: the Engine.IO protocol, revision 4, "Packet encoding"; RFC 6455 section 
 import base64
 import binascii
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 SEPARATOR: Final = b"\x1e"
@@ -73,27 +73,29 @@ def binary_message(data: bytes) -> Encoded:
     return encoded
 
 
-def decode_payload(body: bytes) -> list[str | bytes]:
-    """Split the body of a POST into packets: text with its type digit, or bytes for a binary message.
+def decode_payload(body: bytes) -> Iterator[str | bytes]:
+    """Split the body of a POST into packets, one at a time: text with its type digit, or bytes for a binary message.
 
-    Raises: PacketError for an empty payload or packet, an unknown type, bad base64 or bad UTF-8.
+    Raises: PacketError, at the packet concerned: it is empty, of an unknown type, in bad base64 or bad UTF-8.
     """
-    packets: list[str | bytes] = []
-    for part in body.split(SEPARATOR):
+    at = 0
+    while at >= 0:
+        end = body.find(SEPARATOR, at)
+        part = body[at:end] if end >= 0 else body[at:]
+        at = end + 1 or -1
         if part[:1] == b"b":
             try:
-                packets.append(base64.b64decode(part[1:], validate=True))
+                packet: str | bytes = base64.b64decode(part[1:], validate=True)
             except binascii.Error as exc:
                 raise PacketError("invalid base64") from exc
         else:
             try:
-                text = part.decode()
+                packet = part.decode()
             except UnicodeDecodeError as exc:
                 raise PacketError("invalid UTF-8") from exc
-            if text[:1] not in {"0", "1", "2", "3", "4", "5", "6"}:
+            if packet[:1] not in {"0", "1", "2", "3", "4", "5", "6"}:
                 raise PacketError("unknown Engine.IO packet type")
-            packets.append(text)
-    return packets
+        yield packet
 
 
 def poll_to_frames(payload: Iterable[bytes]) -> bytes:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from . import session as sessions
 from .engine_packets import CLOSE_PACKET, NOOP, PacketError, decode_payload
+from .intake import LOOK_BYTES, PACKET_BYTES
 from .websocket import NOOP_WAIT_S
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 MAX_NOOP_WAIT_S: Final = 5.0
+PACKETS_PER_TURN: Final = 64
+"""After so many packets of one POST the others get a turn."""
 
 
 class Poll:
@@ -99,8 +102,12 @@ async def get(engine: "Engine", request: web.Request, session: "Session") -> web
 async def post(engine: "Engine", request: web.Request, session: "Session") -> web.Response:
     """Take the packets of one POST, all of them, however the body arrives.
 
-    The answer "ok" is held back while the client is ahead of its handlers (it sends one POST at a time).
+    The answer "ok" is held back while the client is ahead of its handlers, or over its rate (it sends one POST at a
+    time). A compressed body is refused as it is: a hundred bytes can unpack to tens of thousands of packets.
     """
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        session.drop(sessions.MALFORMED, "a compressed body")
+        return engine.error(request, 3, "Send the body without Content-Encoding", status=415)
     if session.posting:
         session.close(sessions.TRANSPORT_ERROR)
         return engine.error(request, 3, "Two posts at once")
@@ -120,19 +127,40 @@ async def post(engine: "Engine", request: web.Request, session: "Session") -> we
             session.close(sessions.TRANSPORT_ERROR)
             return engine.error(request, 3, "Payload too large", status=413)
         try:
-            packets = decode_payload(body)
+            await _take(engine, session, body)
         except PacketError as exc:
             session.drop(sessions.MALFORMED, str(exc))
-            return engine.error(request, 3, "Bad payload")
-        for packet in packets:
-            session.receive(packet)
         if session.reason == sessions.MALFORMED:
             return engine.error(request, 3, "Bad payload")
-        if session.crowded:
-            await session.room()
+        if session.reason == sessions.FLOODING:
+            return engine.error(request, 3, "Too much at once, for too long", status=429)
         return engine.text(request, "ok")
     finally:
         session.posting = False
+
+
+async def _take(engine: "Engine", session: "Session", body: bytes) -> None:
+    """Hand the packets of a POST to the session, no faster than it may send them and its handlers take them, and the
+    others have their turns in between. Returns early when the session ends.
+
+    Raises: PacketError.
+    """
+    meter, intake = session.meter, engine.intake
+    for number, packet in enumerate(decode_payload(body), 1):
+        weight = len(packet) + PACKET_BYTES
+        meter.weight += weight
+        intake.weight += weight
+        session.receive(packet)
+        if session.crowded:
+            await session.room()
+        if meter.weight > LOOK_BYTES and not await intake.allow(meter, lambda: session.open):
+            session.drop(sessions.FLOODING)
+        if intake.weight > LOOK_BYTES and intake.look():
+            await intake.turn(meter, PACKET_BYTES)
+        elif number % PACKETS_PER_TURN == 0:
+            await asyncio.sleep(0)
+        if not session.open:
+            return
 
 
 async def _read(request: web.Request, limit: int) -> bytes | None:

@@ -58,8 +58,8 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         async_handlers: whether each event runs in a task of its own, in no order.
         namespaces: accepted beside those that have handlers, or '*'.
         disconnect_grace: seconds a client has to go by itself after `disconnect`.
-        end_event: called with 'slow_consumer', 'malformed' or 'connected_twice' before such a client is dropped;
-            returns the event (name, payload) that tells it, or None.
+        end_event: called with 'slow_consumer', 'malformed', 'flooding' or 'connected_twice' before such a client is
+            dropped; returns the event (name, payload) that tells it, or None.
         error_ack: makes the ack for an event whose handler has raised.
     """
 
@@ -229,6 +229,13 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
     async def save_session(self, sid: str, session: Any, namespace: str | None = None) -> None:
         """Replace a client's user session. Raises: KeyError when there is no such client."""
         self._client(sid, namespace).data = session
+
+    def vouch(self, sid: str, namespace: str | None = None) -> None:
+        """A client belongs to a user from now on: it may send what `IntakeLimits.user` says, and strangers wait for it.
+        Nothing happens when there is no such client."""
+        client = self.manager.client(sid, namespace)
+        if client is not None:
+            self.eio.intake.vouch(client.session.meter)
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
         """Return 'polling' or 'websocket'. Raises: KeyError when there is no such client."""

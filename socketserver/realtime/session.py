@@ -14,6 +14,7 @@ from aiohttp import web
 
 from . import outbox as boxes
 from .engine_packets import CLOSE_PACKET, NOOP, PING, Encoded, PacketError
+from .intake import EVENT_BYTES, LOOK_BYTES
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -30,6 +31,7 @@ CONNECT_TIMEOUT: Final = "connect timeout"
 SLOW_CONSUMER: Final = "slow_consumer"
 MALFORMED: Final = "malformed"
 CONNECTED_TWICE: Final = "connected_twice"
+FLOODING: Final = "flooding"
 
 ITEM_OVERHEAD_BYTES: Final = 1024
 """What one waiting event counts beside its own length, so that the byte bound is a bound of their number too."""
@@ -82,6 +84,7 @@ class Session:
         created: monotonic seconds.
         outbox: where messages to the client go.
         link: its websocket, None while it polls.
+        meter: what comes in from it, over whatever transport, is charged to this.
         poll: the GET that waits for messages, None when there is none.
         open: whether messages are still taken and sent. The layer above is told at once when that ends.
         ending: why it is over, while its last messages wait for the client's poll; else None.
@@ -107,6 +110,7 @@ class Session:
         "environ",
         "id",
         "link",
+        "meter",
         "open",
         "outbox",
         "poll",
@@ -122,6 +126,7 @@ class Session:
         self.request = request
         self.environ: dict[str, Any] | None = None
         self.created = engine.wheel.clock()
+        self.meter = engine.meter(request)
         self.outbox = boxes.Outbox(engine.flusher, engine.outbox_bytes, self._slow)
         self.link: Link | None = None
         self.upgrade: Link | None = None
@@ -234,9 +239,13 @@ class Session:
     async def _work(self) -> None:
         inbox = self._inbox
         handle = self._engine.application.handle
+        intake = self._engine.intake
         turn = 0
         try:
             while inbox:
+                intake.weight += EVENT_BYTES
+                if intake.weight > LOOK_BYTES and intake.look():
+                    await intake.turn(self.meter, EVENT_BYTES)
                 item, size = inbox.popleft()
                 try:
                     await handle(self, item)
@@ -290,8 +299,8 @@ class Session:
 
     @property
     def _unread(self) -> bool:
-        # We are not reading from this client because its handlers are slow: its pong may be in there.
-        return self._posting or (self.link is not None and self.link.plugged)
+        # We are not reading from this client, as its handlers are slow or it sends too much: its pong may be in there.
+        return self._posting or (self.link is not None and self.link.unread)
 
     @property
     def _deadline(self) -> float:
@@ -408,7 +417,7 @@ class Session:
         if last_words and self.link is None:
             self.finish(reason)
         else:
-            self.close(reason, code=code or (1008 if reason == MALFORMED else 1000))
+            self.close(reason, code=code or (1008 if reason in (MALFORMED, FLOODING) else 1000))
 
     def _slow(self) -> None:
         if not self.open:

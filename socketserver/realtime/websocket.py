@@ -16,7 +16,9 @@ from aiohttp.http_websocket import WebSocketWriter as _Writer
 from . import engine_packets
 from . import session as sessions
 from .engine_packets import NOOP, PROBE_ANSWER
+from .intake import PACKET_BYTES, Meter
 from .outbox import EAGER_BYTES
+from .tap import Tap
 
 if TYPE_CHECKING:
     from aiohttp._websocket.reader import WebSocketDataQueue
@@ -46,10 +48,20 @@ class Link:
         finished: whether the connection is over.
         noops: how many polls were ended so that the client can go on here.
         session: whose events `run` handles; None until an upgrade is complete.
+        meter: the client's; what comes in here is charged to it.
+        tap: what all bytes come through; None without limits on what comes in.
     """
 
-    def __init__(self, engine: "Engine", sink: Callable[[str | bytes], None], lost: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        engine: "Engine",
+        meter: Meter,
+        sink: Callable[[str | bytes], None],
+        lost: Callable[[str], None],
+    ) -> None:
         self._engine = engine
+        self.meter = meter
+        self.tap: Tap | None = None
         self.sink = sink
         self.lost = lost
         self.plugged = False
@@ -79,6 +91,12 @@ class Link:
                 self.close(1000)
             self._end()
 
+    def flooded(self) -> None:
+        """More has come in than may, for too long."""
+        if self.session is not None:
+            self.session.drop(sessions.FLOODING, code=1008)
+        self.close(1008)
+
     def broken(self, exc: BaseException | None) -> None:
         """The connection is gone, or what came over it is no WebSocket frame."""
         if isinstance(exc, WebSocketError) and not self.closing:
@@ -106,6 +124,13 @@ class Link:
         if self.plugged and self.queue is not None:
             self.plugged = False
             self.queue.unplug()
+            if self.tap is not None and not self.plugged:
+                self.tap.wake()
+
+    @property
+    def unread(self) -> bool:
+        """Whether the socket is not read from at present."""
+        return self.plugged or (self.tap is not None and self.tap.gated)
 
     def close(self, code: int) -> None:
         """Send a close frame and end the connection when the client answers, or after a second."""
@@ -178,6 +203,8 @@ class Link:
         self.finished = True
         self._engine.wheel.cancel(self._timer)
         self._timer = None
+        if self.tap is not None:
+            self.tap.stop()
         self.wake()
 
 
@@ -213,27 +240,55 @@ class _Frames(WebSocketDataQueue):
         reading.close()  # pragma: no cover
 
 
+class _WeighedFrames(_Frames):
+    """The same, where what comes in is limited. The tap before the parser has charged the bytes as they came over the
+    wire; here every frame is charged, and what inflating has made of it."""
+
+    def __init__(self, protocol: Any, link: Link, engine: "Engine", inflated: bool) -> None:
+        super().__init__(protocol, link)
+        self._meter = link.meter
+        self._intake = engine.intake
+        self._inflated = inflated
+
+    def feed_data(self, data: Any, size: int) -> None:
+        weight = PACKET_BYTES + size if self._inflated else PACKET_BYTES
+        self._meter.weight += weight
+        self._intake.weight += weight
+        self._link.message(data[0], data[1])
+
+
 class Response(web.WebSocketResponse):
     """aiohttp's handshake, with our queue behind the parser.
 
     Args:
-        max_bytes: the largest message taken (1009 beyond it), 0 for any.
+        engine: its `max_payload` is the largest message taken (1009 beyond it), 0 for any.
         compress: whether permessage-deflate may be negotiated.
     """
 
-    def __init__(self, link: Link, max_bytes: int, compress: bool) -> None:
+    def __init__(self, engine: "Engine", link: Link, compress: bool) -> None:
         # aiohttp refuses what reaches its limit; 0 is no limit for both
+        max_bytes = engine.max_payload
         super().__init__(max_msg_size=max_bytes + 1 if max_bytes else 0, compress=compress)
+        self._engine = engine
         self.link = link
 
     def _post_start(self, request: "BaseRequest", protocol: str | None, writer: _Writer) -> None:
         link = self.link
-        link.queue = _Frames(request.protocol, link)
+        engine = self._engine
+        weighed = not engine.intake.limits.off
+        link.queue = (
+            _WeighedFrames(request.protocol, link, engine, bool(self._compress))
+            if weighed
+            else _Frames(request.protocol, link)
+        )
         link.transport = writer.transport
         self._writer = writer
         self._reader = link.queue
         self._parser = WebSocketReader(link.queue, self._max_msg_size, compress=bool(self._compress), decode_text=True)
-        request.protocol.set_parser(self._parser)
+        parser: Any = self._parser
+        if weighed:
+            parser = link.tap = Tap(engine.intake, link.meter, link, parser, request.protocol)
+        request.protocol.set_parser(parser)
         request.protocol.keep_alive(False)
         self.keep_context = not writer.notakeover
 
@@ -247,10 +302,10 @@ class Response(web.WebSocketResponse):
 
 async def serve(engine: "Engine", request: web.Request, session: "Session") -> web.StreamResponse:
     """Serve a session that begins on a websocket. Its OPEN packet is in the outbox already."""
-    link = Link(engine, session.receive, session.close)
+    link = Link(engine, session.meter, session.receive, session.close)
     session.link = link
     link.session = session
-    response = Response(link, engine.max_payload, engine.websocket_compression)
+    response = Response(engine, link, engine.websocket_compression)
     try:
         if not await _prepare(response, request):
             return _nobody()
@@ -276,7 +331,7 @@ async def upgrade(engine: "Engine", request: web.Request, session: "Session") ->
     link = attempt.link
     session.upgrade = link
     timer = engine.wheel.after(engine.upgrade_timeout, attempt.give_up)
-    response = Response(link, engine.max_payload, engine.websocket_compression)
+    response = Response(engine, link, engine.websocket_compression)
     attempt.response = response
     try:
         if not await _prepare(response, request):
@@ -297,8 +352,8 @@ async def refuse(engine: "Engine", request: web.Request) -> web.StreamResponse:
 
     Not an HTTP error, because Engine.IO's own server does not answer with one, and its conformance suite holds to that.
     """
-    link = Link(engine, lambda data: None, lambda reason: None)
-    response = Response(link, engine.max_payload, False)
+    link = Link(engine, engine.meter(request), lambda data: None, lambda reason: None)
+    response = Response(engine, link, False)
     try:
         if not await _prepare(response, request):
             return _nobody()
@@ -327,7 +382,7 @@ class _Upgrade:
     def __init__(self, engine: "Engine", session: "Session") -> None:
         self.engine = engine
         self.session = session
-        self.link = Link(engine, self._receive, self._lost)
+        self.link = Link(engine, session.meter, self._receive, self._lost)
         self.response: Response | None = None
         self.probed = False
 
