@@ -9,9 +9,12 @@ from pathlib import Path
 from socketserver import errors, guards
 from socketserver.admin_access import ADMIN_REQUIRED
 from socketserver.auth import COOKIE_NAME
+from socketserver.connections import CAPS, HEAD_REFUSALS
 from socketserver.domain import SystemClock, UserId
 from socketserver.metrics import CONNECT, END_CODES, HANDSHAKE, HTTP, OK, TRANSPORTS, UNKNOWN_EVENT, Metrics, Reading
 from socketserver.protocol import ClientEvent
+from socketserver.realtime.intake import Intake, IntakeLimits
+from socketserver.realtime.wheel import Wheel
 from typing import Any, Final
 
 import promql_parser
@@ -29,10 +32,20 @@ TARGET_LABELS: Final = {"instance", "job"}
 FOREIGN: Final = {"up"}
 
 
+INTAKE: Final = Intake(IntakeLimits(), Wheel())
+
+
 def all_metrics() -> Metrics:
     """Metrics of which every one has at least one series."""
     metrics = Metrics(SystemClock())
-    metrics.watch(lambda: Reading(guard_entries={"users": 1}))
+    metrics.watch(
+        lambda: Reading(
+            guard_entries={"users": 1},
+            tcp_refused=dict.fromkeys(CAPS, 0),
+            heads_refused=dict.fromkeys(HEAD_REFUSALS, 0),
+            intake=INTAKE.counts(),
+        )
+    )
     metrics.refused(HTTP, ADMIN_REQUIRED)
     metrics.ended(UserId("ana"), "replaced")
     return metrics
@@ -56,6 +69,9 @@ VALUES: Final[dict[tuple[str, str], set[str]]] = {
     ("socketserver_refusals_total", "at"): {HANDSHAKE, CONNECT, HTTP},
     ("socketserver_events_total", "event"): {*ClientEvent, UNKNOWN_EVENT},
     ("socketserver_events_total", "outcome"): {OK, *ERRORS},
+    ("socketserver_tcp_refused_total", "cap"): set(CAPS),
+    ("socketserver_heads_refused_total", "why"): set(HEAD_REFUSALS),
+    ("socketserver_intake_total", "done"): set(INTAKE.counts()),
     ("socketserver_sockets", "transport"): set(TRANSPORTS),
 }
 
@@ -99,7 +115,14 @@ def test_metrics_named_anywhere_exist() -> None:
 def test_values_named_in_the_documentation_exist(label: str) -> None:
     """The words in a metric's row are values of its labels, or names of other things that exist."""
     settings = re.compile(r"WEBSOCKET_\w+|socketserver_\w+")
-    known = {"authenticate", "send_message", "connect_error", *(set[str]().union(*VALUES.values())), label}
+    known = {
+        "connection_refused",
+        "authenticate",
+        "send_message",
+        "connect_error",
+        *(set[str]().union(*VALUES.values())),
+        label,
+    }
     known |= {name for _, labels in documented().values() for name in labels}
     for row in table(section(OPERATIONS, "Metrics"), "Metric"):
         words = set(re.findall(r"`(\w+)`", row["Meaning"] + row["When to worry"]))
