@@ -2,7 +2,7 @@
 
 from socketio.exceptions import ConnectionRefusedError
 
-from .dispatch import received_s
+from .dispatch import Refusal, received_s
 from .engine import Engine
 from .engine_packets import PacketError
 from .packets import Json
@@ -16,6 +16,7 @@ __all__ = [
     "Engine",
     "Json",
     "PacketError",
+    "Refusal",
     "RoomManager",
     "combine",
     "received_s",

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import WebSocketError, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.http_websocket import WebSocketReader
 from aiohttp.http_websocket import WebSocketWriter as _Writer
 
@@ -17,6 +17,7 @@ from . import engine_packets
 from . import session as sessions
 from .engine_packets import NOOP, PROBE_ANSWER
 from .outbox import EAGER_BYTES
+from .skipping import FrameSkipper, Skipped, base64_bytes
 
 if TYPE_CHECKING:
     from aiohttp._websocket.reader import WebSocketDataQueue
@@ -61,6 +62,7 @@ class Link:
         self._waiter: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
         self.queue: _Frames | None = None
+        self.skipper: FrameSkipper | None = None
 
     # Called by the parser
 
@@ -69,6 +71,10 @@ class Link:
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
             if not self.closing:
                 self.sink(data)
+        elif kind is WSMsgType.PONG:
+            skipped = self.skipper.skipped(data) if self.skipper is not None else None
+            if skipped is not None and not self.closing:
+                self._skip(skipped)
         elif kind is WSMsgType.PING:
             # a client that pings without reading gets no answer to all of them (RFC 6455 section 5.5.3 allows that)
             if self.transport is not None and self.transport.get_write_buffer_size() < EAGER_BYTES:
@@ -83,11 +89,16 @@ class Link:
         """The connection is gone, or what came over it is no WebSocket frame."""
         if isinstance(exc, WebSocketError) and not self.closing:
             # 1009 too big, 1002 protocol error, 1007 not UTF-8
-            if self.session is not None:
-                self.session.drop(sessions.MALFORMED, "no WebSocket message, or one too big", code=exc.code)
+            if self.session is not None and exc.code == WSCloseCode.MESSAGE_TOO_BIG:
+                self.session.drop(sessions.TOO_LARGE, "beyond what is read past")
+            elif self.session is not None:
+                self.session.drop(sessions.MALFORMED, "no WebSocket message", code=exc.code)
             self.close(exc.code)
             self.lost(sessions.TRANSPORT_ERROR)
-            self._end()
+            # One that is too large is on its way still. Closed now, with bytes unread, TCP would reset the connection,
+            # and the client would never read why: what comes is dropped until the close frame's time is over.
+            if exc.code != WSCloseCode.MESSAGE_TOO_BIG:
+                self._end()
         else:
             self.finished = True
             self.lost(sessions.TRANSPORT_CLOSE)
@@ -160,6 +171,13 @@ class Link:
                 finally:
                     self._waiter = None
 
+    def _skip(self, message: Skipped) -> None:
+        if self.session is not None:
+            self.session.skip(message)
+        else:  # an upgrade that does not begin as one
+            self.lost(sessions.TRANSPORT_ERROR)
+            self.close(WSCloseCode.MESSAGE_TOO_BIG)
+
     def _write(self, data: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
@@ -213,18 +231,40 @@ class _Frames(WebSocketDataQueue):
         reading.close()  # pragma: no cover
 
 
+class _Parser:
+    """aiohttp's parser behind a skipper. Once it has failed, what comes still is read and dropped, so that the client
+    is not cut off (TCP resets who closes with unread bytes) before it has read why."""
+
+    def __init__(self, parser: WebSocketReader, skipper: FrameSkipper) -> None:
+        self._parser = parser
+        self._skipper = skipper
+        self._failed = False
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if not self._failed:
+            self._failed = self._parser.feed_data(self._skipper.feed(data))[0]
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._parser.feed_eof()
+
+
 class Response(web.WebSocketResponse):
     """aiohttp's handshake, with our queue behind the parser.
 
     Args:
-        max_bytes: the largest message taken (1009 beyond it), 0 for any.
-        compress: whether permessage-deflate may be negotiated.
+        max_bytes: the largest message taken, 0 for any.
+        most_bytes: the largest that is read past beyond that; 1009 beyond it.
+        compress: whether permessage-deflate may be negotiated. A compressed message cannot be read past.
     """
 
-    def __init__(self, link: Link, max_bytes: int, compress: bool) -> None:
+    def __init__(self, link: Link, max_bytes: int, most_bytes: int, compress: bool) -> None:
         # aiohttp refuses what reaches its limit; 0 is no limit for both
-        super().__init__(max_msg_size=max_bytes + 1 if max_bytes else 0, compress=compress)
+        largest = max_bytes if compress else base64_bytes(max_bytes)
+        super().__init__(max_msg_size=largest + 1 if max_bytes else 0, compress=compress)
         self.link = link
+        if max_bytes:
+            link.skipper = FrameSkipper(max_bytes, most_bytes)
 
     def _post_start(self, request: "BaseRequest", protocol: str | None, writer: _Writer) -> None:
         link = self.link
@@ -232,7 +272,11 @@ class Response(web.WebSocketResponse):
         link.transport = writer.transport
         self._writer = writer
         self._reader = link.queue
-        self._parser = WebSocketReader(link.queue, self._max_msg_size, compress=bool(self._compress), decode_text=True)
+        self._parser: Any = WebSocketReader(
+            link.queue, self._max_msg_size, compress=bool(self._compress), decode_text=True
+        )
+        if link.skipper is not None:
+            self._parser = _Parser(self._parser, link.skipper)
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)
         self.keep_context = not writer.notakeover
@@ -250,13 +294,15 @@ async def serve(engine: "Engine", request: web.Request, session: "Session") -> w
     link = Link(engine, session.receive, session.close)
     session.link = link
     link.session = session
-    response = Response(link, engine.max_payload, engine.websocket_compression)
+    response = Response(link, engine.max_payload, engine.max_skipped, engine.websocket_compression)
     try:
         if not await _prepare(response, request):
             return _nobody()
         assert link.transport is not None
         if session.open:
-            session.outbox.to_websocket(link.transport, int(response.compress), response.keep_context)
+            session.outbox.to_websocket(
+                link.transport, int(response.compress), response.keep_context, _text_only(request)
+            )
         await link.run()
     finally:
         link.abort()
@@ -272,11 +318,11 @@ async def upgrade(engine: "Engine", request: web.Request, session: "Session") ->
     says anything else, changes nothing.
     Source: the Engine.IO protocol, "Upgrade".
     """
-    attempt = _Upgrade(engine, session)
+    attempt = _Upgrade(engine, session, _text_only(request))
     link = attempt.link
     session.upgrade = link
     timer = engine.wheel.after(engine.upgrade_timeout, attempt.give_up)
-    response = Response(link, engine.max_payload, engine.websocket_compression)
+    response = Response(link, engine.max_payload, engine.max_skipped, engine.websocket_compression)
     attempt.response = response
     try:
         if not await _prepare(response, request):
@@ -298,7 +344,7 @@ async def refuse(engine: "Engine", request: web.Request) -> web.StreamResponse:
     Not an HTTP error, because Engine.IO's own server does not answer with one, and its conformance suite holds to that.
     """
     link = Link(engine, lambda data: None, lambda reason: None)
-    response = Response(link, engine.max_payload, False)
+    response = Response(link, engine.max_payload, engine.max_skipped, False)
     try:
         if not await _prepare(response, request):
             return _nobody()
@@ -323,10 +369,16 @@ def _nobody() -> web.Response:
     return web.Response(status=400)
 
 
+def _text_only(request: web.Request) -> bool:
+    """Whether the client cannot take binary frames (`forceBase64`)."""
+    return bool(request.query.get("b64"))
+
+
 class _Upgrade:
-    def __init__(self, engine: "Engine", session: "Session") -> None:
+    def __init__(self, engine: "Engine", session: "Session", text_only: bool) -> None:
         self.engine = engine
         self.session = session
+        self.text_only = text_only
         self.link = Link(engine, self._receive, self._lost)
         self.response: Response | None = None
         self.probed = False
@@ -369,7 +421,7 @@ class _Upgrade:
         session.link = link
         link.session = session
         link.sink = session.receive
-        session.outbox.to_websocket(link.transport, int(response.compress), response.keep_context)
+        session.outbox.to_websocket(link.transport, int(response.compress), response.keep_context, self.text_only)
         if session.ending is not None:
             session.close(session.ending)
         elif session.crowded:
