@@ -41,7 +41,7 @@ async def test_a_token_that_comes_while_there_is_no_connection(client: str) -> N
 
 @pytest.mark.parametrize("client", ["demo", "react"])
 async def test_a_message_that_is_too_large(client: str) -> None:
-    """It was sent again at each reconnect, and nothing behind it ever left. It shows an error, and the queue goes on."""
+    """It was sent again at each reconnect, and nothing behind it left. It shows an error, and the queue goes on."""
     await play("too-large", client)
 
 
