@@ -75,7 +75,7 @@ class FrameSkipper:
 
     def __init__(self, limit: int, most: int) -> None:
         self._limit = limit
-        self._short = min(limit, 125)
+        self._short = limit + 6  # a frame of this length, header and all, is short enough
         self._most = max(limit, most) if most else 1 << 62
         self._mark = secrets.token_bytes(_MARK_BYTES)
         self._rest = b""  # the beginning of a frame's header
@@ -91,16 +91,12 @@ class FrameSkipper:
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they come over the wire. Returns those for the parser."""
-        # One whole frame that is short, as nearly all are.
-        if (
-            len(data) > 1
-            and len(data) - 6 == data[1] & 0x7F <= self._short
-            and data[0] & 0xF0 == 0x80
-            and data[1] & 0x80
-            and data[0] & 0xF
-            and not (self._left or self._rest or self._opcode)
-        ):
-            return data
+        # One whole text frame, as nearly all are.
+        size = len(data)
+        if 5 < size <= self._short and data[0] == 0x81 and not (self._left or self._opcode or self._rest):
+            length = data[1] - 0x80
+            if length == size - 6 if length < 126 else length == 126 and size - 8 == data[2] << 8 | data[3]:
+                return data
         return self._feed(data)
 
     def skipped(self, pong: bytes) -> Skipped | None:
