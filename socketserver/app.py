@@ -20,7 +20,7 @@ from .auto_read import AutoRead
 from .chat import ChatService
 from .connections import Connections
 from .domain import Clock, SystemClock, UserId
-from .errors import ENDS, RESTART, InternalError, StoreUnavailable
+from .errors import ENDS, RESTART, TOO_LARGE, InternalError, StoreUnavailable
 from .fanout import Fanout
 from .guards import Guards
 from .handlers import Handlers
@@ -33,7 +33,7 @@ from .monitor import History, record
 from .monitor_routes import Monitor
 from .origins import Origins
 from .presence import Presence
-from .protocol import MessageEncoder, Payloads, ServerEvent
+from .protocol import MessageEncoder, Payloads, ServerEvent, SessionEndedWire
 from .proxies import Proxies
 from .rates import Rates
 from .realtime import Allowance, AsyncServer, IntakeLimits, Meter
@@ -137,12 +137,18 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         clock,
         on_refused=lambda code: metrics.refused(HANDSHAKE, code),
     )
+
+    def end_event(code: str) -> tuple[str, SessionEndedWire]:
+        limit_bytes = settings.max_event_bytes if code == TOO_LARGE.code else None
+        return ServerEvent.SESSION_ENDED, protocol.dump_session_ended(ENDS[code], limit_bytes=limit_bytes)
+
     sio = AsyncServer(
         cors_allowed_origins=origins.allows_environ,
         cors_credentials=True,
         ping_interval=settings.ping_interval_s,
         ping_timeout=settings.ping_timeout_s,
         max_http_buffer_size=settings.max_event_bytes,
+        max_skipped_bytes=settings.max_skipped_bytes,
         outbox_bytes=settings.outbox_bytes,
         inbox_bytes=settings.inbox_bytes,
         websocket_compression=settings.websocket_compression,
@@ -153,7 +159,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
             flooding_s=settings.flooding_s,
         ),
         intake_group=lambda request: guards.guest(request).network,
-        end_event=lambda code: (ServerEvent.SESSION_ENDED, protocol.dump_session_ended(ENDS[code])),
+        end_event=end_event,
         allow_request=guards.admit,
         forbidden=guards.wrong_origin,
         observer=guards,

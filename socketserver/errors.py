@@ -5,6 +5,7 @@ of Socket.IO; protocol.py turns an error into an ack, handlers.py turns an end i
 
     ChatError                        code                     retryable
     ├── InvalidPayload               invalid_payload          no    `fields` names what is wrong
+    ├── TooLarge                     too_large                no    over `limit_bytes`; it will never be accepted
     ├── UnknownEvent                 unknown_event            no
     ├── AuthRequired                 auth_required            yes   authenticate, then send again
     ├── InvalidToken                 invalid_token            no
@@ -42,11 +43,13 @@ class ChatError(Exception):
         retry_after_ms: how long to wait before that, where it is known.
         fields: what is wrong with which field of the payload, by wire name; lists of sentences, nested like the
             payload. Only InvalidPayload fills it.
+        limit_bytes: how large it may be. Only TooLarge has it.
     """
 
     code: ClassVar[str]
     retryable: ClassVar[bool] = False
     default_message: ClassVar[str]
+    limit_bytes: int | None = None
 
     def __init__(
         self,
@@ -66,6 +69,17 @@ class InvalidPayload(ChatError):
 
     code = "invalid_payload"
     default_message = "The payload is not valid; error.fields says what is wrong."
+
+
+class TooLarge(ChatError):
+    """What the client sent is larger than this server takes. It was read past, and nothing of it was kept."""
+
+    code = "too_large"
+    default_message = "This is too large for the server; error.limitBytes says how large it may be."
+
+    def __init__(self, message: str | None = None, *, limit_bytes: int | None = None) -> None:
+        super().__init__(message)
+        self.limit_bytes = limit_bytes
 
 
 class UnknownEvent(ChatError):
@@ -245,9 +259,15 @@ SLOW_CONSUMER: Final = End(
 )
 MALFORMED: Final = End(
     "malformed",
-    "The client sent what is not Socket.IO.",
+    "The client sent what is no valid Socket.IO packet.",
     reconnect=False,
     advice="A bug of the application, or a client of another protocol version: see the server's log.",
+)
+TOO_LARGE: Final = End(
+    "too_large",
+    "The client sent more at once than the server takes, and it could not be answered.",
+    reconnect=True,
+    advice="Do not send it again: compare what you send with `welcome.limits` before it is queued.",
 )
 CONNECTED_TWICE: Final = End(
     "connected_twice",
@@ -305,6 +325,7 @@ ENDS: Final = {
         RESTART,
         SLOW_CONSUMER,
         MALFORMED,
+        TOO_LARGE,
         CONNECTED_TWICE,
         STALE,
     )

@@ -33,6 +33,7 @@ from .errors import (
     MALFORMED,
     REPLACED,
     RESTART,
+    TOO_LARGE,
     TOO_MANY_CONNECTS,
     ChatError,
     Draining,
@@ -68,8 +69,9 @@ MAX_SHOWN_CHARS: Final = 200
 
 # Ends that are the client's own doing, however long it took.
 _OWN_FAULTS: Final = frozenset({AUTH_TIMEOUT.code, FLOODING.code, MALFORMED.code, TOO_MANY_CONNECTS.code})
-# Ends that say nothing about the client.
-_FAULTS: Final = frozenset(ENDS) - {RESTART.code, KICKED.code}
+# Ends that say nothing about the client, and the one that the stock client's `retries` repeat: it gives up what is too
+# large after a few tries, and is not to be locked out before that, with all that waits behind.
+_FAULTS: Final = frozenset(ENDS) - {RESTART.code, KICKED.code, TOO_LARGE.code}
 
 # Engine.IO's numbers, as words.
 _ENGINE_CODES: Final = (
@@ -206,6 +208,8 @@ class Guards:
         _decrease(self._open_address, guest.network)
         if guest.origin is not None:
             _decrease(self._open_origin, guest.origin)
+        if reason == TOO_LARGE.code:
+            return
         if guest.opened_s is not None and self._clock.monotonic_s() - guest.opened_s < SHORT_S:
             self._fail(guest)
 

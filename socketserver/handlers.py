@@ -26,10 +26,12 @@ from .errors import (
     AuthUnavailable,
     ChatError,
     InternalError,
+    InvalidPayload,
     InvalidToken,
     LimitExceeded,
     NotJoined,
     RateLimited,
+    TooLarge,
     TooManyConnects,
     UnknownEvent,
 )
@@ -42,7 +44,7 @@ from .presence import Presence
 from .protocol import MAX_SAFE_INTEGER, MAX_TOKEN_CHARS, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
 from .protocol_pages import fit, gap_before
 from .rates import Rates
-from .realtime import AsyncServer, ConnectionRefusedError, received_s
+from .realtime import AsyncServer, ConnectionRefusedError, Refusal, received_s
 from .sessions import Connection, Sessions
 from .typing_indicator import Typing, TypingIndicator
 
@@ -121,6 +123,7 @@ class Handlers:
         for event in ClientEvent:
             sio.on(event.value, partial(self.guard, event.value))
         sio.on("*", self.unknown)
+        sio.refusal_ack = self.refuse
 
     async def connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         """Accept a socket: with a token, with a login cookie, or without a user for the time being.
@@ -199,6 +202,19 @@ class Handlers:
                 return self._failure(sid, UNKNOWN_EVENT, error)
         self._metrics.event_failed(UNKNOWN_EVENT, UnknownEvent.code)
         return {**dump_failure(UnknownEvent())}
+
+    def refuse(self, sid: str, event: str, refusal: Refusal) -> Ack:
+        """Answer an event that can never be accepted, and did not reach its handler."""
+        known = event if event in ClientEvent.__members__.values() else UNKNOWN_EVENT
+        connection = self._sessions.get(sid)
+        if connection is not None:
+            try:
+                self._rates.take(connection, self._clock.monotonic_s())
+            except RateLimited as error:
+                return self._failure(sid, known, error)
+        if refusal.limit_bytes is not None:
+            return self._failure(sid, known, TooLarge(refusal.message, limit_bytes=refusal.limit_bytes))
+        return self._failure(sid, known, InvalidPayload(refusal.message))
 
     def _failure(self, sid: str, event: str, error: ChatError) -> Ack:
         self._metrics.event_failed(event, error.code)

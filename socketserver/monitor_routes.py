@@ -76,6 +76,7 @@ _SETTINGS: Final = (
     "events_per_second",
     "events_burst",
     "max_event_bytes",
+    "max_skipped_bytes",
     "outbox_bytes",
     "inbox_bytes",
     "websocket_compression",

@@ -121,6 +121,7 @@ class ErrorWire(TypedDict):
     message: str
     retryable: bool
     retryAfterMs: NotRequired[int]
+    limitBytes: NotRequired[int]
     fields: NotRequired[Mapping[str, object]]
     help: NotRequired[str]
 
@@ -187,6 +188,7 @@ class SessionEndedWire(TypedDict):
     message: str
     reconnect: bool
     retryAfterMs: NotRequired[int]
+    limitBytes: NotRequired[int]
 
 
 def dump_ok(**values: object) -> dict[str, object]:
@@ -206,6 +208,8 @@ def dump_error(error: ChatError) -> ErrorWire:
         wire["retryAfterMs"] = error.retry_after_ms
     if error.fields is not None:
         wire["fields"] = error.fields
+    if error.limit_bytes is not None:
+        wire["limitBytes"] = error.limit_bytes
     return wire
 
 
@@ -333,10 +337,15 @@ def dump_presence(user_id: UserId, online: bool, last_seen_at_ms: int | None) ->
     return {"userId": user_id, "online": online, "lastSeenAt": last_seen_at_ms}
 
 
-def dump_session_ended(end: End, retry_after_ms: int | None = None) -> SessionEndedWire:
+def dump_session_ended(
+    end: End, retry_after_ms: int | None = None, *, limit_bytes: int | None = None
+) -> SessionEndedWire:
     wire: SessionEndedWire = {"code": end.code, "message": end.message, "reconnect": end.reconnect}
     if retry_after_ms is not None:
         wire["retryAfterMs"] = retry_after_ms
+    if limit_bytes is not None:
+        wire["message"] += f" The limit is {limit_bytes} bytes."
+        wire["limitBytes"] = limit_bytes
     return wire
 
 

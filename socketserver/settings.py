@@ -269,6 +269,12 @@ class Settings(BaseSettings):
     max_body_chars: int = _setting(4000, "Longest message body.", unit="characters", ge=1)
     max_metadata_bytes: int = _setting(4096, "Largest message metadata, as JSON.", unit="bytes", ge=2)
     max_event_bytes: int = _setting(65536, "Largest packet that a client may send.", unit="bytes", ge=1024)
+    max_skipped_bytes: int = _setting(
+        8_388_608,
+        "Largest packet, or POST, that is read past if it is over that, and answered with `too_large`.",
+        unit="bytes",
+        ge=0,
+    )
     outbox_bytes: int = _setting(
         1_048_576,
         "What a client may leave unread before it is ended as a slow consumer; a page is half as long at most.",

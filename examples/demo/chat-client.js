@@ -54,6 +54,10 @@ const TYPING_REPEAT_MS = 3_000;
 const TYPING_IDLE_MS = 5_000;
 const TYPING_EXPIRY_MS = 8_000;
 const RENEWAL_PAUSE_MS = 30_000;
+const PREVIEW_CHARS = 160;
+const TOO_LARGE = "This message is too large.";
+/** What a packet has beside its payload: the event's name, the ack's id. */
+const PACKET_BYTES = 64;
 
 /** An error that the server answered with, or one of this side: `timeout`, `disconnected`. */
 export class ChatError extends Error {
@@ -139,6 +143,8 @@ export class ChatClient extends EventTarget {
   #openings = 0;
   #visible = true;
   #outbox = [];
+  /** Why the server ended the last connection, until there is another. */
+  #endCode = null;
   #pumping = false;
   #tokenStale = false;
   #renewedAt = -Infinity;
@@ -222,6 +228,7 @@ export class ChatClient extends EventTarget {
     socket.on("connect", () => {
       manager.reconnectionDelay(delay);
       manager.reconnectionDelayMax(delayMax);
+      this.#endCode = null;
       this.#setStatus({ state: "connected" });
       for (const conversation of this.#conversations.values()) conversation.stale = true;
       // Order matters: joining comes first, so that what the outbox sends is seen live.
@@ -258,6 +265,9 @@ export class ChatClient extends EventTarget {
       this.#setStatus({ state: "ended", ...reason });
     });
 
+    manager.on("close", () => {
+      this.#handshake = null;
+    });
     manager.on("reconnect_attempt", retrying);
     manager.on("reconnect_failed", () => {
       const { code, message } = this.status;
@@ -265,6 +275,7 @@ export class ChatClient extends EventTarget {
     });
 
     socket.on("session_ended", ({ code, message, reconnect, retryAfterMs }) => {
+      this.#endCode = code;
       if (!reconnect) {
         this.#setStatus({ state: "ended", code, message });
         socket.disconnect();
@@ -806,12 +817,27 @@ export class ChatClient extends EventTarget {
         current = entry;
         tries += 1;
         const { key, conversationId, body } = entry;
+        const payload = { conversationId, idempotencyKey: key, body };
+        const failed = (error) => {
+          entry.state = "failed";
+          entry.error = error;
+          this.#outboxChanged(conversationId);
+        };
+        const wrong = tooLarge(payload, this.limits);
+        if (wrong) {
+          failed(wrong);
+          continue;
+        }
         try {
-          const ack = await this.request("send_message", { conversationId, idempotencyKey: key, body });
+          const ack = await this.request("send_message", payload);
           this.#settle(ack.message);
           this.#take(ack.message, "outbox");
         } catch (error) {
-          if (error.code === "disconnected") continue;
+          if (error.code === "disconnected") {
+            // Sent again it would end every connection, and what stands behind it would never leave.
+            if (this.#endCode === "too_large") failed(new ChatError({ code: "too_large", message: TOO_LARGE }));
+            continue;
+          }
           if (error.code === "rate_limited") {
             this.#emit("notice", { error });
             await this.#sleep(error.retryAfterMs ?? RETRY_MS);
@@ -822,9 +848,7 @@ export class ChatClient extends EventTarget {
             await this.#sleep(error.retryAfterMs ?? RETRY_MS * tries);
             continue;
           }
-          entry.state = "failed";
-          entry.error = error;
-          this.#outboxChanged(conversationId);
+          failed(error);
         }
       }
     } finally {
@@ -889,8 +913,21 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Why the server would never take a message; null if nothing is wrong, or its limits are not known yet. */
+function tooLarge(payload, limits) {
+  if (!limits) return null;
+  const message =
+    [...payload.body].length > limits.bodyChars
+      ? `${TOO_LARGE} At most ${limits.bodyChars} characters.`
+      : new TextEncoder().encode(JSON.stringify(payload)).length + PACKET_BYTES > limits.eventBytes
+        ? TOO_LARGE
+        : null;
+  return message && new ChatError({ code: "too_large", message });
+}
+
+/** Cut to whole characters, so that an emoji at the end is not cut in the middle. */
 function previewOf(senderId, body) {
-  return { senderId, text: body.slice(0, 160) };
+  return { senderId, text: [...body.slice(0, 2 * PREVIEW_CHARS)].slice(0, PREVIEW_CHARS).join("") };
 }
 
 function disconnected() {

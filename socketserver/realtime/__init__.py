@@ -2,7 +2,7 @@
 
 from socketio.exceptions import ConnectionRefusedError
 
-from .dispatch import received_s
+from .dispatch import Refusal, received_s
 from .engine import Engine
 from .engine_packets import PacketError
 from .intake import Allowance, Intake, IntakeLimits, Meter
@@ -21,6 +21,7 @@ __all__ = [
     "Json",
     "Meter",
     "PacketError",
+    "Refusal",
     "RoomManager",
     "combine",
     "received_s",

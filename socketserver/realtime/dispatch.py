@@ -10,6 +10,7 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
@@ -19,9 +20,10 @@ import socketio
 from . import packets
 from . import session as sessions
 from .engine_packets import Encoded, PacketError
-from .packets import Packet
+from .packets import Head, Packet
 from .rooms import CONNECTED, CONNECTING, GONE, LEAVING, Client
 from .session import Session
+from .skipping import HEAD_BYTES, Skipped
 
 if TYPE_CHECKING:
     from .server import AsyncServer
@@ -36,6 +38,7 @@ CLIENT_REASONS: Final = frozenset(
         sessions.TRANSPORT_ERROR,
         sessions.PING_TIMEOUT,
         sessions.MALFORMED,
+        sessions.TOO_LARGE,
         sessions.CONNECTED_TWICE,
     }
 )
@@ -58,17 +61,19 @@ class Peer:
     Attributes:
         clients: by namespace.
         partial: a binary packet whose attachments have not all come.
+        strays: how many attachments are due that nobody will get: those of a packet that was refused.
         timer: ends a session that is in no namespace.
         refusing: whether the server has disconnected it and only waits for it to go.
         running: tasks of events in progress (`async_handlers`).
         tries: how often it has connected, or tried to, while it was in no namespace, and to unknown ones.
     """
 
-    __slots__ = ("clients", "partial", "refusing", "running", "timer", "tries")
+    __slots__ = ("clients", "partial", "refusing", "running", "strays", "timer", "tries")
 
     def __init__(self) -> None:
         self.clients: dict[str, Client] = {}
         self.partial: Packet | None = None
+        self.strays = 0
         self.timer: tuple[int, int] | None = None
         self.refusing = False
         self.tries = 0
@@ -83,6 +88,41 @@ class Leaving:
     def __init__(self, client: Client, reason: str) -> None:
         self.client = client
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a packet can never be accepted.
+
+    Attributes:
+        code: 'too_large' or 'invalid_payload'.
+        message: one English sentence.
+        limit_bytes: what is allowed, None where it is not a matter of size.
+    """
+
+    code: str
+    message: str
+    limit_bytes: int | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """As acks and the data of connect errors carry it."""
+        wire = {"code": self.code, "message": self.message, "retryable": False}
+        return wire if self.limit_bytes is None else {**wire, "limitBytes": self.limit_bytes}
+
+
+def too_large(limit_bytes: int) -> Refusal:
+    """The refusal of what is larger than allowed."""
+    return Refusal(sessions.TOO_LARGE, f"This is too large: the limit is {limit_bytes} bytes.", limit_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An item of the inbox: an event that can never be accepted, and is to be acked with why."""
+
+    namespace: str
+    id: int
+    event: str
+    refusal: Refusal
 
 
 class Dispatcher:
@@ -123,23 +163,38 @@ class Dispatcher:
         self._await_connect(session)
 
     def message(self, session: Session, data: str | bytes) -> None:
-        """Take one message. Raises: PacketError."""
+        """Take one message. Raises: PacketError, unless there is an ack that can say what is wrong."""
         peer: Peer = session.state
         partial = peer.partial
         if type(data) is str:
-            if partial is not None:
+            if partial is not None or peer.strays:
                 raise PacketError("text where an attachment is due")
-            packet = packets.decode(data)
+            try:
+                packet = packets.decode(data)
+            except PacketError as exc:
+                head = packets.read_head(data[:HEAD_BYTES])
+                if head is None or not self._refuse(
+                    session, head, Refusal("invalid_payload", f"This is no event: {exc}.")
+                ):
+                    raise
+                return
             if packet.missing:
                 peer.partial = packet
                 return
+        elif peer.strays:
+            peer.strays -= 1
+            return
         else:
             if partial is None:
                 raise PacketError("an attachment that no packet has announced")
             assert type(data) is bytes
-            if not partial.attach(data):
-                if 0 < self._server.max_event_bytes < partial.size:
-                    raise PacketError("attachments too large")
+            complete = partial.attach(data)
+            limit = self._server.max_event_bytes
+            if 0 < limit < partial.size:
+                if not self._refuse_partial(session, limit, partial.missing):
+                    session.drop(sessions.TOO_LARGE, "attachments, and there is no ack that could say so")
+                return
+            if not complete:
                 return
             peer.partial = None
             packet = partial
@@ -153,7 +208,46 @@ class Dispatcher:
                 client.goodbye = True
             session.enqueue(packet, packet.size)
 
-    async def handle(self, session: Session, item: Packet | Leaving) -> None:
+    def skipped(self, session: Session, message: Skipped) -> bool:
+        """Answer a message that was too large: an event by its ack, a connect by its refusal."""
+        limit = self._server.eio.max_payload
+        peer: Peer = session.state
+        if message.binary:
+            if peer.strays:
+                peer.strays -= 1
+                return True
+            return peer.partial is not None and self._refuse_partial(session, limit, peer.partial.missing - 1)
+        head = packets.read_head(message.head[1:].decode(errors="replace")) if message.head[:1] == b"4" else None
+        if head is None or peer.partial is not None or peer.strays:
+            return False
+        if head.type != packets.CONNECT:
+            return self._refuse(session, head, too_large(limit))
+        peer.tries += 1
+        if peer.tries > MAX_TRIES or head.namespace in peer.clients:
+            return False
+        refusal = {"message": sessions.TOO_LARGE, "data": too_large(limit).wire()}
+        session.outbox.push(packets.encode(packets.CONNECT_ERROR, head.namespace, refusal))
+        return True
+
+    def _refuse_partial(self, session: Session, limit: int, due: int) -> bool:
+        """Refuse the event whose attachments are coming, with so many still due. Returns False if it has no ack."""
+        peer: Peer = session.state
+        packet, peer.partial = peer.partial, None
+        assert packet is not None
+        event = packet.data[0] if packet.type == packets.BINARY_EVENT else ""
+        return self._refuse(session, Head(packet.type, packet.namespace, packet.id, due, event), too_large(limit))
+
+    def _refuse(self, session: Session, head: Head, refusal: Refusal) -> bool:
+        """Have an event acked that can never be accepted. Returns False if it has no ack."""
+        peer: Peer = session.state
+        if head.type not in (packets.EVENT, packets.BINARY_EVENT) or head.id is None:
+            return False
+        peer.strays = head.attachments
+        if not (peer.refusing or self.draining):
+            session.enqueue(Refused(head.namespace, head.id, head.event, refusal))
+        return True
+
+    async def handle(self, session: Session, item: Packet | Refused | Leaving) -> None:
         """Handle one item of the inbox."""
         if type(item) is Leaving:
             running = session.state.running
@@ -161,8 +255,14 @@ class Dispatcher:
                 await asyncio.wait(set(running))
             await self._left(item.client, item.reason)
             return
-        assert type(item) is Packet
         peer: Peer = session.state
+        if type(item) is Refused:
+            client = peer.clients.get(item.namespace)
+            if client is not None and client.phase in (CONNECTED, GONE) and client.push is not None:
+                ack = self._server.refusal_ack(client.sid, item.event, item.refusal)
+                client.push(packets.encode_ack(item.namespace, [ack], item.id))
+            return
+        assert type(item) is Packet
         client = peer.clients.get(item.namespace)
         kind = item.type
         if kind == packets.CONNECT:
@@ -190,6 +290,7 @@ class Dispatcher:
         self._server.eio.wheel.cancel(peer.timer)
         peer.timer = None
         peer.partial = None
+        peer.strays = 0
         for client in peer.clients.values():
             if client.phase == CONNECTED:  # one that is connecting is seen to when its handler returns
                 why = reason
@@ -236,7 +337,8 @@ class Dispatcher:
         client = manager.add(session, namespace)
         peer.clients[namespace] = client
         try:
-            refusal = await self._ask(client, packet.data)
+            # The JS client sends nothing where there is no auth, python-socketio's an empty object.
+            refusal = await self._ask(client, None if packet.data == {} else packet.data)
             answer = None if refusal is None else packets.encode(packets.CONNECT_ERROR, namespace, refusal)
         except PacketError:
             logger.exception("a refusal could not be encoded")

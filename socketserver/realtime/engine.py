@@ -34,6 +34,8 @@ BAD_REQUEST: Final = 3
 FORBIDDEN: Final = 4
 UNSUPPORTED_VERSION: Final = 5
 
+UNKNOWN_SID_MESSAGE: Final = "Session ID unknown"
+
 SHUTDOWN_WAIT_S: Final = 5.0
 """How long `shutdown` lets handlers finish before it cancels them, by default."""
 CANCEL_WAIT_S: Final = 1.0
@@ -49,7 +51,9 @@ class Engine:
     Args (times in seconds, sizes in bytes; a limit of 0 means none):
         ping_interval: a number, fractions allowed; of a tuple (python-engineio's form) the first.
         ping_timeout: how long a client may take to answer.
-        max_http_buffer_size: the largest message or POST taken, announced to the client as maxPayload.
+        max_http_buffer_size: the largest message taken, announced to the client as maxPayload.
+        max_skipped_bytes: the largest message, or POST, that is read past if it is over that, and answered instead of
+            ending the session. Never held in memory.
         allow_upgrades: whether polling clients are offered a websocket.
         transports: which of 'polling' and 'websocket' are served; both by default.
         http_compression, compression_threshold: gzip for answers to polls from that size on.
@@ -84,6 +88,7 @@ class Engine:
         ping_interval: float | tuple[float, float] = 25,
         ping_timeout: float = 20,
         max_http_buffer_size: int = 1_000_000,
+        max_skipped_bytes: int = 1 << 23,
         allow_upgrades: bool = True,
         transports: str | list[str] | None = None,
         http_compression: bool = True,
@@ -109,6 +114,7 @@ class Engine:
         self.ping_interval = ping_interval[0] if isinstance(ping_interval, tuple) else ping_interval
         self.ping_timeout = ping_timeout
         self.max_payload = max_http_buffer_size
+        self.max_skipped = max_skipped_bytes
         self.transports = tuple([transports] if isinstance(transports, str) else transports or TRANSPORTS)
         if not set(self.transports) <= set(TRANSPORTS):
             raise ValueError("transports are 'polling' and 'websocket'")
@@ -225,8 +231,10 @@ class Engine:
         return asyncio.QueueEmpty
 
     def attach(self, app: web.Application, path: str = "socket.io") -> None:
-        """Serve `/path/` of an aiohttp application, and shut down with it."""
-        app.router.add_route("*", f"/{path.strip('/')}/", self.handle_request)
+        """Serve `/path/` and `/path` of an aiohttp application, and shut down with it."""
+        # Next.js strips the last slash in its rewrites, and clients may have `addTrailingSlash: false`.
+        for route in (f"/{path.strip('/')}/", f"/{path.strip('/')}"):
+            app.router.add_route("*", route, self.handle_request)
 
         async def stop(_: web.Application) -> None:
             await self.shutdown()
@@ -322,7 +330,7 @@ class Engine:
             return await self._open(request, wants_websocket)
         session = self.sessions.get(sid)
         if session is None or not session.check():
-            return self.error(request, UNKNOWN_SID, "Session ID unknown")
+            return self.error(request, UNKNOWN_SID, UNKNOWN_SID_MESSAGE)
         if wants_websocket:
             if not self.allow_upgrades:
                 return self.error(request, BAD_REQUEST, "No upgrades")
@@ -393,11 +401,25 @@ class Engine:
     def error(
         self, request: web.Request, code: int, message: str, status: int = 400, cors: bool = True
     ) -> web.Response:
-        """Refuse a request: {"code", "message"}, the codes of Engine.IO's own server."""
+        """Refuse a request: {"code", "message"}, the codes of Engine.IO's own server and, byte by byte, its form."""
         if self.observer is not None:
             self.observer.rejected(code)
+        return self._error(request, code, message, status, cors)
+
+    def unknown(self, request: web.Request) -> web.Response:
+        """Answer a poll of a session that has just ended, so that its client begins anew. That is no refusal."""
+        return self._error(request, UNKNOWN_SID, UNKNOWN_SID_MESSAGE, 400, True)
+
+    def too_large(self, request: web.Request) -> web.Response:
+        """Refuse a POST by its size, with an empty body as Engine.IO's own server does."""
+        if self.observer is not None:
+            self.observer.rejected(BAD_REQUEST)
+        return web.Response(status=413, headers=self._headers(request))
+
+    def _error(self, request: web.Request, code: int, message: str, status: int, cors: bool) -> web.Response:
         headers = self._headers(request) if cors else {}
-        return web.json_response({"code": code, "message": message}, status=status, headers=headers)
+        headers["Content-Type"] = "application/json"
+        return web.Response(body=orjson.dumps({"code": code, "message": message}), status=status, headers=headers)
 
     def _headers(self, request: web.Request) -> dict[str, str]:
         headers = self.cors.headers(request.headers.get("Origin"), request.headers, request.method)

@@ -6,9 +6,8 @@ Source: the Engine.IO protocol, revision 4, "Packet encoding"; RFC 6455 section 
 """
 
 import base64
-import binascii
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 SEPARATOR: Final = b"\x1e"
@@ -55,6 +54,15 @@ class Encoded:
         self._poll: bytes | None = None
 
     @property
+    def text(self) -> "Encoded":
+        """The same for a client that asked for text only (`b64=1`): attachments in base64, in text frames."""
+        if len(self.packets) == 1 and self.ws[0] & 0xF == TEXT:
+            return self
+        text = Encoded(tuple(self.poll.split(SEPARATOR)))
+        text.ws = b"".join([frame(TEXT, packet) for packet in text.packets])
+        return text
+
+    @property
     def poll(self) -> bytes:
         """The packets as they stand in a polling payload; made when the first polling client needs them."""
         if self._poll is None:
@@ -73,37 +81,39 @@ def binary_message(data: bytes) -> Encoded:
     return encoded
 
 
-def decode_payload(body: bytes) -> Iterator[str | bytes]:
-    """Split the body of a POST into packets, one at a time: text with its type digit, or bytes for a binary message.
+def decode_base64(text: str | bytes) -> bytes:
+    """Decode a binary message from its text form, without its "b".
 
-    Raises: PacketError, at the packet concerned: it is empty, of an unknown type, in bad base64 or bad UTF-8.
+    Raises: PacketError.
     """
-    at = 0
-    while at >= 0:
-        end = body.find(SEPARATOR, at)
-        part = body[at:end] if end >= 0 else body[at:]
-        at = end + 1 or -1
-        if part[:1] == b"b":
-            try:
-                packet: str | bytes = base64.b64decode(part[1:], validate=True)
-            except binascii.Error as exc:
-                raise PacketError("invalid base64") from exc
-        else:
-            try:
-                packet = part.decode()
-            except UnicodeDecodeError as exc:
-                raise PacketError("invalid UTF-8") from exc
-            if packet[:1] not in {"0", "1", "2", "3", "4", "5", "6"}:
-                raise PacketError("unknown Engine.IO packet type")
-        yield packet
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as exc:
+        raise PacketError("invalid base64") from exc
 
 
-def poll_to_frames(payload: Iterable[bytes]) -> bytes:
+def decode_packet(part: bytes) -> str | bytes:
+    """Decode one packet of a polling payload: text with its type digit, or bytes for a binary message.
+
+    Raises: PacketError for an empty packet, an unknown type, bad base64 or bad UTF-8.
+    """
+    if part[:1] == b"b":
+        return decode_base64(part[1:])
+    try:
+        text = part.decode()
+    except UnicodeDecodeError as exc:
+        raise PacketError("invalid UTF-8") from exc
+    if text[:1] not in {"0", "1", "2", "3", "4", "5", "6"}:
+        raise PacketError("unknown Engine.IO packet type")
+    return text
+
+
+def poll_to_frames(payload: Iterable[bytes], text_only: bool = False) -> bytes:
     """Turn what was queued for polling into WebSocket frames, for a client that has just upgraded."""
     frames = []
     for chunk in payload:
         for packet in chunk.split(SEPARATOR):
-            if packet[:1] == b"b":
+            if packet[:1] == b"b" and not text_only:
                 frames.append(frame(BINARY, base64.b64decode(packet[1:])))
             else:
                 frames.append(frame(TEXT, packet))

@@ -17,6 +17,7 @@ CLOSED: Final = 0
 POLLING: Final = 1
 WEBSOCKET: Final = 2
 DEFLATED: Final = 3
+TEXT_ONLY: Final = 4
 
 EAGER_BYTES: Final = 65536
 """Past this much in one iteration an outbox is written at once, so that a burst does not pile up unsent."""
@@ -60,7 +61,8 @@ class Outbox:
     forgotten; it must end the client. So one message may be larger than the bound: its reader has had no time for it.
 
     Attributes:
-        mode: CLOSED (everything is dropped), POLLING, WEBSOCKET, DEFLATED (websocket with permessage-deflate).
+        mode: CLOSED (everything is dropped), POLLING, WEBSOCKET, DEFLATED (websocket with permessage-deflate) or
+            TEXT_ONLY (websocket without binary frames).
         frames, size: what waits here, and its length in bytes.
         written: bytes handed to the transport since the client came, for telling whether it drains.
     """
@@ -103,6 +105,8 @@ class Outbox:
             data = message.poll
         elif mode == DEFLATED:
             data = self._deflate(message)
+        elif mode == TEXT_ONLY:
+            data = message.text.ws
         else:
             return
         if not self.frames:
@@ -160,19 +164,27 @@ class Outbox:
         self.size = self._waited = 0
         return payload
 
-    def to_websocket(self, transport: asyncio.Transport, compress_bits: int = 0, keep_context: bool = True) -> None:
+    def to_websocket(
+        self,
+        transport: asyncio.Transport,
+        compress_bits: int = 0,
+        keep_context: bool = True,
+        text_only: bool = False,
+    ) -> None:
         """Go on over a websocket; what was queued for polling leaves first, in its order.
 
         Args:
             compress_bits: the window that permessage-deflate negotiated (9 to 15), 0 for no compression.
             keep_context: whether one message's compression may refer to the ones before.
+            text_only: whether binary messages go as text, in base64; nothing is compressed then.
         """
-        waiting = engine_packets.poll_to_frames(self.frames) if self.mode == POLLING else b"".join(self.frames)
+        polled = self.mode == POLLING
+        waiting = engine_packets.poll_to_frames(self.frames, text_only) if polled else b"".join(self.frames)
         self.frames.clear()
         self.size = 0
         self.transport = transport
-        self.mode = WEBSOCKET
-        if compress_bits:
+        self.mode = TEXT_ONLY if text_only else WEBSOCKET
+        if compress_bits and not text_only:
             self.mode = DEFLATED
             self._keep_context = keep_context
             self._compressor = zlib.compressobj(1, zlib.DEFLATED, -compress_bits)

@@ -9,6 +9,7 @@ one such packet, once broadcast or stored, disconnects every reader.
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
@@ -42,6 +43,45 @@ _CONTAINERS: Final = frozenset({list, dict})
 _HEX = "[0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rf"\\(?:(u[dD][89abAB]{_HEX}\\u[dD][c-fC-F]{_HEX})|(u[dD][89a-fA-F]{_HEX})|.)", re.DOTALL)
 """An escape of JSON's: a pair of surrogates (group 1), a lone surrogate (2), or any other."""
+_NAME = re.compile(r'\[\s*"([^"\\]{0,64})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What can be read of a packet that cannot be decoded as a whole.
+
+    Attributes:
+        type, namespace, id: as of a Packet.
+        attachments: how many it announces.
+        event: the event's name, "" if that cannot be told.
+    """
+
+    type: int
+    namespace: str
+    id: int | None
+    attachments: int
+    event: str
+
+
+def read_head(text: str) -> Head | None:
+    """Read the head of a packet of which perhaps only the beginning is there; None if it has none that can be trusted.
+
+    A head that the end of `text` may have cut in the middle counts as none.
+    """
+    head = _HEAD.match(text)
+    if head is None or head.end() == len(text):
+        return None
+    attachments, digits = head[2] or "0", head[4]
+    if len(attachments) > 2 or (digits is not None and len(digits) > MAX_ID_DIGITS):
+        return None
+    name = _NAME.match(text, head.end())
+    return Head(
+        int(head[1]),
+        head[3] or "/",
+        None if digits is None else int(digits),
+        int(attachments),
+        "" if name is None else name[1],
+    )
 
 
 class Packet:
@@ -307,6 +347,7 @@ __all__ = [
     "CONNECT_ERROR",
     "DISCONNECT",
     "EVENT",
+    "Head",
     "Json",
     "Packet",
     "PacketError",
@@ -314,5 +355,6 @@ __all__ = [
     "encode",
     "encode_ack",
     "encode_event",
+    "read_head",
     "with_id",
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .engine_packets import Encoded
 from .session import SERVER_DISCONNECT, Session
+from .skipping import Skipped
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -34,6 +35,10 @@ class Plain:
         """Take one message."""
         if "message" in self.handlers:
             session.enqueue(("message", data), len(data))
+
+    def skipped(self, session: Session, message: Skipped) -> bool:
+        """Return False: a raw message has no ack."""
+        return False
 
     async def handle(self, session: Session, item: tuple[str, Any]) -> None:
         """Call the handler of one item."""

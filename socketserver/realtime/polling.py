@@ -4,13 +4,15 @@ Source: the Engine.IO protocol, revision 4, "HTTP long-polling".
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from . import session as sessions
-from .engine_packets import CLOSE_PACKET, NOOP, PacketError, decode_payload
+from .engine_packets import CLOSE_PACKET, NOOP, PacketError, decode_packet
 from .intake import LOOK_BYTES, PACKET_BYTES
+from .skipping import PayloadSplitter, Skipped
 from .websocket import NOOP_WAIT_S
 
 if TYPE_CHECKING:
@@ -22,14 +24,19 @@ PACKETS_PER_TURN: Final = 64
 """After so many packets of one POST the others get a turn."""
 
 
+class SessionGone(Exception):
+    """The session ended while its client polled, and the client is to begin anew."""
+
+
 class Poll:
     """One GET that waits for messages."""
 
-    __slots__ = ("_future", "_request", "_session")
+    __slots__ = ("_future", "_refused", "_request", "_session")
 
     def __init__(self, session: "Session", request: web.Request) -> None:
         self._session = session
         self._request = request
+        self._refused = False
         self._future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -55,10 +62,21 @@ class Poll:
         else:
             self._future.set_result(session.outbox.take() if payload is None else payload)
 
+    def refuse(self) -> None:
+        """Answer that there is no such session (any more): its client begins anew."""
+        self._refused = True
+        self.answer(b"")
+
     async def wait(self) -> bytes | None:
-        """Wait for the answer; None when there is nobody to give it to."""
+        """Wait for the answer; None when there is nobody to give it to.
+
+        Raises: SessionGone when it is refused.
+        """
         try:
-            return await self._future
+            payload = await self._future
+            if self._refused and payload is not None:
+                raise SessionGone
+            return payload
         finally:
             if self._session.poll is self:
                 self._session.poll = None
@@ -75,11 +93,14 @@ async def get(engine: "Engine", request: web.Request, session: "Session") -> web
             session.close(sessions.TRANSPORT_ERROR)
             return engine.error(request, 3, "Two polls at once")
         pending.answer()
-        return engine.error(request, 1, "Session ID unknown")
+        return engine.unknown(request)
     if session.outbox.frames:
         return engine.payload(request, session.outbox.take())
     if session.ending is not None:
-        session.close(session.ending)
+        reason = session.ending
+        session.close(reason)
+        if reason not in sessions.STAYS_AWAY:
+            return engine.unknown(request)
         return engine.payload(request, CLOSE_PACKET.poll)
     poll = Poll(session, request)
     session.poll = poll
@@ -94,16 +115,19 @@ async def get(engine: "Engine", request: web.Request, session: "Session") -> web
         timer = engine.wheel.after(wait, lambda: poll.answer(NOOP.poll))
     try:
         payload = await poll.wait()
+    except SessionGone:
+        return engine.unknown(request)
     finally:
         engine.wheel.cancel(timer)
     return engine.payload(request, NOOP.poll if payload is None else payload)
 
 
 async def post(engine: "Engine", request: web.Request, session: "Session") -> web.Response:
-    """Take the packets of one POST, all of them, however the body arrives.
+    """Take the packets of one POST, each as soon as it is there, however the body arrives.
 
     The answer "ok" is held back while the client is ahead of its handlers, or over its rate (it sends one POST at a
-    time). A compressed body is refused as it is: a hundred bytes can unpack to tens of thousands of packets.
+    time). A packet that is too large costs none of the others; a body that is, beyond what is read past, ends the
+    session. A compressed body is refused as it is: a hundred bytes can unpack to tens of thousands of packets.
     """
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         session.drop(sessions.MALFORMED, "a compressed body")
@@ -113,23 +137,32 @@ async def post(engine: "Engine", request: web.Request, session: "Session") -> we
         return engine.error(request, 3, "Two posts at once")
     session.posting = True
     try:
-        body: bytes | None
         try:
-            async with asyncio.timeout(engine.ping_interval + engine.ping_timeout):
-                body = await _read(request, engine.max_payload)
+            patience_s = engine.ping_interval + engine.ping_timeout
+            async with asyncio.timeout(patience_s) as deadline:
+                number = 0
+                async for packet in _packets(request, engine.max_payload, engine.max_skipped):
+                    number += 1
+                    deadline.reschedule(None)  # the client is not to blame for how long its turn takes to come
+                    await _take(engine, session, packet, number)
+                    if session.crowded:
+                        await session.room()
+                    if not session.open:
+                        break
+                    deadline.reschedule(asyncio.get_running_loop().time() + patience_s)
+        except _BodyTooLarge:
+            session.drop(sessions.TOO_LARGE, "a whole payload")
+        except PacketError as exc:
+            session.drop(sessions.MALFORMED, str(exc))
         except TimeoutError:
-            body = b""
+            session.drop(sessions.MALFORMED, "an unfinished payload")
         except Exception:
             # Cut off in the middle: its packets are lost, so the session's order is, too.
             session.close(sessions.TRANSPORT_ERROR)
             raise
-        if body is None:
-            session.close(sessions.TRANSPORT_ERROR)
-            return engine.error(request, 3, "Payload too large", status=413)
-        try:
-            await _take(engine, session, body)
-        except PacketError as exc:
-            session.drop(sessions.MALFORMED, str(exc))
+        if session.reason == sessions.TOO_LARGE:
+            await session.gone()  # its client leaves at the error, without having polled for why
+            return engine.too_large(request)
         if session.reason == sessions.MALFORMED:
             return engine.error(request, 3, "Bad payload")
         if session.reason == sessions.FLOODING:
@@ -139,39 +172,46 @@ async def post(engine: "Engine", request: web.Request, session: "Session") -> we
         session.posting = False
 
 
-async def _take(engine: "Engine", session: "Session", body: bytes) -> None:
-    """Hand the packets of a POST to the session, no faster than it may send them and its handlers take them, and the
-    others have their turns in between. Returns early when the session ends.
-
-    Raises: PacketError.
-    """
+async def _take(engine: "Engine", session: "Session", packet: str | bytes | Skipped, number: int) -> None:
+    """Hand one packet of a POST to the session, no faster than it may send them, and the others have their turns."""
     meter, intake = session.meter, engine.intake
-    for number, packet in enumerate(decode_payload(body), 1):
-        weight = len(packet) + PACKET_BYTES
-        meter.weight += weight
-        intake.weight += weight
+    weight = len(packet.head if isinstance(packet, Skipped) else packet) + PACKET_BYTES
+    meter.weight += weight
+    intake.weight += weight
+    if isinstance(packet, Skipped):
+        session.skip(packet)
+    else:
         session.receive(packet)
-        if session.crowded:
-            await session.room()
-        if meter.weight > LOOK_BYTES and not await intake.allow(meter, lambda: session.open):
-            session.drop(sessions.FLOODING)
-        if intake.weight > LOOK_BYTES and intake.look():
-            await intake.turn(meter, PACKET_BYTES)
-        elif number % PACKETS_PER_TURN == 0:
-            await asyncio.sleep(0)
-        if not session.open:
-            return
+    if meter.weight > LOOK_BYTES and not await intake.allow(meter, lambda: session.open):
+        session.drop(sessions.FLOODING)
+    if intake.weight > LOOK_BYTES and intake.look():
+        await intake.turn(meter, PACKET_BYTES)
+    elif number % PACKETS_PER_TURN == 0:
+        await asyncio.sleep(0)
 
 
-async def _read(request: web.Request, limit: int) -> bytes | None:
-    """Read the whole body, chunked or not, in as many pieces as it takes; None when it is over `limit` bytes."""
-    if limit and request.content_length is not None and request.content_length > limit:
-        return None
-    parts = []
+class _BodyTooLarge(Exception):
+    pass
+
+
+async def _packets(request: web.Request, limit: int, most: int) -> AsyncIterator[str | bytes | Skipped]:
+    """Read the body, chunked or not, in as many pieces as it takes, and give each packet when it is there.
+
+    Raises: PacketError; _BodyTooLarge when it is over `limit` bytes and over `most`.
+    """
+    if limit and most and _over(request.content_length or 0, limit, most):
+        raise _BodyTooLarge
+    splitter = PayloadSplitter(limit)
     size = 0
-    while part := await request.content.readany():
-        size += len(part)
-        if limit and size > limit:
-            return None
-        parts.append(part)
-    return b"".join(parts)
+    while piece := await request.content.readany():
+        size += len(piece)
+        if limit and most and _over(size, limit, most):
+            raise _BodyTooLarge
+        for part in splitter.feed(piece):
+            yield part if isinstance(part, Skipped) else decode_packet(part)
+    part = splitter.end()
+    yield part if isinstance(part, Skipped) else decode_packet(part)
+
+
+def _over(size: int, limit: int, most: int) -> bool:
+    return size > max(limit, most)

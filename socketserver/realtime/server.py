@@ -10,7 +10,7 @@ import socketio
 from aiohttp import web
 
 from .admin_ui import DEVELOPMENT, AdminUi, Auth
-from .dispatch import Dispatcher, internal_error
+from .dispatch import Dispatcher, Refusal, internal_error
 from .engine import SHUTDOWN_WAIT_S, Engine
 from .rooms import CONNECTED, CONNECTING, Client, RoomManager
 
@@ -44,13 +44,20 @@ def default_error_ack(exc: BaseException) -> object:
     return {"ok": False, "error": internal_error()}
 
 
+def default_refusal_ack(sid: str, event: str, refusal: Refusal) -> object:
+    """Return what a client gets as ack of an event that can never be accepted."""
+    return {"ok": False, "error": refusal.wire()}
+
+
 class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
     """A drop-in for `socketio.AsyncServer` on aiohttp.
 
     Where it differs: events of one client are handled one after the other, in the order in which they were sent, unless
     `async_handlers=True`. `emit` never runs a handler and never waits. What is emitted to a client by its own connect
     handler follows its CONNECT packet. `disconnect` does not wait for the disconnect handler, which runs after the
-    event that is being handled. `call` fails at once when the client goes. Malformed packets end their client.
+    event that is being handled. `call` fails at once when the client goes. Packets that are malformed or too large end
+    their client, unless they are events with an ack that can say so. A connect handler gets None where the client gave
+    no auth, or an empty one.
 
     Args, beside those of `engine.Engine`:
         client_manager: a `rooms.RoomManager` (the default), or `rooms.combine(AsyncRedisManager)(...)`.
@@ -58,9 +65,11 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         async_handlers: whether each event runs in a task of its own, in no order.
         namespaces: accepted beside those that have handlers, or '*'.
         disconnect_grace: seconds a client has to go by itself after `disconnect`.
-        end_event: called with 'slow_consumer', 'malformed', 'flooding' or 'connected_twice' before such a client is
+        end_event: called with 'slow_consumer', 'malformed', 'too_large', 'flooding' or 'connected_twice' before such a client is
             dropped; returns the event (name, payload) that tells it, or None.
         error_ack: makes the ack for an event whose handler has raised.
+        refusal_ack: makes the ack for an event that can never be accepted: called with the client's sid, the event's
+            name ("" if it is not known) and a `dispatch.Refusal`. It must not wait, and should not raise.
     """
 
     eio: Engine
@@ -77,6 +86,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         disconnect_grace: float = 1.0,
         end_event: Callable[[str], tuple[str, Any] | None] | None = None,
         error_ack: Callable[[BaseException], object] = default_error_ack,
+        refusal_ack: Callable[[str, str, Refusal], object] = default_refusal_ack,
         always_connect: bool = False,
         serializer: str = "default",
         **engine_options: Any,
@@ -101,6 +111,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         self.disconnect_grace = disconnect_grace
         self.end_event = end_event
         self.error_ack = error_ack
+        self.refusal_ack = refusal_ack
         self.max_event_bytes = MAX_ATTACHED * self.eio.max_payload
         self._dispatcher = Dispatcher(self)
         self.eio.plain.handlers.clear()  # what python-socketio has registered for itself

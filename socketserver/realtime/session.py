@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from aiohttp import web
 
 from . import outbox as boxes
-from .engine_packets import CLOSE_PACKET, NOOP, PING, Encoded, PacketError
+from .engine_packets import CLOSE_PACKET, NOOP, PING, Encoded, PacketError, decode_base64
 from .intake import EVENT_BYTES, LOOK_BYTES
+from .skipping import Skipped
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -30,8 +31,13 @@ TRANSPORT_ERROR: Final = "transport error"
 CONNECT_TIMEOUT: Final = "connect timeout"
 SLOW_CONSUMER: Final = "slow_consumer"
 MALFORMED: Final = "malformed"
+TOO_LARGE: Final = "too_large"
 CONNECTED_TWICE: Final = "connected_twice"
 FLOODING: Final = "flooding"
+
+STAYS_AWAY: Final = frozenset({CLIENT_DISCONNECT, SERVER_DISCONNECT, CONNECT_TIMEOUT, MALFORMED})
+"""Ends after which a polling client gets a CLOSE packet, or an empty answer if it said goodbye itself. After any other
+it is to come back, and gets an error in answer to its poll: python-socketio's client takes a CLOSE for final."""
 
 ITEM_OVERHEAD_BYTES: Final = 1024
 """What one waiting event counts beside its own length, so that the byte bound is a bound of their number too."""
@@ -39,6 +45,8 @@ ITEMS_PER_TURN: Final = 64
 """After so many events of one client without a pause, the others get a turn."""
 FINISH_WAIT_S: Final = 1.0
 """How long a polling client may take to fetch its last messages."""
+
+_CLOSE_CODES: Final = {MALFORMED: 1008, FLOODING: 1008, TOO_LARGE: 1009}  # RFC 6455 section 7.4.1
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +59,10 @@ class Application(Protocol):
 
         Raises: PacketError, which ends the session.
         """
+
+    def skipped(self, session: "Session", message: Skipped) -> bool:
+        """Answer a message that was too large, at once and without waiting. Returns False if there is no way to: that
+        ends the session."""
 
     async def handle(self, session: "Session", item: Any) -> None:
         """Handle one item that `message` or `closed` has enqueued. Called for one item at a time, in order."""
@@ -171,16 +183,38 @@ class Session:
                     self.pong()
                 elif data == "1":
                     self.close(CLIENT_DISCONNECT)
+                elif kind == "b":
+                    self._receive_binary(decode_base64(data[1:]))
                 elif data != "6":
                     # also a ping: since revision 4 only the server sends them
                     raise PacketError("unexpected Engine.IO packet")
             else:
-                self._engine.application.message(self, data)
+                assert type(data) is bytes
+                self._receive_binary(data)
         except PacketError as exc:
             self.drop(MALFORMED, str(exc))
         except Exception:
             logger.exception("a message could not be taken; its client is dropped")
             self.drop(MALFORMED, "internal error")
+
+    def _receive_binary(self, data: bytes) -> None:
+        # Base64 comes in steps of three bytes, so its length does not tell.
+        if 0 < self._engine.max_payload < len(data):
+            self.skip(Skipped(True, data[:0]))
+        else:
+            self._engine.application.message(self, data)
+
+    def skip(self, message: Skipped) -> None:
+        """The client has sent a message that is too large, of which only this is left. Never waits, never raises."""
+        if not self.open:
+            return
+        try:
+            answered = self._engine.application.skipped(self, message)
+        except Exception:
+            logger.exception("a message that is too large could not be answered; its client is dropped")
+            answered = False
+        if not answered:
+            self.drop(TOO_LARGE, "and there is no ack that could say so")
 
     def enqueue(self, item: Any, size: int = 0) -> None:
         """Have the application handle `item` after all that was enqueued before it.
@@ -214,6 +248,15 @@ class Session:
         if self._room is None:
             self._room = asyncio.Event()
         while self.crowded and self.open:
+            self._room.clear()
+            await self._room.wait()
+
+    async def gone(self) -> None:
+        """Wait until the session is over for its client too: until that has fetched its last messages, or had the time.
+        Only once it is not `open` any more."""
+        if self._room is None:
+            self._room = asyncio.Event()
+        while self.ending is not None:
             self._room.clear()
             await self._room.wait()
 
@@ -346,7 +389,8 @@ class Session:
         """End the session. Never waits and runs no handler; a second call does nothing.
 
         What is in the outbox is written first, followed by the transport's own way of saying goodbye: a close frame
-        with `code`, or a CLOSE packet in the answer to the pending poll.
+        with `code`, or in the answer to the pending poll a CLOSE packet for who is to stay away (STAYS_AWAY). Who is to
+        come back gets the error of a session that is unknown, in answer to this poll or to the next.
 
         Args:
             abort: cut the TCP connection instead, because nobody is listening.
@@ -369,17 +413,24 @@ class Session:
                     self.outbox.flush()
                 self.link.close(code)
         elif self.poll is not None:
-            # A client that says goodbye itself gets the empty answer that ends its GET.
-            self.outbox.push(NOOP if reason == CLIENT_DISCONNECT else CLOSE_PACKET)
-            self.poll.answer()
+            if reason in STAYS_AWAY:
+                # A client that says goodbye itself gets the empty answer that ends its GET.
+                self.outbox.push(NOOP if reason == CLIENT_DISCONNECT else CLOSE_PACKET)
+                self.poll.answer()
+            elif self.outbox.frames:
+                self.poll.answer()
+            else:
+                self.poll.refuse()
         self.outbox.close()
+        if self._room is not None:
+            self._room.set()
         if engine.observer is not None:
             engine.observer.closed(self, reason)
 
     def finish(self, reason: str) -> None:
         """End the session once what is in the outbox has left, or after a second.
 
-        On a websocket that is what `close` does. A polling client gets them in one answer and CLOSE in the next: the
+        On a websocket that is what `close` does. A polling client gets them in one answer and the end in the next: the
         JS client (4.8) forgets the messages of a payload in which it finds a CLOSE. For the layer above the session is
         over at once: a client may be back before its old session has gone, and must not count as there twice.
         """
@@ -417,7 +468,7 @@ class Session:
         if last_words and self.link is None:
             self.finish(reason)
         else:
-            self.close(reason, code=code or (1008 if reason in (MALFORMED, FLOODING) else 1000))
+            self.close(reason, code=code or _CLOSE_CODES.get(reason, 1000))
 
     def _slow(self) -> None:
         if not self.open:

@@ -9,15 +9,16 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import WebSocketError, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.http_websocket import WebSocketReader
 from aiohttp.http_websocket import WebSocketWriter as _Writer
 
 from . import engine_packets
 from . import session as sessions
 from .engine_packets import NOOP, PROBE_ANSWER
-from .intake import PACKET_BYTES, Meter
+from .intake import PACKET_BYTES, Intake, Meter
 from .outbox import EAGER_BYTES
+from .skipping import FrameSkipper, Skipped, base64_bytes
 from .tap import Tap
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Link:
         self._waiter: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
         self.queue: _Frames | None = None
+        self.skipper: FrameSkipper | None = None
 
     # Called by the parser
 
@@ -81,6 +83,10 @@ class Link:
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
             if not self.closing:
                 self.sink(data)
+        elif kind is WSMsgType.PONG:
+            skipped = self.skipper.skipped(data) if self.skipper is not None else None
+            if skipped is not None and not self.closing:
+                self._skip(skipped)
         elif kind is WSMsgType.PING:
             # a client that pings without reading gets no answer to all of them (RFC 6455 section 5.5.3 allows that)
             if self.transport is not None and self.transport.get_write_buffer_size() < EAGER_BYTES:
@@ -101,11 +107,16 @@ class Link:
         """The connection is gone, or what came over it is no WebSocket frame."""
         if isinstance(exc, WebSocketError) and not self.closing:
             # 1009 too big, 1002 protocol error, 1007 not UTF-8
-            if self.session is not None:
-                self.session.drop(sessions.MALFORMED, "no WebSocket message, or one too big", code=exc.code)
+            if self.session is not None and exc.code == WSCloseCode.MESSAGE_TOO_BIG:
+                self.session.drop(sessions.TOO_LARGE, "beyond what is read past")
+            elif self.session is not None:
+                self.session.drop(sessions.MALFORMED, "no WebSocket message", code=exc.code)
             self.close(exc.code)
             self.lost(sessions.TRANSPORT_ERROR)
-            self._end()
+            # One that is too large is on its way still. Closed now, with bytes unread, TCP would reset the connection,
+            # and the client would never read why: what comes is dropped until the close frame's time is over.
+            if exc.code != WSCloseCode.MESSAGE_TOO_BIG:
+                self._end()
         else:
             self.finished = True
             self.lost(sessions.TRANSPORT_CLOSE)
@@ -185,6 +196,13 @@ class Link:
                 finally:
                     self._waiter = None
 
+    def _skip(self, message: Skipped) -> None:
+        if self.session is not None:
+            self.session.skip(message)
+        else:  # an upgrade that does not begin as one
+            self.lost(sessions.TRANSPORT_ERROR)
+            self.close(WSCloseCode.MESSAGE_TOO_BIG)
+
     def _write(self, data: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
@@ -257,20 +275,50 @@ class _WeighedFrames(_Frames):
         self._link.message(data[0], data[1])
 
 
+class _Parser:
+    """aiohttp's parser behind a skipper. Once it has failed, what comes still is read and dropped, so that the client
+    is not cut off (TCP resets who closes with unread bytes) before it has read why."""
+
+    def __init__(self, parser: WebSocketReader, skipper: FrameSkipper, meter: Meter, intake: Intake) -> None:
+        self._parser = parser
+        self._skipper = skipper
+        self._meter = meter
+        self._intake = intake
+        self._fragments = 0
+        self._failed = False
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if not self._failed:
+            self._failed = self._parser.feed_data(self._skipper.feed(data))[0]
+            if self._skipper.fragments != self._fragments:
+                weight = (self._skipper.fragments - self._fragments) * PACKET_BYTES
+                self._fragments = self._skipper.fragments
+                self._meter.weight += weight
+                self._intake.weight += weight
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._parser.feed_eof()
+
+
 class Response(web.WebSocketResponse):
     """aiohttp's handshake, with our queue behind the parser.
 
     Args:
-        engine: its `max_payload` is the largest message taken (1009 beyond it), 0 for any.
-        compress: whether permessage-deflate may be negotiated.
+        engine: its `max_payload` is the largest message taken, 0 for any; `max_skipped` the largest that is read past
+            beyond that; 1009 beyond it.
+        compress: whether permessage-deflate may be negotiated. A compressed message cannot be read past.
     """
 
     def __init__(self, engine: "Engine", link: Link, compress: bool) -> None:
         # aiohttp refuses what reaches its limit; 0 is no limit for both
         max_bytes = engine.max_payload
-        super().__init__(max_msg_size=max_bytes + 1 if max_bytes else 0, compress=compress)
+        largest = max_bytes if compress else base64_bytes(max_bytes)
+        super().__init__(max_msg_size=largest + 1 if max_bytes else 0, compress=compress)
         self._engine = engine
         self.link = link
+        if max_bytes:
+            link.skipper = FrameSkipper(max_bytes, engine.max_skipped)
 
     def _post_start(self, request: "BaseRequest", protocol: str | None, writer: _Writer) -> None:
         link = self.link
@@ -284,7 +332,11 @@ class Response(web.WebSocketResponse):
         link.transport = writer.transport
         self._writer = writer
         self._reader = link.queue
-        self._parser = WebSocketReader(link.queue, self._max_msg_size, compress=bool(self._compress), decode_text=True)
+        self._parser: Any = WebSocketReader(
+            link.queue, self._max_msg_size, compress=bool(self._compress), decode_text=True
+        )
+        if link.skipper is not None:
+            self._parser = _Parser(self._parser, link.skipper, link.meter, engine.intake)
         parser: Any = self._parser
         if weighed:
             parser = link.tap = Tap(engine.intake, link.meter, link, parser, request.protocol)
@@ -311,7 +363,9 @@ async def serve(engine: "Engine", request: web.Request, session: "Session") -> w
             return _nobody()
         assert link.transport is not None
         if session.open:
-            session.outbox.to_websocket(link.transport, int(response.compress), response.keep_context)
+            session.outbox.to_websocket(
+                link.transport, int(response.compress), response.keep_context, _text_only(request)
+            )
         await link.run()
     finally:
         link.abort()
@@ -327,7 +381,7 @@ async def upgrade(engine: "Engine", request: web.Request, session: "Session") ->
     says anything else, changes nothing.
     Source: the Engine.IO protocol, "Upgrade".
     """
-    attempt = _Upgrade(engine, session)
+    attempt = _Upgrade(engine, session, _text_only(request))
     link = attempt.link
     session.upgrade = link
     timer = engine.wheel.after(engine.upgrade_timeout, attempt.give_up)
@@ -378,10 +432,16 @@ def _nobody() -> web.Response:
     return web.Response(status=400)
 
 
+def _text_only(request: web.Request) -> bool:
+    """Whether the client cannot take binary frames (`forceBase64`)."""
+    return bool(request.query.get("b64"))
+
+
 class _Upgrade:
-    def __init__(self, engine: "Engine", session: "Session") -> None:
+    def __init__(self, engine: "Engine", session: "Session", text_only: bool) -> None:
         self.engine = engine
         self.session = session
+        self.text_only = text_only
         self.link = Link(engine, session.meter, self._receive, self._lost)
         self.response: Response | None = None
         self.probed = False
@@ -424,7 +484,7 @@ class _Upgrade:
         session.link = link
         link.session = session
         link.sink = session.receive
-        session.outbox.to_websocket(link.transport, int(response.compress), response.keep_context)
+        session.outbox.to_websocket(link.transport, int(response.compress), response.keep_context, self.text_only)
         if session.ending is not None:
             session.close(session.ending)
         elif session.crowded:

@@ -128,7 +128,7 @@ async def test_nothing_else_is_let_through(kind: Kind, tmp_path: Path) -> None:
         "/METRICS",
         "/session/x",
     ]
-    outside = ["/socket.io/?EIO=4&transport=polling", "/session", "/healthz"]
+    outside = ["/socket.io/?EIO=4&transport=polling", "/socket.io?EIO=4&transport=polling", "/session", "/healthz"]
     async with recorder() as (port, paths), proxying(kind, port, tmp_path / kind) as proxy:
         for path in inside:
             status, _ = await get(proxy, path)

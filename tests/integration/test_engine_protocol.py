@@ -301,14 +301,14 @@ async def test_close_over_a_websocket(http: Http, echo: EchoEngine) -> None:
 
 
 async def test_close_by_the_server(http: Http, sio: AsyncServer) -> None:
-    """Close: CLOSE in the pending GET, a close frame on a websocket; nothing is waited for."""
+    """The clients come back: an error in the pending GET, a close frame on a websocket; nothing is waited for."""
     sid = await http.handshake()
     raw = await http.websocket()
     poll = await pending_poll(http, sio, sid)
     closed = asyncio.create_task(raw.closed())
     async with asyncio.timeout(UNIT_S):
         await sio.shutdown(3 * UNIT_S)
-        assert await poll == (200, "1")
+        assert await poll == (400, '{"code":1,"message":"Session ID unknown"}')
         assert await closed == 1000
     assert (await http.request("GET", "EIO=4&transport=polling"))[0] == 503
 
@@ -554,3 +554,53 @@ async def test_a_client_that_cuts_its_handshake_is_no_fault(caplog: pytest.LogCa
         cut.set()
         await until(lambda: not sio.eio.sessions, "the session is forgotten")
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("slash", ["/", ""])
+async def test_the_last_slash(sio: AsyncServer, slash: str) -> None:
+    """`/socket.io` was answered 404: Next.js strips the slash in its rewrites, and clients may leave it out."""
+    async with serving(sio) as url, client_of(url) as http:
+        http.url = f"{url}/socket.io{slash}"
+        sid = await http.handshake()
+        assert await http.post(sid, "4hello") == (200, "ok")
+        raw = await http.websocket()
+        await raw.socket.close()
+
+
+async def test_errors_are_those_of_nodes_server(http: Http) -> None:
+    """Byte by byte, and their content type: the official client's suite compares them as text."""
+    async with http.session.get(f"{http.url}?EIO=4&transport=polling&sid=none") as response:
+        assert (response.status, await response.text()) == (400, '{"code":1,"message":"Session ID unknown"}')
+        assert response.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_binary_message_in_base64(http: Http, transport: str) -> None:
+    """`forceBase64`: over a websocket the text "b…" ended its client as malformed, again and again."""
+    if transport == "websocket":
+        raw = await http.websocket("&b64=1")
+        assert (await raw.next())[0] == "0"
+        await raw.send("bAQIDBA==")
+        assert await raw.next() == "bAQIDBA=="
+        await raw.send(b"\1\2")
+        assert await raw.next() == "bAQI="
+        await raw.send("bno base64")
+        assert await raw.closed() == 1008
+    else:
+        sid = await http.handshake()
+        assert (await http.post(sid, "bAQIDBA=="))[0] == 200
+        assert await http.poll(sid) == (200, "bAQIDBA==")
+
+
+async def test_who_asks_for_text_gets_text_after_an_upgrade_too(http: Http, sio: AsyncServer) -> None:
+    """What was queued for polling, and what comes after it."""
+    sid = await http.handshake()
+    raw = await http.websocket(f"&b64=1&sid={sid}")
+    await raw.send("2probe")
+    assert await raw.next() == "3probe"
+    await sio.eio.send(sid, b"\1\2\3\4")
+    await raw.send("5")
+    assert await raw.next() == "bAQIDBA=="
+    await sio.eio.send(sid, b"\1\2")
+    assert await raw.next() == "bAQI="
+    await raw.socket.close()

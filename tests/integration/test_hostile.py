@@ -13,6 +13,7 @@ import pytest
 from guardkit import Chat, chatting, enter, http, poll_handshake, until
 
 MAX_EVENT_BYTES = 65_536
+MAX_SKIPPED_BYTES = 8_388_608
 
 
 @pytest.fixture
@@ -125,15 +126,15 @@ async def test_oversize_bodies(chat: Chat) -> None:
 
 
 async def test_oversize_websocket_messages(chat: Chat) -> None:
-    """At the limit a message is taken, over it the client is told `malformed` and closed with 1009."""
+    """At the limit a message is taken; far over it the client is told `too_large` and closed with 1009."""
     async with http() as session:
         raw = await enter(session, chat, "ann")
         head, tail = '421["list_conversations",{"before":"', '"}]'
         await raw.send(head + "x" * (MAX_EVENT_BYTES - len(head) - len(tail)) + tail)
         assert (await raw.ack(1))["error"]["code"] == "invalid_payload"
-        await raw.send(head + "x" * (MAX_EVENT_BYTES - len(head) - len(tail) + 1) + tail)
+        await raw.send(head + "x" * MAX_SKIPPED_BYTES + tail)
         ended, close_code = await raw.end()
-        assert ended["code"] == "malformed"
+        assert (ended["code"], ended["limitBytes"]) == ("too_large", MAX_EVENT_BYTES)
         assert close_code == 1009
 
 
@@ -190,9 +191,9 @@ async def test_websocket_frames(chat: Chat, frame: bytes) -> None:
         '459999999999-["send_message",{"_placeholder":true,"num":0}]',
         '451-["send_message",{"_placeholder":true,"num":7}]',
         '4511-["send_message"]',
-        '421["send_message",' + "[" * 600 + "]" * 600 + "]",
+        '42["send_message",' + "[" * 600 + "]" * 600 + "]",
         "42" + "9" * 60_000 + '["list_conversations",{}]',
-        '421["list_conversations",{"limit":NaN}]',
+        '42["list_conversations",{"limit":NaN}]',
         b"\x00\x01",
     ],
 )

@@ -79,7 +79,6 @@ async def test_an_unknown_namespace_is_refused_with_a_message(http: Http) -> Non
         "41{}",
         '40["x"',
         "405{}",
-        '451["message"]',
         '4511-["message",{"_placeholder":true,"num":0}]',
         '459999999999-["message",{"_placeholder":true,"num":0}]',
         '451-["message"]',

@@ -13,11 +13,12 @@ class FakeSocket {
   connected = false;
   id = "none";
   #listeners = new Map();
+  #managed = new Map();
   #connections = 0;
 
   constructor(answers = {}) {
     this.answers = answers;
-    this.io = { on() {}, reconnectionAttempts: () => 3, reconnectionDelay: () => 1, reconnectionDelayMax: () => 1 };
+    this.io = { on: (event, act) => this.#managed.set(event, act), reconnectionAttempts: () => 3, reconnectionDelay: () => 1, reconnectionDelayMax: () => 1 };
     this.make = (_, options) => {
       this.auth = options.auth;
       return this;
@@ -25,11 +26,13 @@ class FakeSocket {
   }
 
   on(event, listener) {
-    this.#listeners.set(event, listener);
+    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]);
   }
 
+  off() {}
+
   tell(event, payload) {
-    this.#listeners.get(event)?.(payload);
+    for (const listener of this.#listeners.get(event) ?? []) listener(payload);
   }
 
   connect() {
@@ -40,6 +43,7 @@ class FakeSocket {
 
   lose() {
     this.connected = false;
+    this.#managed.get("close")?.();
     this.tell("disconnect", "transport close");
   }
 
@@ -61,15 +65,39 @@ const later = () => {
   return { promise, ...settle };
 };
 
-/** The Connection of the React example, with `io` for socket.io-client's. */
-function reactConnection(io) {
+/** A module of the React example, with `required` for all that it imports. */
+function reactModule(name, required) {
   const ts = createRequire(new URL("package.json", REACT))("typescript");
-  const source = fs.readFileSync(new URL("src/connection.ts", REACT), "utf8");
+  const source = fs.readFileSync(new URL(`src/${name}.ts`, REACT), "utf8");
   const options = { module: "CommonJS", target: "ES2022" };
   const { outputText } = ts.transpileModule(source, { compilerOptions: options });
   const exports = {};
-  new Function("exports", "require", outputText)(exports, () => ({ io }));
-  return exports.Connection;
+  new Function("exports", "require", outputText)(exports, () => required);
+  return exports;
+}
+
+/** The Connection of the React example, with `io` for socket.io-client's. */
+const reactConnection = (io) => reactModule("connection", { io }).Connection;
+
+/** What both clients offer: `send`, `waiting` (the outbox as [body, failure]), `connect`. */
+function sender(client, socket) {
+  if (client === "demo") {
+    const chat = demo(socket);
+    const failure = ({ state, error }) => (state === "failed" ? error.message : null);
+    const waiting = () => chat.outboxOf("c").map((entry) => [entry.body, failure(entry)]);
+    return { send: (body) => chat.send("c", body), waiting, connect: () => chat.connect(), close: () => chat.close() };
+  }
+  const { Connection, ChatError } = reactModule("connection", { io: socket.make });
+  const { Outbox } = reactModule("outbox", { ChatError });
+  const connection = new Connection("", async () => "token");
+  const outbox = new Outbox(connection, "alice");
+  outbox.start();
+  return {
+    send: (body) => outbox.send("c", body),
+    waiting: () => outbox.entries.map(({ body, failure }) => [body, failure]),
+    connect: () => connection.connect(),
+    close() {},
+  };
 }
 
 const message = (seq, body = `m${seq}`) => ({
@@ -131,6 +159,85 @@ const scenes = {
     }
   },
 
+  async "token-in-between-demo"() {
+    const socket = new FakeSocket();
+    const token = later();
+    const chat = demo(socket, { renewToken: () => token.promise });
+    socket.tell("session_ended", { code: "token_expired", message: "", reconnect: true });
+    const sent = [];
+    socket.auth((data) => sent.push(data));
+    socket.lose();
+    token.resolve("late");
+    await settled();
+    assert.deepEqual(sent, []);
+    chat.close();
+  },
+
+  async "token-in-between-react"() {
+    const socket = new FakeSocket();
+    const token = later();
+    new (reactConnection(socket.make))("", () => token.promise);
+    const sent = [];
+    socket.auth((data) => sent.push(data));
+    socket.lose();
+    token.resolve("late");
+    await settled();
+    assert.deepEqual(sent, []);
+  },
+
+  async "too-large"(client) {
+    const bodies = [];
+    const socket = new FakeSocket({
+      list_conversations: () => ({ presence: [], hasMore: false, nextBefore: null, conversations: [] }),
+      send_message: ({ body, idempotencyKey }) => {
+        bodies.push(body);
+        if (body === "ends it") {
+          socket.tell("session_ended", { code: "too_large", message: "", reconnect: true });
+          socket.lose();
+          throw new Error("no ack");
+        }
+        return { message: { ...message(bodies.length, body), idempotencyKey, senderId: "alice" }, duplicate: false };
+      },
+    });
+    const { send, waiting, connect, close } = sender(client, socket);
+    const limits = { bodyChars: 10, eventBytes: 250 };
+    connect();
+    socket.tell("welcome", { user: { id: "alice", name: "Alice" }, limits });
+    const emoji = "😀".repeat(10); // ten characters, though its length is 20
+    for (const body of ["x".repeat(11), "hello", emoji]) send(body);
+    await settled();
+    assert.deepEqual(bodies, ["hello", emoji]);
+    assert.deepEqual(waiting(), [["x".repeat(11), "This message is too large. At most 10 characters."]]);
+
+    limits.bodyChars = 1_000;
+    for (const body of ["y".repeat(300), "ends it", "behind it"]) send(body);
+    await settled();
+    socket.connect();
+    await settled();
+    assert.deepEqual(bodies.slice(2), ["ends it", "behind it"]);
+    assert.deepEqual(waiting().slice(1), [["y".repeat(300), "This message is too large."], ["ends it", "This message is too large."]]);
+    close();
+  },
+
+  async "preview-demo"() {
+    const body = `a${"😀".repeat(200)}`;
+    const socket = new FakeSocket({ list_conversations: () => list(message(1, body)) });
+    const chat = demo(socket);
+    chat.connect();
+    await settled();
+    assert.equal(chat.conversation("c").preview.text, `a${"😀".repeat(159)}`);
+    chat.close();
+  },
+
+  async "preview-react"() {
+    const { cut } = reactModule("useConversations", {});
+    for (const first of ["", "a"]) {
+      const shown = cut(first + "😀".repeat(200), 120);
+      assert.equal(shown, first + "😀".repeat(120 - first.length));
+    }
+    assert.equal(cut("short", 120), "short");
+  },
+
   async "gap-while-scrolling"() {
     let last = 200;
     const scrolled = later();
@@ -187,4 +294,4 @@ const scenes = {
   },
 };
 
-await scenes[process.argv[2]]();
+await scenes[process.argv[2]](process.argv[3]);

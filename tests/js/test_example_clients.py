@@ -13,10 +13,14 @@ TYPESCRIPT = ROOT / "examples" / "react" / "node_modules" / "typescript"
 DEADLINE_S = 30
 
 
-async def play(scene: str) -> None:
+async def play(scene: str, *arguments: str) -> None:
     require(missing_node())
+    if "react" in (scene.rpartition("-")[2], *arguments):
+        require(
+            None if TYPESCRIPT.is_dir() else "the npm packages of the React example are not installed; run make setup"
+        )
     process = await asyncio.create_subprocess_exec(
-        "node", str(SCENES), scene, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        "node", str(SCENES), scene, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     async with asyncio.timeout(DEADLINE_S):
         out, _ = await process.communicate()
@@ -26,11 +30,25 @@ async def play(scene: str) -> None:
 @pytest.mark.parametrize("client", ["demo", "react"])
 async def test_a_token_that_comes_after_its_connection_is_lost(client: str) -> None:
     """It was sent over the next connection, as a second CONNECT; or, if it failed, it ended the next connection."""
-    if client == "react":
-        require(
-            None if TYPESCRIPT.is_dir() else "the npm packages of the React example are not installed; run make setup"
-        )
     await play(f"slow-token-{client}")
+
+
+@pytest.mark.parametrize("client", ["demo", "react"])
+async def test_a_token_that_comes_while_there_is_no_connection(client: str) -> None:
+    """It was written to the next connection before that asked for one, which got two CONNECTs then."""
+    await play(f"token-in-between-{client}")
+
+
+@pytest.mark.parametrize("client", ["demo", "react"])
+async def test_a_message_that_is_too_large(client: str) -> None:
+    """It was sent again at each reconnect, and nothing behind it left. It shows an error, and the queue goes on."""
+    await play("too-large", client)
+
+
+@pytest.mark.parametrize("client", ["demo", "react"])
+async def test_a_preview_ends_with_a_whole_character(client: str) -> None:
+    """An emoji at its end was cut in the middle of its surrogate pair."""
+    await play(f"preview-{client}")
 
 
 async def test_a_gap_that_comes_while_older_messages_are_loaded() -> None:

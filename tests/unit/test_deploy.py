@@ -70,9 +70,10 @@ def test_nginx_lets_idle_clients_live() -> None:
 
 
 def test_proxies_take_the_largest_event() -> None:
-    """A body that the server would take is not refused by the proxy."""
-    assert number(r"^\s*client_max_body_size\s+(\d+)k;", NGINX) * 1024 > default("max_event_bytes")
-    assert number(r"^\s*max_size (\d+)KB", CADDY) * 1000 > default("max_event_bytes")
+    """A body that the server would take, or would answer with what is too large, is not refused by the proxy."""
+    assert number(r"^\s*client_max_body_size\s+(\d+)m;", NGINX) * 1_048_576 > default("max_skipped_bytes")
+    assert number(r"^\s*max_size (\d+)MB", CADDY) * 1_000_000 > default("max_skipped_bytes")
+    assert default("max_skipped_bytes") > default("max_event_bytes")
 
 
 def test_proxies_close_idle_connections_first() -> None:

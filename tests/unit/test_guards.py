@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import dataclass
 from socketserver.domain import Identity, UserId
-from socketserver.errors import AUTH_TIMEOUT, ENDS, KICKED, REPLACED, RESTART, SLOW_CONSUMER, TooManyConnects
+from socketserver.errors import AUTH_TIMEOUT, ENDS, KICKED, REPLACED, RESTART, SLOW_CONSUMER, TOO_LARGE, TooManyConnects
 from socketserver.guards import DROPS, REPLACEMENTS, SHORT_S, Guards
 from socketserver.origins import Origins
 from socketserver.proxies import Proxies
@@ -188,7 +188,9 @@ def test_a_user_whom_the_server_drops_each_time() -> None:
     door.visit("ann")
 
 
-@pytest.mark.parametrize("code", sorted(set(ENDS) - {REPLACED.code, RESTART.code, KICKED.code, AUTH_TIMEOUT.code}))
+@pytest.mark.parametrize(
+    "code", sorted(set(ENDS) - {REPLACED.code, RESTART.code, KICKED.code, AUTH_TIMEOUT.code, TOO_LARGE.code})
+)
 def test_every_end_by_the_server_counts_if_it_comes_soon(code: str) -> None:
     """Whatever the reason, a connection that never lasts is a loop."""
     door = Door()
@@ -196,6 +198,14 @@ def test_every_end_by_the_server_counts_if_it_comes_soon(code: str) -> None:
         door.visit("ann", code=code)
     with pytest.raises(TooManyConnects):
         door.visit("ann")
+
+
+def test_what_is_too_large_is_sent_again_before_it_is_given_up() -> None:
+    """The stock client's `retries` were taken for a loop, and what stood behind the large message was lost with it."""
+    door = Door()
+    for _ in range(2 * DROPS):
+        door.visit("ann", code=TOO_LARGE.code)
+    door.visit("ann")
 
 
 def test_a_drop_after_a_while_is_no_loop() -> None:

@@ -30,21 +30,22 @@ export function useState(first) {
   if (!(at in slots)) slots[at] = first;
   return [slots[at], (next) => { slots[at] = typeof next === "function" ? next(slots[at]) : next; changed(); }];
 }
-export function useRef(first) { return useState({ current: first })[0]; }
-export function useEffect(effect, inputs) { const at = slot++; if (!(at in slots)) slots[at] = effect() ?? true; }
+export function useEffect(effect, inputs) {
+  const at = slot++;
+  if (slots[at]?.inputs.every((input, i) => Object.is(input, inputs[i]))) return;
+  slots[at]?.cleanup?.();
+  slots[at] = { inputs };
+  slots[at].cleanup = effect();
+}
 """
 
 SCENE = """
 import assert from "node:assert/strict";
-import { Manager, io } from "socket.io-client";
+import { io } from "socket.io-client";
 import { render } from "react";
-import { useChat } from "./useChat.mjs";
+import { connectChat, useChat } from "./useChat.mjs";
 
 const [url, ann, bob] = process.argv.slice(2);
-const made = [];
-const { socket: original } = Manager.prototype;
-Manager.prototype.socket = function (...args) { const one = original.apply(this, args); made.push(one); return one; };
-
 const other = io(url, { auth: { token: bob }, forceNew: true, transports: ["websocket"] });
 const tell = async (event, payload) => {
   const ack = await other.timeout(10000).emitWithAck(event, payload);
@@ -57,9 +58,11 @@ const say = (body) =>
   tell("send_message", { conversationId: conversation.id, idempotencyKey: `k${key++}`, body });
 
 let view;
+let shownId = conversation.id;
+const mine = connectChat(url, async () => ann);
 const watchers = new Set();
 const look = () => {
-  view = render(() => useChat(url, conversation.id, async () => ann), () => queueMicrotask(look));
+  view = render(() => useChat(mine, shownId), () => queueMicrotask(look));
   for (const watcher of watchers) watcher();
 };
 const until = (what, holds) => new Promise((resolve, reject) => {
@@ -81,7 +84,6 @@ await until("live", () => bodies() === "one,two");
 await view.send("three");
 await until("sent", () => bodies() === "one,two,three");
 
-const mine = made.find((socket) => socket !== other);
 mine.io.reconnectionDelay(50);
 await upgraded(mine);
 mine.io.engine.close();
@@ -104,6 +106,41 @@ view.reconnect();
 await until("back", () => view.status === "connected");
 assert.equal(bodies(), "one,two,three,four,five,six");
 await upgraded(mine);
+
+// Another conversation: never the old one's text, not for a moment, and no second connection.
+const { conversation: second } = await tell("create_conversation", { participantIds: ["ann"], title: "two" });
+const connection = mine.id;
+shownId = second.id;
+look();
+assert.equal(bodies(), "");
+await until("switched", () => view.status === "connected");
+assert.equal(bodies(), "");
+await say("not here");
+await view.send("here");
+await until("only its own", () => bodies() === "here");
+for (let times = 0; times < 30; times++) {
+  shownId = times % 2 ? second.id : conversation.id;
+  look();
+}
+await until("back in the second", () => view.status === "connected" && bodies() === "here");
+shownId = "no-such-conversation";
+look();
+await until("refused", () => view.status === "conversation_not_found");
+assert.equal(bodies(), "");
+assert.equal(mine.id, connection);
+
+// Written while offline: 40 are twice what may be sent at once; and what never can be sent fails by itself.
+shownId = second.id;
+look();
+await until("there again", () => view.status === "connected");
+mine.io.engine.close();
+await until("cut", () => view.status === "reconnecting");
+const sent = Array.from({ length: 40 }, (_, i) => view.send(`m${i}`));
+const long = assert.rejects(view.send("x".repeat(70000)), /longer than 4000/);
+sent.push(view.send("last"));
+await Promise.all([...sent, long]);
+await until("all of them, in order", () =>
+  bodies() === ["here", ...Array.from({ length: 40 }, (_, i) => `m${i}`), "last"].join());
 mine.disconnect();
 other.disconnect();
 """
@@ -114,10 +151,11 @@ RESTORED = """
 import assert from "node:assert/strict";
 import { on, server } from "socket.io-client";
 import { render } from "react";
-import { useChat } from "./useChat.mjs";
+import { connectChat, useChat } from "./useChat.mjs";
 
 let view;
-const look = () => { view = render(() => useChat("", "c", async () => "token"), () => queueMicrotask(look)); };
+const socket = connectChat("", async () => "token");
+const look = () => { view = render(() => useChat(socket, "c"), () => queueMicrotask(look)); };
 const page = (from, to, text) =>
   Array.from({ length: to - from + 1 }, (_, i) => ({ seq: from + i, change: from + i, body: `${text} ${from + i}` }));
 const connect = async (messages) => {
@@ -132,11 +170,38 @@ assert.equal(view.messages.length, 7);
 await connect(page(8, 8, "new"));
 assert.deepEqual(view.messages.map((message) => message.body).slice(-2), ["old 7", "new 8"]);
 """
+LATE_TOKEN = """
+import assert from "node:assert/strict";
+import { managed, server } from "socket.io-client";
+import { connectChat } from "./useChat.mjs";
+
+const tokens = [];
+connectChat("", () => new Promise((resolve, reject) => tokens.push({ resolve, reject })));
+const sent = [];
+const settled = () => new Promise((done) => setTimeout(done, 10));
+for (const outcome of ["resolve", "reject"]) {
+  server.auth((data) => sent.push(["lost", data]));
+  managed.close(); // lost while its token is on the way, and not back yet
+  tokens.at(-1)[outcome]("first");
+  await settled();
+  server.auth((data) => sent.push(["lost too", data]));
+  server.auth((data) => sent.push(["present", data]));
+  tokens.at(-1).resolve("second");
+  tokens.at(-2)[outcome]("late");
+  await settled();
+  assert.deepEqual(sent.splice(0), [["present", { token: "second" }]]);
+}
+"""
 SERVER = """
 export const on = {};
+export const managed = {};
 export const server = {};
-const socket = { io: { on() {} }, on: (event, act) => { on[event] = act; }, emitWithAck: async () => server.answer };
-export const io = () => socket;
+const socket = {
+  io: { on: (event, act) => { managed[event] = act; } },
+  on: (event, act) => { on[event] = act; },
+  emitWithAck: async () => server.answer,
+};
+export const io = (url, { auth }) => { server.auth = auth; return socket; };
 """
 
 
@@ -182,8 +247,23 @@ async def test_hook_begins_anew_after_a_backup(tmp_path: Path) -> None:
     assert status == 0, out
 
 
+async def test_hook_drops_a_late_token(tmp_path: Path) -> None:
+    """The token of a connection that was lost meanwhile was sent over the next one, as a second CONNECT."""
+    require(None if shutil.which("node") else "Node.js is not installed")
+    package(tmp_path, "react", REACT)
+    package(tmp_path, "socket.io-client", SERVER)
+    (tmp_path / "useChat.mjs").write_text(hook(), encoding="utf-8")
+    (tmp_path / "scene.mjs").write_text(LATE_TOKEN)
+    status, out = await node(tmp_path, "scene.mjs")
+    assert status == 0, out
+
+
 async def test_hook_holds_a_conversation(tmp_path: Path) -> None:
-    """The hook shows what is said, resumes after a cut, sends once, and stays away when replaced until it is asked."""
+    """The hook shows what is said, resumes after a cut, sends once, and stays away when replaced until it is asked.
+
+    Switching conversations showed the old one's text and cost a connection each time; of 40 messages written offline 20
+    were lost to `rate_limited`.
+    """
     require(missing_node())
     package(tmp_path, "react", REACT)
     modules = tmp_path / "node_modules"

@@ -67,6 +67,7 @@ export class Connection {
   #tokenIsBad = false;
   /** The newest: a connection may be lost while its token is on the way, and a second CONNECT is nonsense. */
   #handshake: unknown = null;
+  #endCode: EndCode | null = null;
   #refusals = 0;
   #again: ReturnType<typeof setTimeout> | undefined;
 
@@ -102,6 +103,11 @@ export class Connection {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   };
+
+  /** Why the server ended the last connection, until there is another; null if it did not. */
+  get endCode(): EndCode | null {
+    return this.#endCode;
+  }
 
   /** Connect, or come back after `gave_up` and `ended`. */
   readonly connect = (): void => {
@@ -160,6 +166,7 @@ export class Connection {
 
     socket.on("connect", () => {
       this.#refusals = 0;
+      this.#endCode = null;
       manager.reconnectionDelay(DELAY_MS);
       manager.reconnectionDelayMax(DELAY_MAX_MS);
       this.#set({ status: { state: "connected" }, connectionId: socket.id ?? null });
@@ -195,12 +202,16 @@ export class Connection {
 
     socket.on("welcome", ({ limits }) => this.#set({ limits }));
 
+    manager.on("close", () => {
+      this.#handshake = null;
+    });
     manager.on("reconnect_attempt", (attempt) => this.#retrying(attempt));
     manager.on("reconnect_failed", () => {
       this.#set({ status: { ...this.#snapshot.status, state: "gave_up" } });
     });
 
     socket.on("session_ended", ({ code, message, reconnect, retryAfterMs }) => {
+      this.#endCode = code;
       if (!reconnect) {
         this.#end({ code, message });
         return;

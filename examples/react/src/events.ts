@@ -4,6 +4,8 @@
 export type ErrorCode =
   /** The payload does not have the shape that docs/protocol.md gives for the event. */
   | "invalid_payload"
+  /** What the client sent is larger than this server takes. It was read past, and nothing of it was kept. */
+  | "too_large"
   /** The server has no event of that name. */
   | "unknown_event"
   /** The socket has no user yet. */
@@ -60,8 +62,10 @@ export type EndCode =
   | "restart"
   /** The client did not read what it was sent. */
   | "slow_consumer"
-  /** The client sent what is not Socket.IO. */
+  /** The client sent what is no valid Socket.IO packet. */
   | "malformed"
+  /** The client sent more at once than the server takes, and it could not be answered. */
+  | "too_large"
   /** The client connected a second time over the same connection. */
   | "connected_twice"
   /** The connection was found dead or unknown by the regular sweep. */
@@ -72,6 +76,7 @@ export interface ErrorDetails {
   message: string;
   retryable: boolean;
   retryAfterMs?: number;
+  limitBytes?: number;
   fields?: Record<string, unknown>;
   help?: string;
 }
@@ -172,6 +177,7 @@ export interface SessionEnded {
   message: string;
   reconnect: boolean;
   retryAfterMs?: number;
+  limitBytes?: number;
 }
 
 export interface AuthenticateAck {

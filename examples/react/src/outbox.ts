@@ -3,7 +3,7 @@
  * order, each message under the idempotencyKey that it got when it was written, so that it is stored once.
  */
 import { ChatError, type Connection } from "./connection";
-import type { Message } from "./events";
+import type { Limits, Message } from "./events";
 
 export interface Pending {
   /** The idempotencyKey. */
@@ -92,22 +92,28 @@ export class Outbox {
         const entry = this.entries.find(({ failure }) => failure === null);
         if (!entry || !this.#connection.socket.connected) break;
         const { key, conversationId, body } = entry;
+        const payload = { conversationId, idempotencyKey: key, body };
+        const failed = (failure: string) =>
+          this.#set(this.entries.map((each) => (each.key === key ? { ...each, failure } : each)));
+        const wrong = tooLarge(payload, this.#connection.snapshot().limits);
+        if (wrong !== null) {
+          failed(wrong);
+          continue;
+        }
         try {
-          const { message } = await this.#connection.request("send_message", {
-            conversationId,
-            idempotencyKey: key,
-            body,
-          });
+          const { message } = await this.#connection.request("send_message", payload);
           pauseMs = 1_000;
           this.#remove(key, message);
         } catch (error) {
           if (!(error instanceof ChatError)) throw error;
+          // Sent again it would end every connection, and what stands behind it would never leave.
+          if (error.code === "disconnected" && this.#connection.endCode === "too_large") failed(TOO_LARGE);
           if (error.code === "disconnected") break; // `connect` starts it again
           if (error.retryable) {
             await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs ?? pauseMs));
             pauseMs = Math.min(2 * pauseMs, 10_000);
           } else {
-            this.#set(this.entries.map((each) => (each.key === key ? { ...each, failure: error.message } : each)));
+            failed(error.message);
           }
         }
       }
@@ -128,6 +134,18 @@ export class Outbox {
     this.entries = entries;
     for (const listener of this.#listeners) listener(stored);
   }
+}
+
+const TOO_LARGE = "This message is too large.";
+/** What a packet has beside its payload: the event's name, the ack's id. */
+const PACKET_BYTES = 64;
+
+/** Why the server would never take a message; null if nothing is wrong, or its limits are not known yet. */
+export function tooLarge(payload: { body: string }, limits: Limits | null): string | null {
+  if (limits === null) return null;
+  if (Array.from(payload.body).length > limits.bodyChars) return `${TOO_LARGE} At most ${limits.bodyChars} characters.`;
+  const bytes = new TextEncoder().encode(JSON.stringify(payload)).length + PACKET_BYTES;
+  return bytes > limits.eventBytes ? TOO_LARGE : null;
 }
 
 /** 128 random bits. crypto.randomUUID would need https or localhost. */

@@ -77,8 +77,15 @@ function reduce(state: State, action: Action): State {
   }
 }
 
+/** The first characters of a text: whole ones, so that an emoji at the end is not cut in the middle. */
+export function cut(text: string, most: number): string {
+  return Array.from(text.slice(0, 2 * most))
+    .slice(0, most)
+    .join("");
+}
+
 function preview(message: Message | null): Item["preview"] {
-  return message && { senderId: message.senderId, text: message.body.slice(0, 120) };
+  return message && { senderId: message.senderId, text: cut(message.body, 120) };
 }
 
 function makeList(connection: Connection, dispatch: Dispatch<Action>) {
@@ -150,7 +157,7 @@ export function useConversations() {
     activity(event.conversationId, event.seq, event.senderId, event.preview, event.createdAt),
   );
   useSocketEvent("message_created", ({ message }) =>
-    activity(message.conversationId, message.seq, message.senderId, message.body.slice(0, 120), message.createdAt),
+    activity(message.conversationId, message.seq, message.senderId, cut(message.body, 120), message.createdAt),
   );
   useSocketEvent("conversation_created", ({ conversation }) => {
     dispatch({ type: "created", conversation });
