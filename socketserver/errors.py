@@ -42,10 +42,12 @@ class ChatError(Exception):
         retry_after_ms: how long to wait before that, where it is known.
         fields: what is wrong with which field of the payload, by wire name; lists of sentences, nested like the
             payload. Only InvalidPayload fills it.
+        servers_fault: whether nothing that the client did is to blame.
     """
 
     code: ClassVar[str]
     retryable: ClassVar[bool] = False
+    servers_fault: bool = False
     default_message: ClassVar[str]
 
     def __init__(
@@ -109,6 +111,7 @@ class AuthUnavailable(ChatError):
 
     code = "auth_unavailable"
     retryable = True
+    servers_fault = True
     default_message = "The token cannot be checked at present; try again."
 
 
@@ -176,6 +179,7 @@ class StoreUnavailable(ChatError):
 
     code = "store_unavailable"
     retryable = True
+    servers_fault = True
     default_message = "The message store is not available; send again with the same idempotencyKey."
 
 
@@ -184,6 +188,7 @@ class Overloaded(ChatError):
 
     code = "overloaded"
     retryable = True
+    servers_fault = True
     default_message = "The server is overloaded; send again with the same idempotencyKey."
 
 
@@ -192,6 +197,7 @@ class Draining(ChatError):
 
     code = "draining"
     retryable = True
+    servers_fault = True
     default_message = "The server is stopping; connect again in a moment."
 
 
@@ -199,6 +205,7 @@ class InternalError(ChatError):
     """A bug in the server. The log has the traceback."""
 
     code = "internal_error"
+    servers_fault = True
     default_message = "The server made a mistake; its log says which."
 
 
@@ -248,6 +255,12 @@ MALFORMED: Final = End(
     "The client sent what is not Socket.IO.",
     reconnect=False,
     advice="A bug of the application, or a client of another protocol version: see the server's log.",
+)
+CROWDED_OUT: Final = End(
+    "crowded_out",
+    "The socket had no user yet, and others needed its place.",
+    reconnect=True,
+    advice="Nothing: the client comes back by itself. Connect with a token, so that it has a user at once.",
 )
 CONNECTED_TWICE: Final = End(
     "connected_twice",
@@ -305,6 +318,7 @@ ENDS: Final = {
         RESTART,
         SLOW_CONSUMER,
         MALFORMED,
+        CROWDED_OUT,
         CONNECTED_TWICE,
         STALE,
     )

@@ -57,6 +57,8 @@ TRANSPORT_ENDS: Final = (
     "transport_error",
 )
 END_CODES: Final = (*ENDS, *TRANSPORT_ENDS, OTHER)
+# Lines of the log of which there is a budget a minute.
+LIMITED_LINES: Final = ("connects_refused", "origin_refused", "admin_refused")
 # Who refuses: the HTTP handshake (429, 403, 400, 503), Socket.IO's CONNECT (connect_error), the other HTTP routes.
 HANDSHAKE: Final = "handshake"
 CONNECT: Final = "connect"
@@ -114,6 +116,9 @@ class Reading:
         outbox_bytes, largest_outbox_bytes: what all clients, and the slowest one, have not taken yet.
         mended: what the sweeps have found and mended since the start.
         guard_entries: what the guards keep, per registry.
+        unproven_bytes: what is kept of the handshakes of connections without a user.
+        crowded_out: connections without a user that had to go so that others had room, since the start.
+        dropped_lines: lines that the log's budget left out since the start, by their event.
     """
 
     users: int = 0
@@ -123,6 +128,9 @@ class Reading:
     largest_outbox_bytes: int = 0
     mended: int = 0
     guard_entries: Mapping[str, int] = field(default_factory=dict)
+    unproven_bytes: int = 0
+    crowded_out: int = 0
+    dropped_lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +363,12 @@ class _AtScrape(Collector):
         for registry, size in reading.guard_entries.items():
             entries.add_metric([registry], size)
         yield entries
+        yield _gauge("unproven_bytes", "What is kept of handshakes without a user.", reading.unproven_bytes)
+        yield _total("crowded_out", "Connections without a user that others needed the place of.", reading.crowded_out)
+        dropped = CounterMetricFamily("socketserver_log_lines_dropped", "Lines left out.", labels=["event"])
+        for event in LIMITED_LINES:
+            dropped.add_metric([event], reading.dropped_lines.get(event, 0))
+        yield dropped
         yield _total("messages", "Messages that were stored.", self._messages())
         yield _total("sweep_findings", "Differences between registries that sweeps have mended.", reading.mended)
         yield _gauge("resident_memory_bytes", "Resident memory of the process.", resident_bytes())

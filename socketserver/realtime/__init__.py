@@ -6,10 +6,12 @@ from .dispatch import received_s
 from .engine import Engine
 from .engine_packets import PacketError
 from .packets import Json
-from .rooms import RoomManager, combine
+from .rooms import CONNECTED, RoomManager, combine
 from .server import AsyncServer, ClientInfo
+from .session import Session
 
 __all__ = [
+    "CONNECTED",
     "AsyncServer",
     "ClientInfo",
     "ConnectionRefusedError",
@@ -17,6 +19,7 @@ __all__ = [
     "Json",
     "PacketError",
     "RoomManager",
+    "Session",
     "combine",
     "received_s",
 ]

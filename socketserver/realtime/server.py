@@ -314,6 +314,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         *,
         address: Callable[[web.Request], str | None] = lambda request: request.remote,
         refused: Callable[[web.Request], None] = lambda request: None,
+        let_in: Callable[[web.Request], None] = lambda request: None,
         disconnect: Callable[[str, str, web.Request], Awaitable[None]] | None = None,
     ) -> AdminUi:
         """Let the Socket.IO Admin UI watch this server.
@@ -330,6 +331,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             server_stats_interval: seconds between two looks at the server, while somebody watches.
             address: a client's address, from its handshake.
             refused: told of the handshake of whoever could not log in. There is one try per handshake.
+            let_in: told of the handshake of whoever has logged in.
             disconnect: ends the client of a sid and namespace, for whoever has this handshake; `self.disconnect` by
                 default.
 
@@ -347,6 +349,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             interval_s=server_stats_interval,
             address=address,
             refused=refused,
+            let_in=let_in,
             disconnect=disconnect,
         )
 

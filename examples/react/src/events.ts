@@ -62,6 +62,8 @@ export type EndCode =
   | "slow_consumer"
   /** The client sent what is not Socket.IO. */
   | "malformed"
+  /** The socket had no user yet, and others needed its place. */
+  | "crowded_out"
   /** The client connected a second time over the same connection. */
   | "connected_twice"
   /** The connection was found dead or unknown by the regular sweep. */
