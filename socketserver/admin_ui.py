@@ -42,5 +42,6 @@ def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: S
         address=lambda request: guards.guest(request).address,
         server_stats_interval=INTERVAL_S,
         refused=refused,
+        let_in=lambda request: guards.proved(guards.guest(request)),
         disconnect=disconnect,
     )

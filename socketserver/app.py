@@ -112,6 +112,9 @@ def _read(
         heads_bytes=connections.held_bytes,
         heads_refused=connections.heads_refused,
         intake=sio.eio.intake.counts(),
+        unproven_bytes=guards.unproven_bytes,
+        crowded_out=guards.crowded_out,
+        dropped_lines=dict(guards.dropped_lines),
     )
 
 
@@ -130,12 +133,18 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     authenticator = Authenticator(settings, clock)
     proxies = Proxies(settings.trusted_proxies)
     connections = Connections(settings, proxies)
+
+    async def proves(request: web.Request) -> bool:
+        return await authenticator.from_request(request) is not None
+
     guards = Guards(
         settings,
         proxies,
         origins,
         clock,
         on_refused=lambda code: metrics.refused(HANDSHAKE, code),
+        on_crowded=lambda session: lifecycle.crowd_out(session),
+        proves=proves,
     )
 
     def end_event(code: str) -> tuple[str, SessionEndedWire]:
@@ -186,9 +195,14 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     )
 
     def gone(connection: Connection, code: str) -> None:
-        guards.gone(connection, code)
+        guards.loops.gone(connection, code)
         if code != REFUSED:
             metrics.ended(connection.identity.user_id if connection.identity else None, code)
+
+    def on_user(connection: Connection, replaces: bool) -> None:
+        guards.proved(connection.guest)
+        assert connection.identity is not None
+        metrics.authenticated(connection.identity.user_id, replaces=replaces)
 
     lifecycle = Lifecycle(
         sio,
@@ -198,7 +212,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         fanout,
         clock,
         welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
-        on_user=lambda user_id, replaces: metrics.authenticated(user_id, replaces=replaces),
+        on_user=on_user,
         on_gone=gone,
     )
     handlers = Handlers(
@@ -219,6 +233,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         watched_per_socket=settings.watched_per_socket,
         page_bytes=settings.outbox_bytes // 2,
         logged_per_second=settings.log_messages_per_second,
+        sio=sio,
     )
     housekeeping = Housekeeping(
         chat=chat,
@@ -260,7 +275,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[ADMIN] = admin
     app[HISTORY] = history
     setup_sessions(app, settings)
-    handlers.register(sio)
+    handlers.register()
     if settings.admin_ui:
         instrument(sio, settings, guards, sessions, lifecycle)
 

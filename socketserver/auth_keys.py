@@ -90,12 +90,14 @@ class KeyServer:
         self._next_fetch_at_s = -math.inf
         self._fetching: asyncio.Task[bool] | None = None
         self._failed_at_s = -math.inf
+        self._away = True  # until it has answered
 
     async def find(self, key_id: str | None, algorithm: object) -> Key:
         """The key that a token's header names.
 
         Raises: InvalidToken for a key that the server has been asked for and does not have; AuthUnavailable when it
-            could not be asked, or not yet again.
+            could not be asked, or not yet again. The latter is the client's fault: there is no such key in a set that
+            was fetched a moment ago. Issuers publish a key before they sign with it.
         """
         # No algorithm of a public key: not worth a request.
         if not any(algorithm in names for names in _ALGORITHMS.values()):
@@ -111,7 +113,9 @@ class KeyServer:
         candidates = self._candidates(key_id)
         if not candidates and not asked:
             wait_s = max(self._next_fetch_at_s - self._clock.monotonic_s(), 0)
-            raise AuthUnavailable(retry_after_ms=math.ceil(wait_s * 1000))
+            error = AuthUnavailable(retry_after_ms=math.ceil(wait_s * 1000))
+            error.servers_fault = self._away
+            raise error
         fitting = [key for key in candidates if key.algorithm == algorithm]
         # Without a key id the choice has to be clear; trying several keys would be work for whoever invents tokens.
         if len(fitting) != 1:
@@ -153,10 +157,12 @@ class KeyServer:
                 why,
                 "the last ones stay in use" if self._keys else "no token can be checked until it answers",
             )
+            self._away = True
             self._failed_at_s = self._clock.monotonic_s()
             self._next_fetch_at_s = self._failed_at_s + KEYS_RETRY_S
             return False
         else:
+            self._away = False
             now_s = self._clock.monotonic_s()
             self._stale_at_s, self._next_fetch_at_s = now_s + KEYS_LIFETIME_S, now_s + KEYS_COOL_DOWN_S
             return True

@@ -44,10 +44,12 @@ class ChatError(Exception):
         fields: what is wrong with which field of the payload, by wire name; lists of sentences, nested like the
             payload. Only InvalidPayload fills it.
         limit_bytes: how large it may be. Only TooLarge has it.
+        servers_fault: whether nothing that the client did is to blame.
     """
 
     code: ClassVar[str]
     retryable: ClassVar[bool] = False
+    servers_fault: bool = False
     default_message: ClassVar[str]
     limit_bytes: int | None = None
 
@@ -123,6 +125,7 @@ class AuthUnavailable(ChatError):
 
     code = "auth_unavailable"
     retryable = True
+    servers_fault = True
     default_message = "The token cannot be checked at present; try again."
 
 
@@ -190,6 +193,7 @@ class StoreUnavailable(ChatError):
 
     code = "store_unavailable"
     retryable = True
+    servers_fault = True
     default_message = "The message store is not available; send again with the same idempotencyKey."
 
 
@@ -198,6 +202,7 @@ class Overloaded(ChatError):
 
     code = "overloaded"
     retryable = True
+    servers_fault = True
     default_message = "The server is overloaded; send again with the same idempotencyKey."
 
 
@@ -206,6 +211,7 @@ class Draining(ChatError):
 
     code = "draining"
     retryable = True
+    servers_fault = True
     default_message = "The server is stopping; connect again in a moment."
 
 
@@ -213,6 +219,7 @@ class InternalError(ChatError):
     """A bug in the server. The log has the traceback."""
 
     code = "internal_error"
+    servers_fault = True
     default_message = "The server made a mistake; its log says which."
 
 
@@ -268,6 +275,12 @@ TOO_LARGE: Final = End(
     "The client sent more at once than the server takes, and it could not be answered.",
     reconnect=True,
     advice="Do not send it again: compare what you send with `welcome.limits` before it is queued.",
+)
+CROWDED_OUT: Final = End(
+    "crowded_out",
+    "The socket had no user yet, and others needed its place.",
+    reconnect=True,
+    advice="Nothing: the client comes back by itself. Connect with a token, so that it has a user at once.",
 )
 CONNECTED_TWICE: Final = End(
     "connected_twice",
@@ -326,6 +339,7 @@ ENDS: Final = {
         SLOW_CONSUMER,
         MALFORMED,
         TOO_LARGE,
+        CROWDED_OUT,
         CONNECTED_TWICE,
         STALE,
     )

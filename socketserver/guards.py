@@ -1,77 +1,47 @@
 """Who may connect: how often, and how many at a time; and what ends a loop of connects.
 
-Bookkeeping only. `admit` is asked before a connection costs anything, by its address; `admit_user` and
-`admit_anonymous` once it is known who wants to connect. Knows no rooms and no events, starts no task and no timer;
-`sweep` is called now and then.
+Bookkeeping only. `admit` is asked before a connection costs anything, by its address; `loops` once it is known who
+wants to connect. Knows no rooms and no events, starts no task and no timer; `sweep` is called now and then.
 
-A loop is a client that is refused or dropped, and comes back at once. Three windows see it, whichever way it takes:
-
-    per address   connects that were refused, or ended within SHORT_S of their start   → HTTP 429
-    per user      connects; those that the server ended soon after their start; sockets that replaced each other
-    per client    (address, program and page) connects without a user that the server ended
-
-The last two refuse with a Socket.IO CONNECT_ERROR, at which the stock client does not try again; after a 429 it tries
-as often as its `reconnectionAttempts` say.
+Whoever has proved who it is never loses its place, or its turn, to those who have not:
+docs/decisions/0015-who-pays-at-the-door.md. So over HTTP only those are refused whose address makes far more handshakes
+than an office needs of which no user comes, or has too many users. Loops are ended where the token is known (loops.py),
+with a Socket.IO CONNECT_ERROR, at which the stock client does not try again.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from aiohttp import hdrs, web
 
 from . import protocol
-from .domain import Clock, UserId
-from .errors import (
-    AUTH_TIMEOUT,
-    ENDS,
-    FLOODING,
-    KICKED,
-    MALFORMED,
-    REPLACED,
-    RESTART,
-    TOO_LARGE,
-    TOO_MANY_CONNECTS,
-    ChatError,
-    Draining,
-    TooManyConnections,
-    TooManyConnects,
-)
-from .limits import TokenBucket, Windows
+from .domain import Clock
+from .errors import TOO_LARGE, ChatError, Draining, TooManyConnections, TooManyConnects
+from .limits import Windows
+from .lobby import Lobby
 from .logs import get_logger
+from .loops import SHORT_S, Loops, in_ms
+from .notes import SPAN_S, Notes
 from .origins import Origins
 from .proxies import Proxies, network_of
-from .sessions import Connection, Guest
+from .sessions import Guest
 from .settings import Settings, variable
+from .token_checks import TokenChecks
 
 log = get_logger(__name__)
 
-# A connection that ends sooner than that counts as failed.
-SHORT_S: Final = 5.0
-SPAN_S: Final = 60.0
-# So often within a minute the server may end a user's connection soon after its start. The next connect is refused.
-DROPS: Final = 3
-# So often within a minute a user's young sockets may replace each other. A page that is reloaded does that too (over
-# polling the server cannot see that the old page is gone), but not so often.
-# Two tabs that fight connect four times each.
-REPLACEMENTS: Final = 6
+# Clients of which a user has come lately.
+MAX_KNOWN: Final = 20_000
 # What a client is told that finds too many connections open; nobody knows when one of them will end.
 FULL_RETRY_S: Final = 10.0
 # What a client is told that comes while the server stops.
 DRAINING_RETRY_S: Final = 2.0
-# Loops and foreign origins that are being written about at a time.
-MAX_SUBJECTS: Final = 1_000
-LINES_PER_MINUTE: Final = 60
 MAX_SHOWN_CHARS: Final = 200
-
-# Ends that are the client's own doing, however long it took.
-_OWN_FAULTS: Final = frozenset({AUTH_TIMEOUT.code, FLOODING.code, MALFORMED.code, TOO_MANY_CONNECTS.code})
-# Ends that say nothing about the client, and the one that the stock client's `retries` repeat: it gives up what is too
-# large after a few tries, and is not to be locked out before that, with all that waits behind.
-_FAULTS: Final = frozenset(ENDS) - {RESTART.code, KICKED.code, TOO_LARGE.code}
+# Longer than an origin that could be allowed.
+MAX_ORIGIN_CHARS: Final = 300
 
 # Engine.IO's numbers, as words.
 _ENGINE_CODES: Final = (
@@ -91,6 +61,8 @@ _HELP: Final = (
 
 GUEST: Final = web.RequestKey("guest", Guest)
 
+Answer = web.Response | None
+
 
 class Guards:
     """The limits on connecting.
@@ -100,9 +72,14 @@ class Guards:
 
     Args:
         on_refused: told of every request to connect that was answered with an error, by its code.
+        on_crowded: ends a session without a user whose place is needed; must not call back here before it returns,
+            except for `closed`.
+        proves: whether a request carries a login that is good.
 
     Attributes:
+        loops: ends loops of connects.
         draining: whether nobody is let in any more, because the server stops.
+        crowded_out: how many sessions without a user had to go so that others had room.
     """
 
     def __init__(
@@ -113,56 +90,70 @@ class Guards:
         clock: Clock,
         *,
         on_refused: Callable[[str], None] = lambda code: None,
+        on_crowded: Callable[[Any], None] = lambda session: None,
+        proves: Callable[[web.Request], Awaitable[bool]] | None = None,
     ) -> None:
         self._on_refused = on_refused
+        self._on_crowded = on_crowded
+        self._proves = proves
         self._proxies = proxies
         self._origins = origins
         self._clock = clock
         self._max_address = settings.max_connections_address
         self._max_origin = settings.max_connections_origin
         self._connects: Windows[str] = Windows(settings.connects_per_minute_address, SPAN_S)
-        self._failed: Windows[str] = Windows(settings.failed_connects_per_minute_address, SPAN_S)
-        self._users: Windows[UserId] = Windows(settings.connects_per_minute_user, SPAN_S)
-        watched = settings.connects_per_minute_user > 0
-        self._drops: Windows[object] = Windows(DROPS if watched else 0, SPAN_S)
-        self._replacements: Windows[UserId] = Windows(REPLACEMENTS if watched else 0, SPAN_S)
-        self._admin: Windows[str] = Windows(settings.failed_connects_per_minute_address, SPAN_S)
+        self._known_connects: Windows[bytes] = Windows(settings.connects_per_minute_address, SPAN_S)
+        self._admin: Windows[bytes] = Windows(settings.failed_connects_per_minute_address, SPAN_S)
+        self._tokens = TokenChecks(settings.bad_tokens_per_second_address)
+        self._lobby = Lobby(settings.max_unproven_address, settings.max_unproven, settings.max_unproven_bytes)
         self._open_address: Counter[str] = Counter()
         self._open_origin: Counter[str] = Counter()
-        self._notes = _Notes()
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._notes = Notes(__name__, settings.log_refusals_per_minute)
+        self.loops: Final = Loops(settings, clock, self._notes)
         self.draining = False
+        self.crowded_out = 0
 
     # Before a session exists
 
     def check(self) -> None:
         """Raises: Draining once the server stops."""
         if self.draining:
-            raise Draining(retry_after_ms=_ms(DRAINING_RETRY_S))
+            raise Draining(retry_after_ms=in_ms(DRAINING_RETRY_S))
 
-    def admit(self, request: web.Request) -> web.Response | None:
-        """None to let a handshake go on, else its refusal."""
+    def admit(self, request: web.Request) -> Answer | Awaitable[Answer]:
+        """None to let a handshake go on, else its refusal; to be awaited where it takes a look at a login."""
         try:
             self.check()
         except Draining as error:
             return self._refusal(error, 503, "Nothing is wrong: a new server takes this one's place.")
         guest = self.guest(request)
         now_s = self._clock.monotonic_s()
-        failed_s = self._failed.wait_s(guest.network, now_s)
-        wait_s = failed_s or self._connects.take(guest.network, now_s)
-        if wait_s:
-            window, name = (
-                (self._failed, "failed_connects_per_minute_address")
-                if failed_s
-                else (self._connects, "connects_per_minute_address")
-            )
-            why = f"{window.count(guest.network, now_s)} connects within a minute{' that failed' if failed_s else ''}"
-            self._notes.loop(("address", guest.network), now_s, name, why, address=guest.address)
-            return self._refusal(TooManyConnects(retry_after_ms=_ms(wait_s)), 429, _HELP)
         if 0 < self._max_address <= self._open_address[guest.network]:
             return self._full(guest, now_s, "address", guest.address, "max_connections_address", self._max_address)
         if guest.origin is not None and 0 < self._max_origin <= self._open_origin[guest.origin]:
             return self._full(guest, now_s, "origin", guest.origin, "max_connections_origin", self._max_origin)
-        return None
+        wait_s = self._connects.take(guest.network, now_s)
+        guest.counted = not wait_s
+        if not wait_s or (guest.client in self._known and not self._known_connects.take(guest.client, now_s)):
+            return None
+        if self._proves is not None and (hdrs.COOKIE in request.headers or hdrs.AUTHORIZATION in request.headers):
+            return self._admit_proven(request, guest, wait_s, self._proves)
+        return self._too_many(guest, wait_s)
+
+    async def _admit_proven(
+        self, request: web.Request, guest: Guest, wait_s: float, proves: Callable[[web.Request], Awaitable[bool]]
+    ) -> Answer:
+        # The headers may be long; what they are known by is as short as a token.
+        shown = request.headers.get(hdrs.AUTHORIZATION, "") + request.headers.get(hdrs.COOKIE, "")
+        try:
+            self.admit_token(guest, shown)
+            if await proves(request):
+                self.good_token(guest, shown)
+                return None
+        except ChatError:
+            pass
+        return self._too_many(guest, wait_s)
 
     def guest(self, request: web.BaseRequest) -> Guest:
         """Who sends this request; for all requests the same answer, and the same object for the same request."""
@@ -171,6 +162,7 @@ class Guards:
             address = self._proxies.address(request)
             program = request.headers.get(hdrs.USER_AGENT, "")[:MAX_SHOWN_CHARS]
             origin = request.headers.get(hdrs.ORIGIN)
+            origin = None if origin is None else origin[:MAX_ORIGIN_CHARS]
             guest = request[GUEST] = Guest(address, network_of(address), origin, program)
         return guest
 
@@ -179,7 +171,7 @@ class Guards:
         error = self._origins.refusal(request)
         guest = self.guest(request)
         self._notes.say(
-            ("origin", guest.origin),
+            guest.origin,
             self._clock.monotonic_s(),
             "origin_refused",
             origin=guest.origin,
@@ -195,114 +187,91 @@ class Guards:
     # While a session exists
 
     def opened(self, session: Any) -> None:
-        """A session has begun."""
+        """A session has begun. Where there are too many without a user, the oldest of them end."""
         guest = self.guest(session.request)
         guest.opened_s = self._clock.monotonic_s()
-        self._open_address[guest.network] += 1
-        if guest.origin is not None:
-            self._open_origin[guest.origin] += 1
+        for other in self._lobby.enter(guest, session, session.kept_bytes):
+            self.crowded_out += 1
+            self.forgive(self.guest(other.request))
+            self._on_crowded(other)
 
     def closed(self, session: Any, reason: str) -> None:
         """A session is over."""
         guest = self.guest(session.request)
-        _decrease(self._open_address, guest.network)
-        if guest.origin is not None:
-            _decrease(self._open_origin, guest.origin)
+        if guest.proven:
+            _decrease(self._open_address, guest.network)
+            if guest.origin is not None:
+                _decrease(self._open_origin, guest.origin)
+            return  # how often a user may come is the user's own affair
+        self._lobby.leave(guest)
         if reason == TOO_LARGE.code:
             return
         if guest.opened_s is not None and self._clock.monotonic_s() - guest.opened_s < SHORT_S:
-            self._fail(guest)
+            self.loops.failed(guest)
+
+    def proved(self, guest: Guest) -> None:
+        """A session's client has proved who it is: from now on it is counted apart from those who have not."""
+        if guest.proven:
+            return
+        guest.proven = True
+        now_s = self._clock.monotonic_s()
+        if guest.counted:
+            self._connects.give_back(guest.network, now_s)
+        if self._lobby.leave(guest) or guest.opened_s is not None:
+            self._open_address[guest.network] += 1
+            if guest.origin is not None:
+                self._open_origin[guest.origin] += 1
+        self._known[guest.client] = None
+        self._known.move_to_end(guest.client)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
 
     def refused(self, guest: Guest) -> None:
         """A client could not prove who it is, or connects too often."""
-        self._fail(guest)
+        self.loops.failed(guest)
 
     def forgive(self, guest: Guest) -> None:
         """A connect failed by a fault of the server's: it does not count as failed, however soon it ends."""
         guest.failed = True
 
-    def admit_login(self, guest: Guest) -> None:
-        """Let an address try a token over HTTP; what fails there counts like a connect that failed.
+    def admit_token(self, guest: Guest, token: str) -> None:
+        """Let a token be looked at: one that was good lately always, others within the budget of their address.
 
         Raises: TooManyConnects.
         """
         now_s = self._clock.monotonic_s()
-        if wait_s := self._failed.wait_s(guest.network, now_s):
-            why = f"{self._failed.count(guest.network, now_s)} failed within a minute"
-            name = "failed_connects_per_minute_address"
-            self._notes.loop(("address", guest.network), now_s, name, why, address=guest.address)
-            raise TooManyConnects(retry_after_ms=_ms(wait_s))
+        if wait_s := self._tokens.wait_s(guest.network, token, now_s):
+            why = "the budget for bad tokens is used up"
+            name = "bad_tokens_per_second_address"
+            self._notes.loop(guest.network, now_s, name, why, address=guest.address)
+            raise TooManyConnects("Too many bad tokens; wait for retryAfterMs.", retry_after_ms=in_ms(wait_s))
+
+    def good_token(self, guest: Guest, token: str) -> None:
+        """A token that was looked at is good."""
+        self._tokens.good(guest.network, token, self._clock.monotonic_s())
+
+    def unknown_token(self, guest: Guest) -> None:
+        """Whether a token is good could not be found out, by no fault of the client's."""
+        self._tokens.forgive(guest.network, self._clock.monotonic_s())
 
     def admit_admin(self, guest: Guest) -> None:
-        """Let an address try an admin token. The tries that failed are counted apart from connects, so that a client
-        that loops does not lock out whoever looks after it from the same address.
+        """Let a client be told that its admin token is wrong. The tries that failed are counted apart from connects, so
+        that a client that loops does not lock out whoever looks after it from the same address.
 
         Raises: TooManyConnects.
         """
-        if wait_s := self._admin.wait_s(guest.network, self._clock.monotonic_s()):
-            raise TooManyConnects("Too many wrong admin tokens; wait for retryAfterMs.", retry_after_ms=_ms(wait_s))
+        if wait_s := self._admin.wait_s(guest.client, self._clock.monotonic_s()):
+            raise TooManyConnects("Too many wrong admin tokens; wait for retryAfterMs.", retry_after_ms=in_ms(wait_s))
 
     def refused_admin(self, guest: Guest) -> None:
         """An admin token was wrong. It is said in the log, once a minute per address."""
         now_s = self._clock.monotonic_s()
-        self._admin.add(guest.network, now_s)
-        self._notes.say(("admin", guest.network), now_s, "admin_refused", address=guest.address)
+        self._admin.add(guest.client, now_s)
+        self._notes.say(guest.network, now_s, "admin_refused", address=guest.address)
 
     def trusts_peer(self, request: web.BaseRequest) -> bool:
         """Whether the other end of the connection is a trusted proxy."""
         return self._proxies.trusts_peer(request)
-
-    def admit_user(self, user_id: UserId, guest: Guest) -> None:
-        """Let a user connect once more.
-
-        Raises: TooManyConnects.
-        """
-        now_s = self._clock.monotonic_s()
-        drops_s = self._drops.wait_s(user_id, now_s)
-        replacements_s = self._replacements.wait_s(user_id, now_s)
-        wait_s = max(drops_s, replacements_s) or self._users.take(user_id, now_s)
-        if not wait_s:
-            return
-        if replacements_s:
-            message = "The user's sockets keep replacing each other; wait for retryAfterMs."
-            why = f"{REPLACEMENTS} sockets replaced one another within {SHORT_S:g} s of their start"
-        elif drops_s:
-            message = "The connection was ended soon after its start several times; wait for retryAfterMs."
-            why = f"{DROPS} connections were ended soon after their start"
-        else:
-            message = None
-            why = f"{self._users.count(user_id, now_s)} connects within a minute"
-        name = "connects_per_minute_user"
-        self._notes.loop(("user", user_id), now_s, name, why, user_id=user_id, address=guest.address)
-        raise TooManyConnects(message, retry_after_ms=_ms(wait_s))
-
-    def admit_anonymous(self, guest: Guest) -> None:
-        """Let a client without a user connect once more.
-
-        Raises: TooManyConnects.
-        """
-        now_s = self._clock.monotonic_s()
-        if wait_s := self._drops.wait_s(guest.client, now_s):
-            why = f"{DROPS} connections without a user were ended"
-            self._notes.loop(("client", guest.client), now_s, "connects_per_minute_user", why, address=guest.address)
-            message = "Connections without a user were ended several times; connect with a token."
-            raise TooManyConnects(message, retry_after_ms=_ms(wait_s))
-
-    def gone(self, connection: Connection, code: str) -> None:
-        """A socket is gone.
-
-        Args:
-            code: of the End by which the server ended it, or anything else.
-        """
-        now_s = self._clock.monotonic_s()
-        if code not in _FAULTS or not (code in _OWN_FAULTS or now_s - connection.since_s < SHORT_S):
-            return
-        if connection.identity is None:
-            self._drops.add(connection.guest.client, now_s)
-        elif code == REPLACED.code:
-            self._replacements.add(connection.identity.user_id, now_s)
-        else:
-            self._drops.add(connection.identity.user_id, now_s)
 
     # Now and then
 
@@ -315,14 +284,15 @@ class Guards:
         Returns: how many counts were wrong. It is 0 unless there is a bug here or in the engine.
         """
         now_s = self._clock.monotonic_s()
-        for windows in (self._connects, self._failed, self._users, self._drops, self._replacements, self._admin):
-            windows.sweep(now_s)
-        self._notes.sweep(now_s)
+        for registry in (self._connects, self._known_connects, self._admin, self._tokens, self._notes, self.loops):
+            registry.sweep(now_s)
         guests = [self.guest(session.request) for session in sessions]
-        addresses = Counter(guest.network for guest in guests)
-        origins = Counter(guest.origin for guest in guests if guest.origin is not None)
+        proven = [guest for guest in guests if guest.proven]
+        addresses = Counter(guest.network for guest in proven)
+        origins = Counter(guest.origin for guest in proven if guest.origin is not None)
         wrong = _differences(self._open_address, addresses) + _differences(self._open_origin, origins)
         self._open_address, self._open_origin = addresses, origins
+        wrong += self._lobby.keep_only(guest for guest in guests if not guest.proven)
         if wrong:
             log.warning("mended", why="open connections of addresses and origins were miscounted", count=wrong)
         return wrong
@@ -330,26 +300,36 @@ class Guards:
     def sizes(self) -> dict[str, int]:
         """How much is kept, per registry; all of it is bounded."""
         return {
-            "connects": len(self._connects),
-            "failed": len(self._failed),
-            "users": len(self._users),
-            "drops": len(self._drops),
-            "replacements": len(self._replacements),
+            "connects": len(self._connects) + len(self._known_connects),
+            **self.loops.sizes(),
             "admin": len(self._admin),
+            "bad_tokens": len(self._tokens),
+            "unproven": len(self._lobby),
             "open_addresses": len(self._open_address),
             "open_origins": len(self._open_origin),
             "notes": len(self._notes),
         }
 
-    def _fail(self, guest: Guest) -> None:
-        if not guest.failed:
-            guest.failed = True
-            self._failed.add(guest.network, self._clock.monotonic_s())
+    @property
+    def unproven_bytes(self) -> int:
+        """What is kept of the handshakes of sessions without a user."""
+        return self._lobby.bytes
+
+    @property
+    def dropped_lines(self) -> Mapping[str, int]:
+        """How many lines the log's budget left out, by their event."""
+        return self._notes.dropped
+
+    def _too_many(self, guest: Guest, wait_s: float) -> web.Response:
+        now_s = self._clock.monotonic_s()
+        why = f"{self._connects.count(guest.network, now_s)} connects within a minute of which no user came"
+        self._notes.loop(guest.network, now_s, "connects_per_minute_address", why, address=guest.address)
+        return self._refusal(TooManyConnects(retry_after_ms=in_ms(wait_s)), 429, _HELP)
 
     def _full(self, guest: Guest, now_s: float, what: str, value: str, name: str, limit: int) -> web.Response:
-        self._notes.loop((what, "full", value), now_s, name, f"{limit} connections are open", **{what: value})
+        self._notes.loop(value, now_s, name, f"{limit} connections are open", **{what: value})
         error = TooManyConnections(
-            f"There are {limit} connections open from this {what} already.", retry_after_ms=_ms(FULL_RETRY_S)
+            f"There are {limit} connections open from this {what} already.", retry_after_ms=in_ms(FULL_RETRY_S)
         )
         return self._refusal(error, 429, f"Close some, or raise {variable(name)} on the server.")
 
@@ -362,44 +342,6 @@ class Guards:
         if error.retry_after_ms is not None:
             headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))
         return web.json_response(body, status=status, headers=headers)
-
-
-class _Notes:
-    """Says in the log what goes on and on: at once when it begins, then once a minute with the number of times."""
-
-    def __init__(self) -> None:
-        # subject → (when it was written about, how often it happened since); oldest first
-        self._subjects: OrderedDict[object, tuple[float, int]] = OrderedDict()
-        self._lines = TokenBucket(LINES_PER_MINUTE / 60, LINES_PER_MINUTE, LINES_PER_MINUTE, 0.0)
-
-    def __len__(self) -> int:
-        return len(self._subjects)
-
-    def loop(self, subject: object, now_s: float, name: str, why: str, **fields: str) -> None:
-        """Connects are refused, because of a setting's limit."""
-        self.say(subject, now_s, "connects_refused", why=why, **fields, setting=variable(name))
-
-    def say(self, subject: object, now_s: float, event: str, **fields: str | None) -> None:
-        written_s, count = self._subjects.get(subject, (-math.inf, 0))
-        if now_s - written_s < SPAN_S:
-            self._subjects[subject] = (written_s, count + 1)
-            return
-        if self._lines.take(now_s):
-            return
-        self._subjects[subject] = (now_s, 0)
-        self._subjects.move_to_end(subject)
-        if len(self._subjects) > MAX_SUBJECTS:
-            self._subjects.popitem(last=False)
-        log.warning(event, **fields, repeats=count or None)
-
-    def sweep(self, now_s: float) -> None:
-        # A second span, so that a loop that still goes on is written about with its count.
-        while self._subjects and next(iter(self._subjects.values()))[0] < now_s - 2 * SPAN_S:
-            self._subjects.popitem(last=False)
-
-
-def _ms(seconds: float) -> int:
-    return math.ceil(seconds * 1000)
 
 
 def _decrease(counts: Counter[str], key: str) -> None:

@@ -45,11 +45,13 @@ from .protocol import MAX_SAFE_INTEGER, MAX_TOKEN_CHARS, ClientEvent, MessageEnc
 from .protocol_pages import fit, gap_before
 from .rates import Rates
 from .realtime import AsyncServer, ConnectionRefusedError, Refusal, received_s
-from .sessions import Connection, Sessions
+from .sessions import Connection, Guest, Sessions
 from .typing_indicator import Typing, TypingIndicator
 
 log = get_logger(__name__)
 
+# How often it is looked whether a client that is made to wait is there still.
+HOLD_STEP_S: Final = 0.2
 # How long a client that was ended for flooding is told to stay away.
 FLOODING_RETRY_MS: Final = 30_000
 
@@ -85,7 +87,9 @@ class Handlers:
         watched_per_socket: int,
         page_bytes: int,
         logged_per_second: int,
+        sio: AsyncServer,
     ) -> None:
+        self._sio = sio
         self._payloads = payloads
         self._authenticator = authenticator
         self._chat = chat
@@ -116,8 +120,9 @@ class Handlers:
             domain.SetVisibility: self._set_visibility,
         }
 
-    def register(self, sio: AsyncServer) -> None:
+    def register(self) -> None:
         """Put every handler in its place; `*` takes the events that do not exist."""
+        sio = self._sio
         sio.on("connect", self.connect)
         sio.on("disconnect", self.disconnect)
         for event in ClientEvent:
@@ -135,11 +140,11 @@ class Handlers:
         guest = self._guards.guest(request)
         connection = self._lifecycle.accept(sid, guest)
         try:
-            identity = await self._identity(request, auth)
+            identity = await self._identity(request, auth, guest)
             if identity is None:
-                self._guards.admit_anonymous(guest)
+                self._guards.loops.admit_anonymous(guest)
             else:
-                self._guards.admit_user(identity.user_id, guest)
+                self._guards.loops.admit_user(identity.user_id, guest)
             transport = request.query.get("transport")
             log.info("connected", connection_id=sid, address=guest.address, origin=guest.origin, transport=transport)
             if identity is not None:
@@ -152,15 +157,32 @@ class Handlers:
                     raise
                 log.exception("connect_failed", connection_id=sid)
                 error = InternalError()
-            if isinstance(error, InternalError | AuthUnavailable):  # no fault of the client's
-                self._guards.forgive(guest)
-            else:
-                self._guards.refused(guest)
+            error = self._refuse(error, guest)
             self._metrics.refused(CONNECT, error.code)
             # The guards say in one line what they refuse; a line per try would be what a loop writes.
             level = logging.DEBUG if isinstance(error, TooManyConnects) else logging.INFO
             log.log(level, "refused", connection_id=sid, address=guest.address, code=error.code)
+            await self._hold(sid, self._guards.loops.hold_s(guest))
             raise ConnectionRefusedError(error.message, protocol.dump_error(error)) from None
+
+    def _refuse(self, error: ChatError, guest: Guest) -> ChatError:
+        """Count a connect that is refused. Returns: what its client is told."""
+        if error.servers_fault:
+            self._guards.forgive(guest)
+        else:
+            if isinstance(error, InvalidToken | AuthUnavailable):
+                try:
+                    self._guards.loops.admit_unproven(guest)
+                except TooManyConnects as too_many:
+                    error = too_many
+            self._guards.refused(guest)
+        return error
+
+    async def _hold(self, sid: str, hold_s: float) -> None:
+        """Let a client wait that comes back however often it is refused, unless it goes before."""
+        end_s = time.monotonic() + hold_s
+        while time.monotonic() < end_s and self._sio.is_open(sid) and not self._guards.draining:  # noqa: ASYNC110
+            await asyncio.sleep(HOLD_STEP_S)
 
     async def disconnect(self, sid: str, reason: str) -> None:
         """A socket is gone."""
@@ -240,20 +262,31 @@ class Handlers:
                 self._lifecycle.end_soon(connection, TOO_MANY_CONNECTS, retry_after_ms=error.retry_after_ms)
         return {**dump_failure(error)}
 
-    async def _identity(self, request: web.Request, auth: object) -> Identity | None:
+    async def _identity(self, request: web.Request, auth: object, guest: Guest) -> Identity | None:
         token = auth.get("token") if isinstance(auth, dict) else None
         if token is None:
             return await self._authenticator.from_request(request)
         if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN_CHARS:
             raise InvalidToken(f"auth.token must be a string of 1 to {MAX_TOKEN_CHARS} characters.")
-        return await self._authenticator.from_token(token)
+        return await self._from_token(token, guest)
+
+    async def _from_token(self, token: str, guest: Guest) -> Identity:
+        self._guards.admit_token(guest, token)
+        try:
+            identity = await self._authenticator.from_token(token)
+        except ChatError as error:
+            if error.servers_fault:
+                self._guards.unknown_token(guest)
+            raise
+        self._guards.good_token(guest, token)
+        return identity
 
     async def _authenticate(self, connection: Connection, command: domain.Authenticate) -> Ack:
-        identity = await self._authenticator.from_token(command.token)
+        identity = await self._from_token(command.token, connection.guest)
         if connection.end is not None:
             raise AuthRequired
         if connection.identity is None:
-            self._guards.admit_user(identity.user_id, connection.guest)
+            self._guards.loops.admit_user(identity.user_id, connection.guest)
         await self._lifecycle.authenticate(connection, identity)
         return dump_ok(user=protocol.dump_user(identity))
 

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Final
 
 from . import protocol
-from .domain import Clock, Identity, UserId
-from .errors import AUTH_TIMEOUT, LOGGED_OUT, REPLACED, STALE, TOKEN_EXPIRED, End, UserMismatch
+from .domain import Clock, Identity
+from .errors import AUTH_TIMEOUT, CROWDED_OUT, LOGGED_OUT, REPLACED, STALE, TOKEN_EXPIRED, End, UserMismatch
 from .fanout import Fanout, conversation_room, user_room, watch_room
 from .logs import get_logger
 from .presence import Presence
 from .protocol import ServerEvent, WelcomeWire
-from .realtime import AsyncServer
+from .realtime import CONNECTED, AsyncServer, Session
 from .sessions import NOBODY, Connection, Guest, Sessions
 from .typing_indicator import TypingIndicator
 
@@ -50,7 +50,7 @@ class Lifecycle:
         clock: Clock,
         *,
         welcome: Callable[[Identity, str], WelcomeWire],
-        on_user: Callable[[UserId, bool], None] = lambda user_id, replaces: None,
+        on_user: Callable[[Connection, bool], None] = lambda connection, replaces: None,
         on_gone: Callable[[Connection, str], None] = lambda connection, code: None,
     ) -> None:
         self._sio = sio
@@ -81,7 +81,7 @@ class Lifecycle:
             self._sessions.renew(connection, identity)
             return
         surplus = self._sessions.authenticate(connection, identity)
-        self._on_user(identity.user_id, bool(surplus))
+        self._on_user(connection, bool(surplus))
         self._sio.vouch(connection.sid)
         await self._fanout.enter(connection, user_room(identity.user_id))
         log.info(
@@ -168,6 +168,15 @@ class Lifecycle:
         for connection in self._sessions.without_user(self._clock.monotonic_s() - timeout_s):
             if not self._sio.manager.is_pre_connected(connection.sid, protocol.NAMESPACE):
                 await self.end(connection, AUTH_TIMEOUT)
+
+    def crowd_out(self, session: Session) -> None:
+        """End a session without a user whose place is needed, at once if it is not connected."""
+        for client in list(session.state.clients.values()):
+            connection = self._sessions.get(client.sid)
+            if connection is not None and client.phase == CONNECTED:
+                self.end_soon(connection, CROWDED_OUT)
+                return
+        session.close(CROWDED_OUT.code, abort=True)
 
     async def end_expired(self) -> None:
         """End the sockets whose token, or login, is not valid any more."""

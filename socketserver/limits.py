@@ -1,5 +1,5 @@
-"""Rates: token buckets, and windows that count what happened lately. Pure; the time is passed in, as seconds of a
-monotonic clock.
+"""Rates: token buckets, windows that count what happened lately, and who comes back at once. Pure; the time is passed
+in, as seconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -161,6 +161,14 @@ class Windows(Generic[Key]):
             self.add(key, now_s)
         return wait_s
 
+    def give_back(self, key: Key, now_s: float) -> None:
+        """Count one less, of the latest; nothing where nothing counts any more."""
+        if self.count(key, now_s):
+            slots = self._windows[key]
+            number, count = slots.pop()
+            if count > 1:
+                slots.append((number, count - 1))
+
     def sweep(self, now_s: float) -> None:
         """Forget the keys of which nothing counts any more."""
         number = int(now_s // self._slot_s)
@@ -172,3 +180,40 @@ class Windows(Generic[Key]):
     def _forget(self, slots: deque[tuple[int, int]], number: int) -> None:
         while slots and slots[0][0] + self.SLOTS < number:
             slots.popleft()
+
+
+class Returns(Generic[Key]):
+    """Whether somebody who comes has just been sent away: what tells a loop from people who are sent away once each.
+
+    Every end makes room for one return within `within_s`. Of at most `most` keys, the ones that ended last.
+    """
+
+    ENDS_PER_KEY: Final = 64
+
+    def __init__(self, within_s: float, most: int = 50_000) -> None:
+        self._within_s = within_s
+        self._most = most
+        self._ends: OrderedDict[Key, deque[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def ended(self, key: Key, now_s: float) -> None:
+        """Somebody was sent away."""
+        self._ends.setdefault(key, deque(maxlen=self.ENDS_PER_KEY)).append(now_s)
+        self._ends.move_to_end(key)
+        if len(self._ends) > self._most:
+            self._ends.popitem(last=False)
+
+    def came(self, key: Key, now_s: float) -> bool:
+        """Somebody is there. Returns: whether that is a return; each end counts for one."""
+        ends = self._ends.get(key)
+        if not ends:
+            return False
+        return now_s - ends.pop() <= self._within_s
+
+    def sweep(self, now_s: float) -> None:
+        """Forget the ends after which nobody can return any more."""
+        for key, ends in list(self._ends.items()):
+            if not ends or now_s - ends[-1] > self._within_s:
+                del self._ends[key]

@@ -57,6 +57,8 @@ TRANSPORT_ENDS: Final = (
     "transport_error",
 )
 END_CODES: Final = (*ENDS, *TRANSPORT_ENDS, OTHER)
+# Lines of the log of which there is a budget a minute.
+LIMITED_LINES: Final = ("connects_refused", "origin_refused", "admin_refused")
 # Who refuses: the HTTP handshake (429, 403, 400, 503), Socket.IO's CONNECT (connect_error), the other HTTP routes.
 HANDSHAKE: Final = "handshake"
 CONNECT: Final = "connect"
@@ -119,6 +121,9 @@ class Reading:
         heads_bytes: what large heads of requests hold.
         heads_refused: requests refused by their head, by why.
         intake: what the bounds on what comes in have done: paused, deferred, flooding.
+        unproven_bytes: what is kept of the handshakes of connections without a user.
+        crowded_out: connections without a user that had to go so that others had room, since the start.
+        dropped_lines: lines that the log's budget left out since the start, by their event.
     """
 
     users: int = 0
@@ -133,6 +138,9 @@ class Reading:
     heads_bytes: int = 0
     heads_refused: Mapping[str, int] = field(default_factory=dict)
     intake: Mapping[str, int] = field(default_factory=dict)
+    unproven_bytes: int = 0
+    crowded_out: int = 0
+    dropped_lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +378,12 @@ class _AtScrape(Collector):
         yield _gauge("heads_bytes", "What large heads of requests hold.", reading.heads_bytes)
         yield _totals("heads_refused", "Requests refused by their head.", "why", reading.heads_refused)
         yield _totals("intake", "What came in too fast: what was done about it.", "done", reading.intake)
+        yield _gauge("unproven_bytes", "What is kept of handshakes without a user.", reading.unproven_bytes)
+        yield _total("crowded_out", "Connections without a user that others needed the place of.", reading.crowded_out)
+        dropped = CounterMetricFamily("socketserver_log_lines_dropped", "Lines left out.", labels=["event"])
+        for event in LIMITED_LINES:
+            dropped.add_metric([event], reading.dropped_lines.get(event, 0))
+        yield dropped
         yield _total("messages", "Messages that were stored.", self._messages())
         yield _total("sweep_findings", "Differences between registries that sweeps have mended.", reading.mended)
         yield _gauge("resident_memory_bytes", "Resident memory of the process.", resident_bytes())

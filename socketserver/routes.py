@@ -104,7 +104,7 @@ def setup_routes(
 
     Args:
         on_log_out: called with the login that DELETE /session has ended.
-        guards: told of logins that failed, and asked before the next; None for no limit.
+        guards: told of logins that failed, and asked how many may; None for no limit.
         demo_dir: the demo page's files, index.html among them. They are listed now and read when they are asked for, so
             a new file takes a restart, and no path can lead out of the directory. None or a missing one: 404.
         client_bundle: the browser's Socket.IO client, served as /demo/socket.io.min.js. None or missing: 404, and the
@@ -198,18 +198,30 @@ class _SessionRoutes:
         return _user_response(identity)
 
     async def _log_in(self, request: web.Request) -> web.StreamResponse:
-        if self._guards is not None:
-            self._guards.admit_login(self._guards.guest(request))
         token = await self._token(request)
-        try:
-            identity = await self._authenticator.from_token(token)
-        except InvalidToken:
-            if self._guards is not None:
-                self._guards.refused(self._guards.guest(request))
-            raise
+        identity = await self._identity(request, token)
         await self._authenticator.log_in(request, identity)
         # In the development login the page may keep the token, one per tab, where all tabs share one cookie.
         return _user_response(identity, **({"token": token} if self._development else {}))
+
+    async def _identity(self, request: web.Request, token: str) -> Identity:
+        """Whose token it is: a good one counts however many have failed, for the others the guards have a limit."""
+        guards = self._guards
+        if guards is None:
+            return await self._authenticator.from_token(token)
+        guest = guards.guest(request)
+        guards.admit_token(guest, token)
+        try:
+            identity = await self._authenticator.from_token(token)
+        except ChatError as error:
+            if error.servers_fault:
+                guards.unknown_token(guest)
+                raise
+            guards.loops.admit_unproven(guest)
+            guards.refused(guest)
+            raise
+        guards.good_token(guest, token)
+        return identity
 
     async def _token(self, request: web.Request) -> str:
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")

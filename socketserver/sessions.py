@@ -6,8 +6,9 @@ however many sockets there are.
 
 from __future__ import annotations
 
+import hashlib
 import heapq
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,6 +30,8 @@ class Guest:
         program: what it calls itself.
         failed: whether it is settled already how it counts among the failed connects.
         opened_s: since when it has a session, None before.
+        counted: whether its handshake counts among those of its address that led to nothing.
+        proven: whether it has proved who it is: its socket has, or had, a user.
     """
 
     address: str
@@ -37,11 +40,14 @@ class Guest:
     program: str
     failed: bool = False
     opened_s: float | None = None
+    counted: bool = False
+    proven: bool = False
 
     @property
-    def client(self) -> Hashable:
-        """What stands for a client that has not said who it is."""
-        return self.network, self.origin, self.program
+    def client(self) -> bytes:
+        """What stands for a client that has not said who it is: a digest, as long whatever it calls itself."""
+        text = "\0".join((self.network, self.origin or "", self.program))
+        return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 NOBODY: Final = Guest("", "", None, "")

@@ -184,14 +184,38 @@ class Settings(BaseSettings):
     )
     connects_per_minute_user: int = _setting(20, "Connects that one user may make.", unit="1/min", ge=0)
     failed_connects_per_minute_address: int = _setting(
-        30, "Connects of one address that may be refused, or end within 5 s of their start.", unit="1/min", ge=0
+        30,
+        "Connects of one client (address, page and browser) that may be refused, or end within 5 s of their start, "
+        "before those without a good token are refused.",
+        unit="1/min",
+        ge=0,
     )
-    connects_per_minute_address: int = _setting(600, "Connects that one address may make.", unit="1/min", ge=0)
+    bad_tokens_per_second_address: float = _setting(
+        10.0, "Tokens that turn out not to be good which one address may have looked at.", unit="1/s", ge=0
+    )
+    connects_per_minute_address: int = _setting(
+        600, "Connects that one address may make without a user coming of it.", unit="1/min", ge=0
+    )
     max_connections_address: int = _setting(
-        500, "Connections that one address may have open.", unit="connections", ge=0
+        500, "Connections of users that one address may have open.", unit="connections", ge=0
     )
     max_connections_origin: int = _setting(
-        5000, "Connections that the pages of one origin may have open.", unit="connections", ge=0
+        5000, "Connections of users that the pages of one origin may have open.", unit="connections", ge=0
+    )
+    max_unproven_address: int = _setting(
+        200,
+        "Connections without a user that one address may have open; for a newcomer the oldest goes.",
+        unit="connections",
+        ge=0,
+    )
+    max_unproven: int = _setting(
+        2000, "Connections without a user that may be open; for a newcomer the oldest goes.", unit="connections", ge=0
+    )
+    max_unproven_bytes: int = _setting(
+        33_554_432,
+        "What is kept of the handshakes of connections without a user; for a newcomer the oldest goes.",
+        unit="bytes",
+        ge=0,
     )
     max_tcp_connections: int = _setting(20_000, "TCP connections that may be open.", unit="connections", ge=0)
     max_tcp_connections_address: int = _setting(
@@ -245,6 +269,13 @@ class Settings(BaseSettings):
     )
     log_messages_per_second: int = _setting(
         10, "Messages, and refused requests, that are logged; the others are counted.", unit="1/s", ge=0
+    )
+
+    log_refusals_per_minute: int = _setting(
+        60,
+        "Lines about one kind of refusal (an origin, a limit, an admin token); others are counted.",
+        unit="1/min",
+        ge=0,
     )
 
     joined_per_socket: int = _setting(

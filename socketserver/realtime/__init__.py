@@ -7,10 +7,12 @@ from .engine import Engine
 from .engine_packets import PacketError
 from .intake import Allowance, Intake, IntakeLimits, Meter
 from .packets import Json
-from .rooms import RoomManager, combine
+from .rooms import CONNECTED, RoomManager, combine
 from .server import AsyncServer, ClientInfo
+from .session import Session
 
 __all__ = [
+    "CONNECTED",
     "Allowance",
     "AsyncServer",
     "ClientInfo",
@@ -23,6 +25,7 @@ __all__ = [
     "PacketError",
     "Refusal",
     "RoomManager",
+    "Session",
     "combine",
     "received_s",
 ]

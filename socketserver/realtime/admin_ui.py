@@ -83,6 +83,7 @@ class AdminUi:
         interval_s: float,
         address: Callable[[web.Request], str | None],
         refused: Callable[[web.Request], None],
+        let_in: Callable[[web.Request], None],
         disconnect: Callable[[str, str, web.Request], Awaitable[None]] | None,
     ) -> None:
         if mode not in (DEVELOPMENT, PRODUCTION):
@@ -95,6 +96,7 @@ class AdminUi:
         self._interval_s = interval_s
         self._address = address
         self._refused = refused
+        self._let_in = let_in
         self._end = disconnect
         self._identity = {"serverId": server_id or socket.gethostname(), "hostname": socket.gethostname()}
         self._started = self._now()
@@ -142,6 +144,7 @@ class AdminUi:
         if request.get(_TRIED) or not (known or await self._may(auth)):
             self._refuse(sid, request)
             raise ConnectionRefusedError(REFUSAL)
+        self._let_in(request)
         if not known and self._auth is not False:
             self._tell("session", self._remember(), to=sid)
         features = ["AGGREGATED_EVENTS"]

@@ -350,6 +350,7 @@ class Dispatcher:
             self._forget(client)
             session.outbox.push(answer)
             return
+        self._server.eio.settle(session)
         self._server.eio.wheel.cancel(peer.timer)
         peer.timer = None
         client.connected(packets.encode(packets.CONNECT, namespace, {"sid": client.sid}))

@@ -181,6 +181,20 @@ class Engine:
         if session.environ is not None and len(session.environ) == entries:
             session.environ = None
 
+    def settle(self, session: Session) -> None:
+        """Keep little of the handshake of a session that was let in, also in an environ that its reader has added
+        something to: what the reader has added, and what the smaller request has."""
+        before = session.request
+        session.settle()
+        environ = session.environ
+        if environ is not None and session.request is not before:
+            smaller = environ_of(session.request)
+            for name in environ_of(before):
+                if name in smaller:
+                    environ[name] = smaller[name]
+                else:
+                    environ.pop(name, None)
+
     def generate_id(self) -> str:
         """Return a new id: 120 random bits, safe in a URL."""
         return secrets.token_urlsafe(15)
@@ -353,7 +367,7 @@ class Engine:
             if answer is not None:
                 answer.headers.update(self._headers(request))
                 return answer
-        session = Session(self, self.generate_id(), request)
+        session = Session(self, self.generate_id(), request, over_websocket=over_websocket)
         self.sessions[session.id] = session
         if self.observer is not None:
             self.observer.opened(session)

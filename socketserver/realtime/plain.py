@@ -50,6 +50,8 @@ class Plain:
             result = await result
         if event == "connect" and result is False:
             session.close(SERVER_DISCONNECT)
+        elif event == "connect":
+            self._engine.settle(session)
 
     def closed(self, session: Session, reason: str) -> None:
         """The session is over."""

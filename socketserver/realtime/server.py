@@ -65,8 +65,8 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         async_handlers: whether each event runs in a task of its own, in no order.
         namespaces: accepted beside those that have handlers, or '*'.
         disconnect_grace: seconds a client has to go by itself after `disconnect`.
-        end_event: called with 'slow_consumer', 'malformed', 'too_large', 'flooding' or 'connected_twice' before such a client is
-            dropped; returns the event (name, payload) that tells it, or None.
+        end_event: called with 'slow_consumer', 'malformed', 'too_large', 'flooding' or 'connected_twice' before such a
+            client is dropped; returns the event (name, payload) that tells it, or None.
         error_ack: makes the ack for an event whose handler has raised.
         refusal_ack: makes the ack for an event that can never be accepted: called with the client's sid, the event's
             name ("" if it is not known) and a `dispatch.Refusal`. It must not wait, and should not raise.
@@ -332,6 +332,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         *,
         address: Callable[[web.Request], str | None] = lambda request: request.remote,
         refused: Callable[[web.Request], None] = lambda request: None,
+        let_in: Callable[[web.Request], None] = lambda request: None,
         disconnect: Callable[[str, str, web.Request], Awaitable[None]] | None = None,
     ) -> AdminUi:
         """Let the Socket.IO Admin UI watch this server.
@@ -348,6 +349,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             server_stats_interval: seconds between two looks at the server, while somebody watches.
             address: a client's address, from its handshake.
             refused: told of the handshake of whoever could not log in. There is one try per handshake.
+            let_in: told of the handshake of whoever has logged in.
             disconnect: ends the client of a sid and namespace, for whoever has this handshake; `self.disconnect` by
                 default.
 
@@ -365,6 +367,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             interval_s=server_stats_interval,
             address=address,
             refused=refused,
+            let_in=let_in,
             disconnect=disconnect,
         )
 

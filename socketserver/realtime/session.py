@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import web
 
+from . import kept
 from . import outbox as boxes
 from .engine_packets import CLOSE_PACKET, NOOP, PING, Encoded, PacketError, decode_base64
 from .intake import EVENT_BYTES, LOOK_BYTES
@@ -92,7 +93,8 @@ class Session:
 
     Attributes:
         id: the Engine.IO session id.
-        request: the aiohttp request of the handshake.
+        request: the aiohttp request of the handshake, or a copy with as much of it as is kept (`kept`).
+        kept_bytes: how much is kept of the handshake until a connect handler has been answered.
         created: monotonic seconds.
         outbox: where messages to the client go.
         link: its websocket, None while it polls.
@@ -110,6 +112,7 @@ class Session:
         "_engine",
         "_inbox",
         "_inbox_size",
+        "_original",
         "_ping_timer",
         "_pinged",
         "_posting",
@@ -121,6 +124,7 @@ class Session:
         "ending",
         "environ",
         "id",
+        "kept_bytes",
         "link",
         "meter",
         "open",
@@ -132,10 +136,14 @@ class Session:
         "upgrade",
     )
 
-    def __init__(self, engine: "Engine", id: str, request: web.Request) -> None:
+    def __init__(self, engine: "Engine", id: str, request: web.Request, *, over_websocket: bool = False) -> None:
         self._engine = engine
         self.id = id
-        self.request = request
+        self.request = kept.trimmed(request, kept.CONNECTING_BYTES)
+        self._original = request if over_websocket else None
+        self.kept_bytes = kept.head_bytes(self.request)
+        if over_websocket:
+            self.kept_bytes += kept.head_bytes(request)
         self.environ: dict[str, Any] | None = None
         self.created = engine.wheel.clock()
         self.meter = engine.meter(request)
@@ -158,6 +166,13 @@ class Session:
         self._pinged = self.created
         self._read_since = self.created
         self._ping_timer = engine.wheel.at(self.created + engine.ping_interval, self._tick)
+
+    def settle(self) -> None:
+        """A connect handler has let the client in: from now on little is kept of the handshake."""
+        self.request = kept.trimmed(self.request, kept.CONNECTED_BYTES)
+        if self._original is not None:
+            kept.let_go(self._original, self.request)
+            self._original = None
 
     def after(self, delay_s: float, callback: Callable[[], None]) -> None:
         """Call `callback` in a moment; whoever is called looks whether it still matters."""

@@ -13,7 +13,7 @@ from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.http_websocket import WebSocketReader
 from aiohttp.http_websocket import WebSocketWriter as _Writer
 
-from . import engine_packets
+from . import engine_packets, kept
 from . import session as sessions
 from .engine_packets import NOOP, PROBE_ANSWER
 from .intake import PACKET_BYTES, Intake, Meter
@@ -390,6 +390,7 @@ async def upgrade(engine: "Engine", request: web.Request, session: "Session") ->
     try:
         if not await _prepare(response, request):
             return _nobody()
+        _forget(request)
         await link.run()
     finally:
         engine.wheel.cancel(timer)
@@ -425,6 +426,11 @@ async def _prepare(response: Response, request: web.Request) -> bool:
     except ConnectionError:
         return False
     return True
+
+
+def _forget(request: web.Request) -> None:
+    """Let go of the headers of a request that is of no more use, but lives as long as its websocket."""
+    kept.let_go(request, kept.trimmed(request, kept.CONNECTED_BYTES))
 
 
 def _nobody() -> web.Response:

@@ -66,6 +66,8 @@ export type EndCode =
   | "malformed"
   /** The client sent more at once than the server takes, and it could not be answered. */
   | "too_large"
+  /** The socket had no user yet, and others needed its place. */
+  | "crowded_out"
   /** The client connected a second time over the same connection. */
   | "connected_twice"
   /** The connection was found dead or unknown by the regular sweep. */
