@@ -30,11 +30,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .auth_keys import REFUSALS, FixedKey, Key, KeyServer, public_key
-from .domain import Clock, Identity, UserId, new_id
+from .domain import Clock, Identity, new_id
 from .errors import InvalidToken, TokenExpired
 from .origins import Origins
-from .protocol import MAX_TOKEN_CHARS, MAX_USER_ID_CHARS
+from .protocol import MAX_TOKEN_CHARS
 from .settings import Settings, SettingsError, variable
+from .values import check_user_id as check_user_id
+from .values import shows_something
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +140,9 @@ class Authenticator:
             return None
         session = await get_session(request)
         try:
-            user_id, name, expires_at_ms = session["user_id"], session["name"], session["expires_at_ms"]
-        except KeyError:
+            name, expires_at_ms = session["name"], session["expires_at_ms"]
+            user_id = check_user_id(session["user_id"])  # the cookie may be from before the rule for it
+        except (KeyError, ValueError):
             return None
         if expires_at_ms <= self._clock.now_ms():
             return None
@@ -210,20 +213,6 @@ class Authenticator:
             case _:
                 reason = "it is malformed"
         return f"The token is not valid: {reason}."
-
-
-def check_user_id(value: object) -> UserId:
-    """A value as a user id: a string of 1 to 128 characters, without control characters and lone surrogates.
-
-    Raises: ValueError with the end of a sentence that begins with the value's name.
-    """
-    if not isinstance(value, str):
-        raise ValueError("must be a string")
-    if not 1 <= len(value) <= MAX_USER_ID_CHARS or value.isspace():
-        raise ValueError(f"must have 1 to {MAX_USER_ID_CHARS} characters")
-    if _unprintable(value):
-        raise ValueError("must have no control characters")
-    return UserId(value)
 
 
 def setup_sessions(app: web.Application, settings: Settings) -> None:
@@ -324,7 +313,8 @@ def _name(value: object) -> str | None:
     somebody out."""
     if not isinstance(value, str):
         return None
-    return re.sub(r"\s+", " ", "".join(" " if _unprintable(c) else c for c in value)).strip()[:MAX_NAME_CHARS].strip()
+    name = re.sub(r"\s+", " ", "".join(" " if _unprintable(c) else c for c in value)).strip()[:MAX_NAME_CHARS].strip()
+    return name if shows_something(name) else None
 
 
 def _unprintable(text: str) -> bool:

@@ -32,6 +32,7 @@ from .realtime import AsyncServer
 from .routes import error_response, read_body
 from .sessions import Sessions
 from .settings import Settings, variable
+from .values import whole_number_in
 
 log = get_logger(__name__)
 
@@ -193,9 +194,13 @@ async def _read_target(request: web.Request) -> tuple[str | None, str | None]:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise InvalidPayload("limit is a whole number.")
-    return min(int(text), MAX_ROWS)
+    try:
+        limit = whole_number_in(text)
+    except ValueError as error:
+        raise InvalidPayload(f"limit {error}.") from None
+    if not 0 <= limit < 1_000_000_000:
+        raise InvalidPayload("limit must be 0 or more, and not absurd.")
+    return min(limit, MAX_ROWS)
 
 
 def _setting(settings: Settings, name: str) -> dict[str, Any]:

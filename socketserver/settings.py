@@ -19,6 +19,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .logs import Format, Level
+from .values import MAX_SAFE_INTEGER
 
 PREFIX: Final = "WEBSOCKET_"
 # Variables that the test suite reads itself; they are no settings, and no typing errors either.
@@ -121,9 +122,11 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 def _setting(default: Any, help: str, *, unit: str = "", **bounds: Any) -> Any:
-    """A field with its help text, its unit and its bounds; no number may be infinite."""
+    """A field with its help text, its unit and its bounds; no number may be infinite, or too large for a client."""
     if isinstance(default, float):
         bounds["allow_inf_nan"] = False
+    if type(default) is int:
+        bounds.setdefault("le", MAX_SAFE_INTEGER)  # `welcome` tells clients some of them
     return Field(default, description=help, json_schema_extra={"unit": unit}, **bounds)
 
 
