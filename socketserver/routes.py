@@ -47,7 +47,7 @@ from .errors import (
 )
 from .guards import Guards
 from .metrics import HTTP, Metrics
-from .origins import Origins
+from .origins import Origins, wrong_host
 from .protocol import dump_failure, dump_ok, dump_user
 from .settings import Settings
 from .values import check_user_id
@@ -355,13 +355,18 @@ def _method_not_allowed(allow: str) -> web.Response:
 
 def _only_local_names(origins: Origins) -> Middleware:
     """Refuse whatever does not call this machine by one of its own names (Origins.trusts_host)."""
+    warned = False
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal warned
         if origins.trusts_host(request.host):
             return await handler(request)
-        message = "The development login answers only under this machine's own names, such as http://localhost."
-        return error_response(OriginNotAllowed(message))
+        error = wrong_host(request.host)
+        if not warned:  # once: names are as many as strangers like
+            warned = True
+            log.warning("a request was refused: %s", error.message)
+        return error_response(error)
 
     return middleware
 

@@ -7,19 +7,20 @@ frozen values and errors that name the variable.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .logs import Format, Level
 from .values import MAX_SAFE_INTEGER
+from .web_names import Network, origin_form, parse_network
+from .web_names import is_loopback as is_loopback
 
 PREFIX: Final = "WEBSOCKET_"
 # Variables that the test suite reads itself; they are no settings, and no typing errors either.
@@ -27,8 +28,6 @@ _TEST_PREFIX: Final = "WEBSOCKET_TEST_"
 # The token that `socketserver check` connects with: of a client, so no setting of the server's.
 CHECK_TOKEN: Final = "WEBSOCKET_CHECK_TOKEN"  # noqa: S105
 _SECRET_CHARS: Final = 32
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_HOST: Final = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 
 
 class SettingsError(Exception):
@@ -48,28 +47,11 @@ def _split_origins(value: object) -> object:
 
 
 def _origin(value: object) -> str:
-    text = str(value).rstrip("/")
-    try:
-        return _as_browsers_write_it(urlsplit(text))
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is not an origin; write it as https://chat.example.com, several with commas"
-        ) from None
-
-
-def _as_browsers_write_it(origin: SplitResult) -> str:
-    """An origin in lower case, names in their ASCII form, without the scheme's own port; compared byte by byte later.
-
-    Raises: ValueError if it is no origin: a wildcard, a path, a login, a port that is none.
-    """
-    host = (origin.hostname or "").encode("idna").decode()
-    if ":" in host:
-        host = f"[{host}]"
-    rest = (origin.path, origin.query, origin.fragment, origin.username)
-    if origin.scheme not in _DEFAULT_PORTS or not _HOST.fullmatch(host) or any(rest):
-        raise ValueError
-    port = "" if origin.port in {None, _DEFAULT_PORTS[origin.scheme]} else f":{origin.port}"
-    return f"{origin.scheme}://{host}{port}"
+    text = str(value)
+    origin = origin_form(text)
+    if origin is None:
+        raise ValueError(f"{text!r} is not an origin; write it as https://chat.example.com, several with commas")
+    return origin
 
 
 def _pem(value: object) -> object:
@@ -90,7 +72,7 @@ def _secret(value: SecretStr) -> SecretStr:
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("is not the address of a key set; write it as https://login.example.com/.well-known/jwks.json")
     return value
 
@@ -103,18 +85,14 @@ def _split_networks(value: object) -> object:
     return tuple(_network(item) for item in value)
 
 
-def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
-        return value
+def _network(value: object) -> Network:
     try:
-        return ipaddress.ip_network(str(value), strict=False)
+        return parse_network(str(value))
     except ValueError:
         raise ValueError(f"{value!r} is no address or network; write it as 10.0.0.5 or 10.0.0.0/8") from None
 
 
-Networks = Annotated[
-    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)
-]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_origins)]
 Pem = Annotated[str, BeforeValidator(_pem)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
@@ -293,16 +271,6 @@ class Settings(BaseSettings):
     def development_login(self) -> bool:
         """Whether anybody may log in under any name, because no way to check tokens is configured."""
         return not self.token_keys
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server on this address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def variable(field: str) -> str:

@@ -102,7 +102,7 @@ def test_borrowed_variables_come_after_our_own(monkeypatch: pytest.MonkeyPatch) 
         ("http://a.example:80", ("http://a.example",)),
         ("http://a.example:443", ("http://a.example:443",)),
         ("http://[::1]:3000", ("http://[::1]:3000",)),
-        ("http://[0:0::1]:80", ("http://[0:0::1]",)),
+        ("http://[0:0::1]:80", ("http://[::1]",)),
         ("https://bücher.example", ("https://xn--bcher-kva.example",)),
         ("", ()),
     ],
