@@ -233,7 +233,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[METRICS] = metrics
     app[ADMIN] = admin
     app[HISTORY] = history
-    setup_sessions(app, settings)
+    setup_sessions(app, settings, clock)
     handlers.register(sio)
     if settings.admin_ui:
         instrument(sio, settings, guards, sessions, lifecycle)

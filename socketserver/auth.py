@@ -30,7 +30,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .auth_keys import REFUSALS, FixedKey, Key, KeyServer, public_key
-from .domain import Clock, Identity, new_id
+from .credentials import COOKIE_NAME as COOKIE_NAME
+from .credentials import bearer, login_cookies
+from .domain import Clock, Identity, SystemClock, new_id
 from .errors import InvalidToken, TokenExpired
 from .origins import Origins
 from .protocol import MAX_TOKEN_CHARS
@@ -52,7 +54,6 @@ _LAST_DATE_S: Final = 253_402_300_799
 DEVELOPMENT_SECRET: Final = "socketserver development login: anybody may be anybody"  # noqa: S105
 DEVELOPMENT_LOGIN_S: Final = 7 * 24 * 3600
 
-COOKIE_NAME: Final = "socketserver_session"
 COOKIE_MAX_AGE_S: Final = 7 * 24 * 3600
 
 
@@ -103,8 +104,15 @@ class Authenticator:
                 audience=self._settings.jwt_audience,
                 issuer=self._settings.jwt_issuer,
                 # The times are checked below, against the server's own clock and without PyJWT's kindness towards
-                # numbers in strings. A `jti` is not used here, so its type is nobody's business.
-                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_jti": False},
+                # numbers in strings; so is the `sub`, of which PyJWT says only that the token is malformed. A `jti` is
+                # not used here, so its type is nobody's business.
+                options={
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                    "verify_sub": False,
+                    "verify_jti": False,
+                },
             )
         except REFUSALS as error:
             raise InvalidToken(self._reason(error)) from None
@@ -130,13 +138,34 @@ class Authenticator:
         claims.update((claim, value) for claim, value in optional.items() if value is not None)
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
+    async def from_handshake(self, request: web.Request, auth: object) -> Identity | None:
+        """The identity that a Socket.IO client proves while it connects: with the first of these that it brings,
+        `auth.token`, `Authorization: Bearer`, the login cookie.
+
+        That one decides. A token that is refused does not make the cookie count, or somebody else could be logged in
+        than the application meant.
+
+        Args:
+            auth: what came with CONNECT, any JSON value.
+        Returns: None without any of them.
+        Raises: as from_token does.
+        """
+        token = auth.get("token") if isinstance(auth, dict) else None
+        if token is None:
+            token = bearer(request)
+        if token is None:
+            return await self.from_request(request)
+        if not isinstance(token, str) or not token:
+            raise InvalidToken(f"auth.token must be a string of 1 to {MAX_TOKEN_CHARS} characters.")
+        return await self.from_token(token)
+
     async def from_request(self, request: web.Request) -> Identity | None:
         """The identity in the login cookie of a request, a Socket.IO handshake's too.
 
         Returns: None without a cookie, with one that is garbled, expired or another server's, and where a foreign
             page may have caused the request (Origins.trusts_cookie).
         """
-        if COOKIE_NAME not in request.cookies or not self._origins.trusts_cookie(request):
+        if not login_cookies(request) or not self._origins.trusts_cookie(request):
             return None
         session = await get_session(request)
         try:
@@ -170,7 +199,7 @@ class Authenticator:
         The browser forgets it. A copy that somebody made stays valid until it ends: nothing is stored here that could
         be struck out.
         """
-        if COOKIE_NAME not in request.cookies:
+        if not login_cookies(request):
             return None
         identity = await self.from_request(request)
         (await get_session(request)).invalidate()
@@ -191,10 +220,12 @@ class Authenticator:
             from_ms = _date_ms(claims, claim)
             if from_ms is not None and from_ms > now_ms + LEEWAY_S * 1000:
                 raise InvalidToken(f"The token is not valid yet: its {claim} lies in the future.")
+        sub = claims.get("sub")
         try:
-            user_id = check_user_id(claims.get("sub"))
+            user_id = check_user_id(sub)
         except ValueError as error:
-            raise InvalidToken(f"The token is not valid: its sub {error}.") from None
+            also = ", also where user ids are numbers" if isinstance(sub, int | float) else ""
+            raise InvalidToken(f"The token is not valid: its sub {error}{also}.") from None
         return Identity(user_id, _name(claims.get("name")) or user_id, expires_at_ms)
 
     def _reason(self, error: Exception) -> str:
@@ -215,7 +246,7 @@ class Authenticator:
         return f"The token is not valid: {reason}."
 
 
-def setup_sessions(app: web.Application, settings: Settings) -> None:
+def setup_sessions(app: web.Application, settings: Settings, clock: Clock | None = None) -> None:
     """Let the application read and write login cookies: encrypted, HttpOnly, SameSite=Lax, for all paths.
 
     They are Secure where the browser speaks https with the server: when the connection is, or when the page's Origin
@@ -235,17 +266,18 @@ def setup_sessions(app: web.Application, settings: Settings) -> None:
     # aiohttp 3.14 warns once of the string under which aiohttp-session 2.12 keeps its session in a request. Nobody who
     # starts this server can do anything about it.
     warnings.filterwarnings("ignore", category=web.NotAppKeyWarning, module="aiohttp_session")
-    setup_aiohttp_session(app, _CookieStorage(key))
+    setup_aiohttp_session(app, _CookieStorage(key, clock or SystemClock()))
 
 
 class _CookieStorage(EncryptedCookieStorage):
-    """aiohttp-session's storage, made to bear any cookie.
+    """aiohttp-session's storage, made to bear any cookie, and several.
 
-    The original (2.12) raises for bytes that are not UTF-8, and logs a warning for every cookie of an earlier process,
-    so a client in a loop could fill the log.
+    The original (2.12) raises for bytes that are not UTF-8, logs a warning for every cookie of an earlier process, so a
+    client in a loop could fill the log, and of several cookies sees only the last.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, clock: Clock) -> None:
+        self._clock: Final = clock
         super().__init__(
             key,
             cookie_name=COOKIE_NAME,
@@ -257,14 +289,19 @@ class _CookieStorage(EncryptedCookieStorage):
         )
 
     async def load_session(self, request: web.Request) -> Session:
-        cookie = self.load_cookie(request)
-        if cookie is not None:
+        found: Any = None
+        for cookie in login_cookies(request):
             try:
-                plain = self._fernet.decrypt(cookie.encode("ascii"), ttl=COOKIE_MAX_AGE_S)
-                return Session(None, data=json.loads(plain), new=False, max_age=COOKIE_MAX_AGE_S)
+                data = json.loads(self._fernet.decrypt(cookie.encode("ascii"), ttl=COOKIE_MAX_AGE_S))
             except (fernet.InvalidToken, ValueError):
                 log.debug("a login cookie could not be read; taken for none")
-        return Session(None, data=None, new=True, max_age=COOKIE_MAX_AGE_S)
+                continue
+            found = found or data
+            # Without an end it is an empty one, that a logout left.
+            if (data.get("session") or {}).get("expires_at_ms", 0) > self._clock.now_ms():
+                found = data
+                break
+        return Session(None, data=found, new=found is None, max_age=COOKIE_MAX_AGE_S)
 
     async def save_session(self, request: web.Request, response: web.StreamResponse, session: Session) -> None:
         await super().save_session(request, response, session)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from . import protocol
@@ -166,7 +167,8 @@ class Lifecycle:
         """End the sockets that did not authenticate within `timeout_s`, but not while their token is being checked."""
         for connection in self._sessions.without_user(self._clock.monotonic_s() - timeout_s):
             if not self._sio.manager.is_pre_connected(connection.sid, protocol.NAMESPACE):
-                await self.end(connection, AUTH_TIMEOUT)
+                message = f"{AUTH_TIMEOUT.message} {connection.hint or ''}".strip()
+                await self.end(connection, replace(AUTH_TIMEOUT, message=message))
 
     async def end_expired(self) -> None:
         """End the sockets whose token, or login, is not valid any more."""

@@ -31,7 +31,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from .admin_access import AdminAccess
-from .auth import COOKIE_NAME, DEVELOPMENT_LOGIN_S, Authenticator
+from .auth import DEVELOPMENT_LOGIN_S, Authenticator
+from .credentials import bearer, login_cookies, misplaced
 from .domain import Identity
 from .errors import (
     AuthRequired,
@@ -187,7 +188,7 @@ class _SessionRoutes:
         if hdrs.ORIGIN in request.headers:
             return True
         # Browsers send an Origin with every POST and DELETE; a program that keeps cookies can send one.
-        if request.method in {hdrs.METH_POST, hdrs.METH_DELETE} and COOKIE_NAME in request.cookies:
+        if request.method in {hdrs.METH_POST, hdrs.METH_DELETE} and login_cookies(request):
             raise OriginNotAllowed(f"A {request.method} with a login cookie needs an Origin header.")
         return False
 
@@ -212,11 +213,11 @@ class _SessionRoutes:
         return _user_response(identity, **({"token": token} if self._development else {}))
 
     async def _token(self, request: web.Request) -> str:
-        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
-            return token.strip()
-        if not self._development or scheme:
-            raise AuthRequired("Send the token as Authorization: Bearer TOKEN.")
+        token = bearer(request)
+        if token is not None:
+            return token
+        if not self._development or hdrs.AUTHORIZATION in request.headers:
+            raise AuthRequired(misplaced(request) or "Send the token as Authorization: Bearer TOKEN.")
         return self._authenticator.issue_token(await _read_user(request), lifetime_s=DEVELOPMENT_LOGIN_S)
 
     async def _log_out(self, request: web.Request) -> web.StreamResponse:
