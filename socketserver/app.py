@@ -254,7 +254,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[END_CLIENTS] = end_clients
     # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
     app.on_shutdown.append(end_clients)
-    sio.attach(app, socketio_path=protocol.PATH.strip("/"))
+    sio.attach(app, socketio_path=f"{settings.path_prefix}{protocol.PATH}".strip("/"))
     setup_routes(
         app,
         authenticator=authenticator,
@@ -268,7 +268,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         metrics=metrics,
         admin=admin,
     )
-    monitor.setup(app, admin)
+    monitor.setup(app, admin, settings.path_prefix)
 
     async def run(app: web.Application) -> AsyncIterator[None]:
         tasks = [

@@ -247,7 +247,8 @@ class Authenticator:
 
 
 def setup_sessions(app: web.Application, settings: Settings, clock: Clock | None = None) -> None:
-    """Let the application read and write login cookies: encrypted, HttpOnly, SameSite=Lax, for all paths.
+    """Let the application read and write login cookies: encrypted, HttpOnly, SameSite=Lax, for all paths under
+    the prefix of the settings.
 
     They are Secure where the browser speaks https with the server: when the connection is, or when the page's Origin
     is (then a proxy in front ends TLS). SameSite=Lax reaches other ports and sibling names of the server's site; a
@@ -266,7 +267,7 @@ def setup_sessions(app: web.Application, settings: Settings, clock: Clock | None
     # aiohttp 3.14 warns once of the string under which aiohttp-session 2.12 keeps its session in a request. Nobody who
     # starts this server can do anything about it.
     warnings.filterwarnings("ignore", category=web.NotAppKeyWarning, module="aiohttp_session")
-    setup_aiohttp_session(app, _CookieStorage(key, clock or SystemClock()))
+    setup_aiohttp_session(app, _CookieStorage(key, clock or SystemClock(), settings.path_prefix or "/"))
 
 
 class _CookieStorage(EncryptedCookieStorage):
@@ -276,12 +277,13 @@ class _CookieStorage(EncryptedCookieStorage):
     client in a loop could fill the log, and of several cookies sees only the last.
     """
 
-    def __init__(self, key: bytes, clock: Clock) -> None:
+    def __init__(self, key: bytes, clock: Clock, path: str) -> None:
         self._clock: Final = clock
         super().__init__(
             key,
             cookie_name=COOKIE_NAME,
             max_age=COOKIE_MAX_AGE_S,
+            path=path,
             httponly=True,
             samesite="Lax",
             # As UTF-8, the longest user id and name stay far below the 4096 bytes that browsers keep of a cookie.

@@ -118,15 +118,20 @@ class Monitor:
             "settings": [_setting(settings, name) for name in _SETTINGS],
         }
 
-    def setup(self, app: web.Application, admin: AdminAccess) -> None:
-        """Add the routes, behind `admin`."""
+    def setup(self, app: web.Application, admin: AdminAccess, prefix: str = "") -> None:
+        """Add the routes, behind `admin`.
+
+        Args:
+            prefix: what each path begins with. The page itself needs not know it: it asks for what lies beside it.
+        """
         files = {file.name: file for file in _PAGE.iterdir()}
-        app.router.add_get("/monitor", admin.protect(_file(files["index.html"])))
+        monitor = f"{prefix}/monitor"
+        app.router.add_get(monitor, admin.protect(_file(files["index.html"])))
         for name, file in files.items():
-            app.router.add_get(f"/monitor/{name}", admin.protect(_file(file)))
-        app.router.add_get("/monitor/data", admin.protect(self._data))
-        app.router.add_get("/monitor/users", admin.protect(_answered(self._users)))
-        app.router.add_post("/monitor/disconnect", admin.protect(_answered(self._disconnect), action=True))
+            app.router.add_get(f"{monitor}/{name}", admin.protect(_file(file)))
+        app.router.add_get(f"{monitor}/data", admin.protect(self._data))
+        app.router.add_get(f"{monitor}/users", admin.protect(_answered(self._users)))
+        app.router.add_post(f"{monitor}/disconnect", admin.protect(_answered(self._disconnect), action=True))
 
     async def _data(self, request: web.Request) -> web.StreamResponse:
         # The cursor names the process too: after a restart the numbers begin anew.

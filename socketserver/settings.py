@@ -27,7 +27,15 @@ PREFIX: Final = "WEBSOCKET_"
 _TEST_PREFIX: Final = "WEBSOCKET_TEST_"
 # The token that `socketserver check` connects with: of a client, so no setting of the server's.
 CHECK_TOKEN: Final = "WEBSOCKET_CHECK_TOKEN"  # noqa: S105
+# Where a platform (Heroku, Render, Cloud Run, …) says on which port it expects the server.
+PLATFORM_PORT: Final = "PORT"
+EVERYWHERE: Final = "::"
 _SECRET_CHARS: Final = 32
+_PATH: Final = re.compile(r"[A-Za-z0-9._~/-]+")
+# What Kubernetes sets in every pod for a service called "websocket".
+_SERVICE_LINKS: Final = re.compile(
+    PREFIX + r"(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
 
 
 class SettingsError(Exception):
@@ -92,6 +100,32 @@ def _network(value: object) -> Network:
         raise ValueError(f"{value!r} is no address or network; write it as 10.0.0.5 or 10.0.0.0/8") from None
 
 
+def _hosts(value: str) -> str:
+    """Hosts in one form, each once: without spaces, and without brackets around IPv6 addresses; `*` is all."""
+    parts = (re.sub(r"\A\[(.*)\]\Z", r"\1", part.strip()) for part in value.split(","))
+    return ",".join(dict.fromkeys(EVERYWHERE if part == "*" else part for part in parts if part))
+
+
+def _port(value: object) -> object:
+    """Raises: ValueError that says where the value of a Kubernetes service comes from."""
+    if isinstance(value, str) and re.match(r"(tcp|udp|sctp)://", value):
+        raise ValueError(
+            f'{value!r} is no port: Kubernetes sets it in every pod for a service called "websocket"; give the service '
+            "another name, set enableServiceLinks: false in the pod, or pass --port"
+        )
+    return value
+
+
+def _prefix(value: str) -> str:
+    path = value.strip().strip("/")
+    if path and not (_PATH.fullmatch(path) and all(part.strip(".") for part in path.split("/"))):
+        raise ValueError(f"{value!r} is not a path; write it as /chat")
+    return f"/{path}" if path else ""
+
+
+Hosts = Annotated[str, AfterValidator(_hosts)]
+Port = Annotated[int, BeforeValidator(_port)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_origins)]
 Pem = Annotated[str, BeforeValidator(_pem)]
@@ -118,10 +152,25 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True, validate_default=True
     )
 
-    host: str = _setting(
-        "127.0.0.1", "Address to listen on. Any but a loopback address needs authentication.", min_length=1
+    host: Hosts = _setting(
+        "127.0.0.1",
+        "Addresses to listen on, with commas between; :: is all, IPv6 and IPv4. Any but loopback needs authentication.",
+        min_length=1,
     )
-    port: int = _setting(3001, "TCP port to listen on; 0 takes a free one.", ge=0, le=65535)
+    port: Port = Field(
+        3001,
+        description="TCP port to listen on; 0 takes a free one.",
+        validation_alias=AliasChoices("WEBSOCKET_PORT", PLATFORM_PORT),
+        ge=0,
+        le=65535,
+    )
+    unix_socket: str | None = _setting(
+        None, "Path of a Unix socket to listen on in place of host and port, for a proxy.", min_length=1
+    )
+    unix_socket_mode: str = _setting(
+        "660", "Permissions of the Unix socket, in octal: who may write to it may connect.", pattern="^0?[0-7]{3}$"
+    )
+    path_prefix: Prefix = _setting("", "What every path begins with, where a proxy does not take it away: /chat.")
     store_url: str = Field(
         "sqlite:///socketserver.db",
         description="Where messages are kept: sqlite:///file.db, sqlite:////absolute/file.db or mongodb://host/database.",
@@ -252,7 +301,8 @@ class Settings(BaseSettings):
         keys = self.token_keys
         if len(keys) > 1:
             raise ValueError(f"set only one of {' and '.join(variable(name) for name in keys)}")
-        if not keys and not is_loopback(self.host):
+        local = self.unix_socket is not None or all(map(is_loopback, self.hosts))
+        if not keys and not local:
             raise ValueError(
                 f"{variable('host')}={self.host} would let anybody on the network log in as anybody: set "
                 f"{variable('jwt_secret')}, {variable('jwt_public_key')} or {variable('jwt_jwks_url')}, "
@@ -261,6 +311,11 @@ class Settings(BaseSettings):
         if self.admin_ui and self.admin_token is None:
             raise ValueError(f"{variable('admin_ui')} needs a password: set {variable('admin_token')}")
         return self
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses to listen on, one by one."""
+        return tuple(self.host.split(","))
 
     @property
     def token_keys(self) -> list[str]:
@@ -289,9 +344,19 @@ def load_settings(flags: Mapping[str, str]) -> Settings:
     Raises: SettingsError with one line per mistake; no line repeats a secret, or an address that may hold one.
     """
     try:
-        return Settings(**flags)  # type: ignore[arg-type]  # texts, which pydantic parses like variables
+        settings = Settings(**flags)  # type: ignore[arg-type]  # texts, which pydantic parses like variables
+        # A platform that says the port reaches the server from outside; but never the development login.
+        if _on_a_platform(flags) and "host" not in settings.model_fields_set and not settings.development_login:
+            settings = Settings(**flags, host=EVERYWHERE)  # type: ignore[arg-type]
+        return settings
     except ValidationError as error:
         raise SettingsError(_line(item, flags) for item in error.errors(include_url=False)) from None
+
+
+def _on_a_platform(flags: Mapping[str, str]) -> bool:
+    """Whether the port is the one that PORT says."""
+    names = {name.upper() for name in os.environ}
+    return "port" not in flags and PLATFORM_PORT in names and variable("port") not in names
 
 
 def _line(item: Mapping[str, Any], flags: Mapping[str, str]) -> str:
@@ -326,5 +391,8 @@ def unknown_variables() -> list[str]:
     return sorted(
         name
         for name in os.environ
-        if name.upper().startswith(PREFIX) and name.upper() not in known and not name.startswith(_TEST_PREFIX)
+        if name.upper().startswith(PREFIX)
+        and name.upper() not in known
+        and not name.startswith(_TEST_PREFIX)
+        and not _SERVICE_LINKS.fullmatch(name)
     )

@@ -555,6 +555,7 @@ async def test_client_library_from_the_cdn(people: People) -> None:
 
     await alice.page.route("**/socket.io.min.js", refuse)
     await alice.page.goto(f"{alice.url}/?user={quote(alice.name)}")
+    await alice.page.get_by_role("button", name="Start chatting").click()
     script = alice.page.locator("script[src^='https://cdn.socket.io/4.8.1/']")
     await expect(script).to_have_attribute("integrity", re.compile(r"^sha384-"))
     await expect(script).to_have_attribute("crossorigin", "anonymous")

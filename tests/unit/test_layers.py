@@ -34,6 +34,7 @@ RANKS = {
     "auto_read": 2,
     "chat": 2,
     "presence": 2,
+    "listening": 2,
     "proxies": 2,
     "rates": 2,
     "realtime": 2,
