@@ -36,9 +36,11 @@ from .domain import Clock, Identity, SystemClock, new_id
 from .errors import InvalidToken, TokenExpired
 from .origins import Origins
 from .protocol import MAX_TOKEN_CHARS
+from .proxies import Proxies
 from .settings import Settings, SettingsError, variable
 from .values import check_user_id as check_user_id
 from .values import shows_something
+from .web_names import origin_form
 
 log = logging.getLogger(__name__)
 
@@ -130,9 +132,9 @@ class Authenticator:
                     f"with {variable('jwt_public_key')} or {variable('jwt_jwks_url')} only the issuer can sign them"
                 ]
             )
-        if lifetime_s <= 0:
-            raise ValueError("the lifetime of a token must be positive")
         now_s = self._clock.now_ms() // 1000
+        if not 0 < lifetime_s <= _LAST_DATE_S - now_s:
+            raise ValueError("the lifetime of a token must be positive, and end before the year 10000")
         claims: dict[str, Any] = {"sub": check_user_id(user_id), "iat": now_s, "exp": now_s + lifetime_s}
         optional = {"name": name, "aud": self._settings.jwt_audience, "iss": self._settings.jwt_issuer}
         claims.update((claim, value) for claim, value in optional.items() if value is not None)
@@ -250,9 +252,9 @@ def setup_sessions(app: web.Application, settings: Settings, clock: Clock | None
     """Let the application read and write login cookies: encrypted, HttpOnly, SameSite=Lax, for all paths under
     the prefix of the settings.
 
-    They are Secure where the browser speaks https with the server: when the connection is, or when the page's Origin
-    is (then a proxy in front ends TLS). SameSite=Lax reaches other ports and sibling names of the server's site; a
-    front end on another site gets no cookie and uses tokens. Call it before `setup_routes`, once.
+    They are Secure where the browser speaks https with the server: when the connection is, a trusted proxy says so, or
+    the page's Origin is (then a proxy in front ends TLS). SameSite=Lax reaches other ports and sibling names of the
+    server's site; a front end on another site gets no cookie and uses tokens. Call it before `setup_routes`, once.
     """
     if settings.session_secret is None:
         secret = secrets.token_bytes(32)
@@ -267,7 +269,7 @@ def setup_sessions(app: web.Application, settings: Settings, clock: Clock | None
     # aiohttp 3.14 warns once of the string under which aiohttp-session 2.12 keeps its session in a request. Nobody who
     # starts this server can do anything about it.
     warnings.filterwarnings("ignore", category=web.NotAppKeyWarning, module="aiohttp_session")
-    setup_aiohttp_session(app, _CookieStorage(key, clock or SystemClock(), settings.path_prefix or "/"))
+    setup_aiohttp_session(app, _CookieStorage(key, clock or SystemClock(), settings))
 
 
 class _CookieStorage(EncryptedCookieStorage):
@@ -277,13 +279,14 @@ class _CookieStorage(EncryptedCookieStorage):
     client in a loop could fill the log, and of several cookies sees only the last.
     """
 
-    def __init__(self, key: bytes, clock: Clock, path: str) -> None:
+    def __init__(self, key: bytes, clock: Clock, settings: Settings) -> None:
         self._clock: Final = clock
+        self._proxies: Final = Proxies(settings.trusted_proxies)
         super().__init__(
             key,
             cookie_name=COOKIE_NAME,
             max_age=COOKIE_MAX_AGE_S,
-            path=path,
+            path=settings.path_prefix or "/",
             httponly=True,
             samesite="Lax",
             # As UTF-8, the longest user id and name stay far below the 4096 bytes that browsers keep of a cookie.
@@ -308,7 +311,8 @@ class _CookieStorage(EncryptedCookieStorage):
     async def save_session(self, request: web.Request, response: web.StreamResponse, session: Session) -> None:
         await super().save_session(request, response, session)
         cookie = response.cookies[COOKIE_NAME]
-        if request.scheme == "https" or request.headers.get("Origin", "").startswith("https://"):
+        page = origin_form(request.headers.get("Origin", "")) or ""
+        if self._proxies.scheme(request) == "https" or page.startswith("https://"):
             cookie["secure"] = True
         # aiohttp-session leaves these out of the cookie that deletes.
         cookie["httponly"], cookie["samesite"] = True, "Lax"

@@ -32,7 +32,7 @@ from .realtime import AsyncServer
 from .routes import error_response, read_body
 from .sessions import Sessions
 from .settings import Settings, variable
-from .values import whole_number_in
+from .values import check_user_id, whole_number_in
 
 log = get_logger(__name__)
 
@@ -193,8 +193,13 @@ async def _read_target(request: web.Request) -> tuple[str | None, str | None]:
         raise InvalidPayload("The body is not JSON.") from None
     if isinstance(body, dict) and len(body) == 1:
         ((name, value),) = body.items()
-        if name in ("sid", "userId") and isinstance(value, str):
-            return (value, None) if name == "sid" else (None, value)
+        if name == "sid" and isinstance(value, str):
+            return value, None
+        if name == "userId":
+            try:
+                return None, check_user_id(value)
+            except ValueError as error:
+                raise InvalidPayload(f"userId {error}.") from None
     raise InvalidPayload('Send {"sid": "…"} or {"userId": "…"}.')
 
 

@@ -192,3 +192,17 @@ async def test_a_cookie_that_has_ended_does_not_hide_a_good_one(chat: Chat) -> N
         for cookies in (old, f"{old}; {new}", f'x"={{; {new}'):
             async with session.delete(f"{chat.url}/session", headers={"Cookie": cookies}) as answer:
                 assert answer.status == 403
+
+
+async def test_the_cookie_is_secure_where_a_proxy_says_https() -> None:
+    """Behind a proxy that ends TLS a login without an Origin got a cookie that plain http would show."""
+    async with chatting(trusted_proxies="127.0.0.1") as chat, http() as session:
+        for headers, secure in (
+            ({"X-Forwarded-Proto": "https"}, True),
+            ({"Forwarded": "for=203.0.113.9;proto=https"}, True),
+            ({"Origin": f"{chat.url.replace('http', 'WS')}/"}, False),
+            ({}, False),
+        ):
+            async with session.post(f"{chat.url}/session", json={"user": "ann"}, headers=headers) as answer:
+                assert answer.status == 200
+                assert ("Secure" in answer.headers["Set-Cookie"]) is secure
