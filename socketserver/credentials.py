@@ -49,15 +49,20 @@ def login_cookies(request: web.BaseRequest) -> list[str]:
     return values[:_MOST_COOKIES]
 
 
-def misplaced(request: web.BaseRequest) -> str | None:
-    """A sentence on a token that stands where none is read: in the query, or in a header without its scheme.
+def misplaced(request: web.BaseRequest, auth: object = None) -> str | None:
+    """A sentence on a token that stands where none is read: in the query, in `auth` under another name, in a header
+    without its scheme.
 
+    Args:
+        auth: what came with CONNECT, any JSON value.
     Returns: None if there is none. The sentence has the place and its name, nothing of the token.
     """
     for name, value in request.query.items():
         if value and (name.lower() in _NAMES or _JWT.fullmatch(value)):
             shown = f' ("{name}")' if name.lower() in _NAMES else ""
             return f"A token in the query{shown} is not read, as addresses end in logs; {_PLACES}."
+    if isinstance(auth, str) or (isinstance(auth, dict) and any(str(name).lower() in _NAMES for name in auth)):
+        return f"auth has no token under the name that is read; {_PLACES}."
     if _JWT.fullmatch(request.headers.get(hdrs.AUTHORIZATION, "").strip()):
         return f"A token in Authorization without the word Bearer is not read; {_PLACES}."
     for name in _HEADERS:

@@ -134,7 +134,7 @@ class Handlers:
             identity = await self._authenticator.from_handshake(request, auth)
             if identity is None:
                 self._guards.admit_anonymous(guest)
-                connection.hint = misplaced(request)
+                connection.hint = misplaced(request, auth)
                 if connection.hint is not None:
                     self._misplaced.say(connection.hint, guest.address, self._clock.monotonic_s())
             else:

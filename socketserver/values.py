@@ -10,6 +10,7 @@ Default_Ignorable_Code_Point in DerivedCoreProperties.txt of Unicode 16.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Final
@@ -39,6 +40,8 @@ _IGNORABLE: Final = (
     (0x1D173, 0x1D17A),
     (0xE0000, 0xE0FFF),
 )
+_IGNORABLE_ANYWHERE: Final = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _IGNORABLE) + "]")
+_BEGINNING: Final = 8
 # Letters and symbols that have no ink: the blank Braille cell, the null notehead.
 _BLANK: Final = frozenset("\u2800\U0001d159")
 # Format characters that are drawn: signs that stand before Arabic, Syriac and Kaithi numbers.
@@ -74,9 +77,10 @@ def _shows(char: str) -> bool:
 def shows_something(text: str) -> bool:
     """Whether a text has anything to see: not if it is white space, marks and invisible characters only.
 
-    Costs one look for nearly every text, as nearly every text begins with a letter.
+    Costs one look for nearly every text, as nearly every text begins with a letter; of all others each character is
+    looked at once, however often it comes.
     """
-    return any(map(_shows, text))
+    return any(map(_shows, text[:_BEGINNING])) or (len(text) > _BEGINNING and any(map(_shows, set(text))))
 
 
 def check_user_id(value: object) -> UserId:
@@ -105,6 +109,10 @@ def check_user_id(value: object) -> UserId:
 
 
 def _check_beyond_ascii(value: str) -> str:
+    if value.isprintable() and not _IGNORABLE_ANYWHERE.search(value):  # as most are, and without a look at each
+        value = unicodedata.normalize("NFC", value)
+        if len(value) <= MAX_USER_ID_CHARS:
+            return value
     if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in value):
         raise ValueError("must have no control characters")
     value = unicodedata.normalize("NFC", value)

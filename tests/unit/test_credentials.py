@@ -114,6 +114,25 @@ def test_tokens_in_other_headers(name: str, value: str, said: str | None) -> Non
     assert hint is None or JWT not in hint
 
 
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        ({"accessToken": "x"}, True),
+        ({"jwt": JWT}, True),
+        (JWT, True),
+        ({}, False),
+        (None, False),
+        ({"pid": "x", "offset": "y"}, False),
+        ([1], False),
+    ],
+)
+def test_tokens_in_auth_under_another_name(auth: object, said: bool) -> None:
+    """`auth: { accessToken }` and `auth: token` were ignored without a word too."""
+    hint = misplaced(request(), auth)
+    assert (hint is not None) is said
+    assert JWT not in str(hint)
+
+
 def test_the_log_has_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """At once, then once a minute with the number of those in between."""
     misplaced_tokens = MisplacedTokens()
