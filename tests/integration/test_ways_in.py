@@ -20,6 +20,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from checkkit import check
 from guardkit import chatting, enter, http
 from pydantic import SecretStr
 from support.servers import ROOT
@@ -154,6 +155,14 @@ async def test_everything_is_under_the_prefix(prefix: str) -> None:
         await socket.send_str("40" + json.dumps({"token": token}))
         assert (await socket.receive_str()).startswith("40")
         await socket.close()
+
+
+async def test_the_check_finds_what_is_under_a_prefix() -> None:
+    """With Socket.IO's path it knows where /readyz and /session are."""
+    async with chatting(path_prefix="/chat") as chat:
+        outcome = await check(chat.url, "--path", "/chat/socket.io/")
+        assert outcome.faults == {}
+        assert outcome.skipped == {"name", "certificate"}
 
 
 async def test_without_a_prefix_nothing_changes() -> None:
