@@ -19,7 +19,6 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     WEBSOCKET_HOST=0.0.0.0 \
-    WEBSOCKET_PORT=3001 \
     WEBSOCKET_STORE_URL=sqlite:////data/chat.db
 # `python -m socketserver` is this package, and not the standard library's module, because it starts here.
 WORKDIR /app
@@ -33,6 +32,6 @@ VOLUME /data
 EXPOSE 3001
 # Whether the process answers. Whether it can store messages is /readyz; a restart would not help there.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['WEBSOCKET_PORT']), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('WEBSOCKET_PORT') or os.environ.get('PORT') or 3001), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 # Without a shell, so that SIGTERM reaches the server.
 CMD ["python", "-m", "socketserver"]

@@ -135,7 +135,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     connections = Connections(settings, proxies)
 
     async def proves(request: web.Request) -> bool:
-        return await authenticator.from_request(request) is not None
+        return await authenticator.from_handshake(request, None) is not None
 
     guards = Guards(
         settings,
@@ -274,7 +274,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[CONNECTIONS] = connections
     app[ADMIN] = admin
     app[HISTORY] = history
-    setup_sessions(app, settings)
+    setup_sessions(app, settings, clock)
     handlers.register()
     if settings.admin_ui:
         instrument(sio, settings, guards, sessions, lifecycle)
@@ -295,7 +295,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[END_CLIENTS] = end_clients
     # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
     app.on_shutdown.append(end_clients)
-    sio.attach(app, socketio_path=protocol.PATH.strip("/"))
+    sio.attach(app, socketio_path=f"{settings.path_prefix}{protocol.PATH}".strip("/"))
     setup_routes(
         app,
         authenticator=authenticator,
@@ -309,7 +309,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         metrics=metrics,
         admin=admin,
     )
-    monitor.setup(app, admin)
+    monitor.setup(app, admin, settings.path_prefix)
 
     async def run(app: web.Application) -> AsyncIterator[None]:
         tasks = [

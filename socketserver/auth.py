@@ -17,7 +17,7 @@ import re
 import secrets
 import unicodedata
 import warnings
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import jwt
@@ -30,11 +30,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .auth_keys import REFUSALS, FixedKey, Key, KeyServer, public_key
-from .domain import Clock, Identity, UserId, new_id
+from .credentials import COOKIE_NAME as COOKIE_NAME
+from .credentials import bearer, login_cookies
+from .domain import Clock, Identity, SystemClock, new_id
 from .errors import InvalidToken, TokenExpired
 from .origins import Origins
-from .protocol import MAX_TOKEN_CHARS, MAX_USER_ID_CHARS
+from .protocol import MAX_TOKEN_CHARS
+from .proxies import Proxies
 from .settings import Settings, SettingsError, variable
+from .values import check_user_id as check_user_id
+from .values import shows_something
+from .web_names import origin_form
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +56,6 @@ _LAST_DATE_S: Final = 253_402_300_799
 DEVELOPMENT_SECRET: Final = "socketserver development login: anybody may be anybody"  # noqa: S105
 DEVELOPMENT_LOGIN_S: Final = 7 * 24 * 3600
 
-COOKIE_NAME: Final = "socketserver_session"
 COOKIE_MAX_AGE_S: Final = 7 * 24 * 3600
 
 
@@ -101,8 +106,15 @@ class Authenticator:
                 audience=self._settings.jwt_audience,
                 issuer=self._settings.jwt_issuer,
                 # The times are checked below, against the server's own clock and without PyJWT's kindness towards
-                # numbers in strings. A `jti` is not used here, so its type is nobody's business.
-                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_jti": False},
+                # numbers in strings; so is the `sub`, of which PyJWT says only that the token is malformed. A `jti` is
+                # not used here, so its type is nobody's business.
+                options={
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                    "verify_sub": False,
+                    "verify_jti": False,
+                },
             )
         except REFUSALS as error:
             raise InvalidToken(self._reason(error)) from None
@@ -120,13 +132,40 @@ class Authenticator:
                     f"with {variable('jwt_public_key')} or {variable('jwt_jwks_url')} only the issuer can sign them"
                 ]
             )
-        if lifetime_s <= 0:
-            raise ValueError("the lifetime of a token must be positive")
         now_s = self._clock.now_ms() // 1000
+        if not 0 < lifetime_s <= _LAST_DATE_S - now_s:
+            raise ValueError("the lifetime of a token must be positive, and end before the year 10000")
         claims: dict[str, Any] = {"sub": check_user_id(user_id), "iat": now_s, "exp": now_s + lifetime_s}
         optional = {"name": name, "aud": self._settings.jwt_audience, "iss": self._settings.jwt_issuer}
         claims.update((claim, value) for claim, value in optional.items() if value is not None)
         return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    async def from_handshake(
+        self,
+        request: web.Request,
+        auth: object,
+        check: Callable[[str], Awaitable[Identity]] | None = None,
+    ) -> Identity | None:
+        """The identity that a Socket.IO client proves while it connects: with the first of these that it brings,
+        `auth.token`, `Authorization: Bearer`, the login cookie.
+
+        That one decides. A token that is refused does not make the cookie count, or somebody else could be logged in
+        than the application meant.
+
+        Args:
+            auth: what came with CONNECT, any JSON value.
+            check: looks at a token; `from_token` by default.
+        Returns: None without any of them.
+        Raises: as from_token does.
+        """
+        token = auth.get("token") if isinstance(auth, dict) else None
+        if token is None:
+            token = bearer(request)
+        if token is None:
+            return await self.from_request(request)
+        if not isinstance(token, str) or not token:
+            raise InvalidToken(f"auth.token must be a string of 1 to {MAX_TOKEN_CHARS} characters.")
+        return await (check or self.from_token)(token)
 
     async def from_request(self, request: web.Request) -> Identity | None:
         """The identity in the login cookie of a request, a Socket.IO handshake's too.
@@ -134,12 +173,13 @@ class Authenticator:
         Returns: None without a cookie, with one that is garbled, expired or another server's, and where a foreign
             page may have caused the request (Origins.trusts_cookie).
         """
-        if COOKIE_NAME not in request.cookies or not self._origins.trusts_cookie(request):
+        if not login_cookies(request) or not self._origins.trusts_cookie(request):
             return None
         session = await get_session(request)
         try:
-            user_id, name, expires_at_ms = session["user_id"], session["name"], session["expires_at_ms"]
-        except KeyError:
+            name, expires_at_ms = session["name"], session["expires_at_ms"]
+            user_id = check_user_id(session["user_id"])  # the cookie may be from before the rule for it
+        except (KeyError, ValueError):
             return None
         if expires_at_ms <= self._clock.now_ms():
             return None
@@ -167,7 +207,7 @@ class Authenticator:
         The browser forgets it. A copy that somebody made stays valid until it ends: nothing is stored here that could
         be struck out.
         """
-        if COOKIE_NAME not in request.cookies:
+        if not login_cookies(request):
             return None
         identity = await self.from_request(request)
         (await get_session(request)).invalidate()
@@ -188,10 +228,12 @@ class Authenticator:
             from_ms = _date_ms(claims, claim)
             if from_ms is not None and from_ms > now_ms + LEEWAY_S * 1000:
                 raise InvalidToken(f"The token is not valid yet: its {claim} lies in the future.")
+        sub = claims.get("sub")
         try:
-            user_id = check_user_id(claims.get("sub"))
+            user_id = check_user_id(sub)
         except ValueError as error:
-            raise InvalidToken(f"The token is not valid: its sub {error}.") from None
+            also = ", also where user ids are numbers" if isinstance(sub, int | float) else ""
+            raise InvalidToken(f"The token is not valid: its sub {error}{also}.") from None
         return Identity(user_id, _name(claims.get("name")) or user_id, expires_at_ms)
 
     def _reason(self, error: Exception) -> str:
@@ -212,26 +254,13 @@ class Authenticator:
         return f"The token is not valid: {reason}."
 
 
-def check_user_id(value: object) -> UserId:
-    """A value as a user id: a string of 1 to 128 characters, without control characters and lone surrogates.
+def setup_sessions(app: web.Application, settings: Settings, clock: Clock | None = None) -> None:
+    """Let the application read and write login cookies: encrypted, HttpOnly, SameSite=Lax, for all paths under
+    the prefix of the settings.
 
-    Raises: ValueError with the end of a sentence that begins with the value's name.
-    """
-    if not isinstance(value, str):
-        raise ValueError("must be a string")
-    if not 1 <= len(value) <= MAX_USER_ID_CHARS or value.isspace():
-        raise ValueError(f"must have 1 to {MAX_USER_ID_CHARS} characters")
-    if _unprintable(value):
-        raise ValueError("must have no control characters")
-    return UserId(value)
-
-
-def setup_sessions(app: web.Application, settings: Settings) -> None:
-    """Let the application read and write login cookies: encrypted, HttpOnly, SameSite=Lax, for all paths.
-
-    They are Secure where the browser speaks https with the server: when the connection is, or when the page's Origin
-    is (then a proxy in front ends TLS). SameSite=Lax reaches other ports and sibling names of the server's site; a
-    front end on another site gets no cookie and uses tokens. Call it before `setup_routes`, once.
+    They are Secure where the browser speaks https with the server: when the connection is, a trusted proxy says so, or
+    the page's Origin is (then a proxy in front ends TLS). SameSite=Lax reaches other ports and sibling names of the
+    server's site; a front end on another site gets no cookie and uses tokens. Call it before `setup_routes`, once.
     """
     if settings.session_secret is None:
         secret = secrets.token_bytes(32)
@@ -246,21 +275,24 @@ def setup_sessions(app: web.Application, settings: Settings) -> None:
     # aiohttp 3.14 warns once of the string under which aiohttp-session 2.12 keeps its session in a request. Nobody who
     # starts this server can do anything about it.
     warnings.filterwarnings("ignore", category=web.NotAppKeyWarning, module="aiohttp_session")
-    setup_aiohttp_session(app, _CookieStorage(key))
+    setup_aiohttp_session(app, _CookieStorage(key, clock or SystemClock(), settings))
 
 
 class _CookieStorage(EncryptedCookieStorage):
-    """aiohttp-session's storage, made to bear any cookie.
+    """aiohttp-session's storage, made to bear any cookie, and several.
 
-    The original (2.12) raises for bytes that are not UTF-8, and logs a warning for every cookie of an earlier process,
-    so a client in a loop could fill the log.
+    The original (2.12) raises for bytes that are not UTF-8, logs a warning for every cookie of an earlier process, so a
+    client in a loop could fill the log, and of several cookies sees only the last.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, clock: Clock, settings: Settings) -> None:
+        self._clock: Final = clock
+        self._proxies: Final = Proxies(settings.trusted_proxies)
         super().__init__(
             key,
             cookie_name=COOKIE_NAME,
             max_age=COOKIE_MAX_AGE_S,
+            path=settings.path_prefix or "/",
             httponly=True,
             samesite="Lax",
             # As UTF-8, the longest user id and name stay far below the 4096 bytes that browsers keep of a cookie.
@@ -268,19 +300,25 @@ class _CookieStorage(EncryptedCookieStorage):
         )
 
     async def load_session(self, request: web.Request) -> Session:
-        cookie = self.load_cookie(request)
-        if cookie is not None:
+        found: Any = None
+        for cookie in login_cookies(request):
             try:
-                plain = self._fernet.decrypt(cookie.encode("ascii"), ttl=COOKIE_MAX_AGE_S)
-                return Session(None, data=json.loads(plain), new=False, max_age=COOKIE_MAX_AGE_S)
+                data = json.loads(self._fernet.decrypt(cookie.encode("ascii"), ttl=COOKIE_MAX_AGE_S))
             except (fernet.InvalidToken, ValueError):
                 log.debug("a login cookie could not be read; taken for none")
-        return Session(None, data=None, new=True, max_age=COOKIE_MAX_AGE_S)
+                continue
+            found = found or data
+            # Without an end it is an empty one, that a logout left.
+            if (data.get("session") or {}).get("expires_at_ms", 0) > self._clock.now_ms():
+                found = data
+                break
+        return Session(None, data=found, new=found is None, max_age=COOKIE_MAX_AGE_S)
 
     async def save_session(self, request: web.Request, response: web.StreamResponse, session: Session) -> None:
         await super().save_session(request, response, session)
         cookie = response.cookies[COOKIE_NAME]
-        if request.scheme == "https" or request.headers.get("Origin", "").startswith("https://"):
+        page = origin_form(request.headers.get("Origin", "")) or ""
+        if self._proxies.scheme(request) == "https" or page.startswith("https://"):
             cookie["secure"] = True
         # aiohttp-session leaves these out of the cookie that deletes.
         cookie["httponly"], cookie["samesite"] = True, "Lax"
@@ -324,7 +362,8 @@ def _name(value: object) -> str | None:
     somebody out."""
     if not isinstance(value, str):
         return None
-    return re.sub(r"\s+", " ", "".join(" " if _unprintable(c) else c for c in value)).strip()[:MAX_NAME_CHARS].strip()
+    name = re.sub(r"\s+", " ", "".join(" " if _unprintable(c) else c for c in value)).strip()[:MAX_NAME_CHARS].strip()
+    return name if shows_something(name) else None
 
 
 def _unprintable(text: str) -> bool:

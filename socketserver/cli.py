@@ -22,6 +22,8 @@ from .app import END_CLIENTS, create_app, make_runner
 from .auth import Authenticator
 from .domain import SystemClock, UserId
 from .errors import Overloaded, StoreUnavailable
+from .listening import BACKLOG, CannotListen, Listeners
+from .protocol import PATH
 from .settings import Settings, SettingsError, flag, load_settings, unknown_variables, variable
 from .stopping import Stop
 from .store import open_store
@@ -196,41 +198,44 @@ async def _run(settings: Settings) -> int:
     stop.listen(asyncio.get_running_loop())
     try:
         await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port, reuse_address=True)
-        await site.start()
-    except StoreUnavailable as error:
-        print(f"socketserver: {error.message}", file=sys.stderr)
+        listeners = Listeners(settings)
+    except (StoreUnavailable, CannotListen) as error:
+        print(f"socketserver: {error}", file=sys.stderr)
         await runner.cleanup()
         return 1
-    except OSError as error:
-        print(
-            f"socketserver: cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; "
-            f"choose another with {variable('port')}",
-            file=sys.stderr,
-        )
-        await runner.cleanup()
-        return 1
+    for listener in listeners.sockets:
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
     gc.collect()
     gc.freeze()  # what was imported and set up stays: no collection needs to look at it again
     gc.set_threshold(GARBAGE_THRESHOLD)
-    port = runner.addresses[0][1]
-    log.info("listening", host=settings.host, port=port, version=__version__)
-    for line in _banner(settings, port):
+    for place in listeners.places:
+        log.info("listening", **place, version=__version__)
+    for line in _banner(settings, listeners.addresses):
         print(line, flush=True)
     await stop.asked.wait()
     await app[END_CLIENTS](app)  # first: a polling client that is between two polls has to get in once more
     await runner.cleanup()
+    listeners.close()
     log.info("stopped")
     return 0
 
 
-def _banner(settings: Settings, port: int) -> list[str]:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{port}"
-    lines = [f"socketserver {__version__} listens on {url}", f"  store  {_without_password(settings.store_url)}"]
+def _banner(settings: Settings, addresses: Sequence[str]) -> list[str]:
+    """What is said at the start.
+
+    Args:
+        addresses: all that the server listens on.
+    """
+    lines = [
+        f"socketserver {__version__} listens on {' and '.join(addresses)}",
+        f"  store  {_without_password(settings.store_url)}",
+    ]
+    if settings.path_prefix:
+        lines.append(f"  path   {settings.path_prefix}{PATH}")
     if settings.development_login:
         lines.append("  login  development: from this machine anybody may log in under any name")
-        lines.append(f"  demo   {url}/")
+        if settings.unix_socket is None:
+            lines.append(f"  demo   {addresses[0]}{settings.path_prefix}/")
     else:
         lines.append(f"  login  tokens checked with {variable(settings.token_keys[0])}")
     return lines

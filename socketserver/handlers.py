@@ -13,11 +13,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
-from aiohttp import web
-
 from . import domain, protocol
 from .auth import Authenticator
 from .chat import ChatService
+from .credentials import MisplacedTokens, misplaced
 from .domain import Clock, Conversation, ConversationId, Identity, UserId
 from .errors import (
     FLOODING,
@@ -41,7 +40,7 @@ from .lifecycle import REFUSED, Lifecycle
 from .logs import Sample, get_logger
 from .metrics import CONNECT, UNKNOWN_EVENT, Metrics
 from .presence import Presence
-from .protocol import MAX_SAFE_INTEGER, MAX_TOKEN_CHARS, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
+from .protocol import MAX_SAFE_INTEGER, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
 from .protocol_pages import fit, gap_before
 from .rates import Rates
 from .realtime import AsyncServer, ConnectionRefusedError, Refusal, received_s
@@ -108,6 +107,7 @@ class Handlers:
         self._page_bytes = page_bytes
         self._logged_messages = Sample(log, logged_per_second)
         self._logged_refusals = Sample(log, logged_per_second)
+        self._misplaced = MisplacedTokens()
         self._commands: dict[type[Any], Callable[[Connection, UserId, Any], Awaitable[Ack]]] = {
             domain.CreateConversation: self._create_conversation,
             domain.ListConversations: self._list_conversations,
@@ -140,9 +140,14 @@ class Handlers:
         guest = self._guards.guest(request)
         connection = self._lifecycle.accept(sid, guest)
         try:
-            identity = await self._identity(request, auth, guest)
+            identity = await self._authenticator.from_handshake(
+                request, auth, lambda token: self._from_token(token, guest)
+            )
             if identity is None:
                 self._guards.loops.admit_anonymous(guest)
+                connection.hint = misplaced(request, auth)
+                if connection.hint is not None:
+                    self._misplaced.say(connection.hint, guest.address, self._clock.monotonic_s())
             else:
                 self._guards.loops.admit_user(identity.user_id, guest)
             transport = request.query.get("transport")
@@ -197,7 +202,7 @@ class Handlers:
             if event != ClientEvent.SEND_MESSAGE or connection.identity is None:
                 self._rates.take(connection, self._clock.monotonic_s())
             if connection.identity is None and event != ClientEvent.AUTHENTICATE:
-                raise AuthRequired
+                raise AuthRequired(connection.hint)
             command = self._payloads.load(event, arguments)
             if isinstance(command, domain.Authenticate):
                 ack = await self._authenticate(connection, command)
@@ -261,14 +266,6 @@ class Handlers:
                 self._guards.refused(connection.guest)
                 self._lifecycle.end_soon(connection, TOO_MANY_CONNECTS, retry_after_ms=error.retry_after_ms)
         return {**dump_failure(error)}
-
-    async def _identity(self, request: web.Request, auth: object, guest: Guest) -> Identity | None:
-        token = auth.get("token") if isinstance(auth, dict) else None
-        if token is None:
-            return await self._authenticator.from_request(request)
-        if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN_CHARS:
-            raise InvalidToken(f"auth.token must be a string of 1 to {MAX_TOKEN_CHARS} characters.")
-        return await self._from_token(token, guest)
 
     async def _from_token(self, token: str, guest: Guest) -> Identity:
         self._guards.admit_token(guest, token)

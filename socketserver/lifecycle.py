@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from . import protocol
@@ -167,7 +168,8 @@ class Lifecycle:
         """End the sockets that did not authenticate within `timeout_s`, but not while their token is being checked."""
         for connection in self._sessions.without_user(self._clock.monotonic_s() - timeout_s):
             if not self._sio.manager.is_pre_connected(connection.sid, protocol.NAMESPACE):
-                await self.end(connection, AUTH_TIMEOUT)
+                message = f"{AUTH_TIMEOUT.message} {connection.hint or ''}".strip()
+                await self.end(connection, replace(AUTH_TIMEOUT, message=message))
 
     def crowd_out(self, session: Session) -> None:
         """End a session without a user whose place is needed, at once if it is not connected."""

@@ -32,6 +32,7 @@ from .realtime import AsyncServer
 from .routes import error_response, read_body
 from .sessions import Sessions
 from .settings import Settings, variable
+from .values import check_user_id, whole_number_in
 
 log = get_logger(__name__)
 
@@ -118,15 +119,20 @@ class Monitor:
             "settings": [_setting(settings, name) for name in _SETTINGS],
         }
 
-    def setup(self, app: web.Application, admin: AdminAccess) -> None:
-        """Add the routes, behind `admin`."""
+    def setup(self, app: web.Application, admin: AdminAccess, prefix: str = "") -> None:
+        """Add the routes, behind `admin`.
+
+        Args:
+            prefix: what each path begins with. The page itself needs not know it: it asks for what lies beside it.
+        """
         files = {file.name: file for file in _PAGE.iterdir()}
-        app.router.add_get("/monitor", admin.protect(_file(files["index.html"])))
+        monitor = f"{prefix}/monitor"
+        app.router.add_get(monitor, admin.protect(_file(files["index.html"])))
         for name, file in files.items():
-            app.router.add_get(f"/monitor/{name}", admin.protect(_file(file)))
-        app.router.add_get("/monitor/data", admin.protect(self._data))
-        app.router.add_get("/monitor/users", admin.protect(_answered(self._users)))
-        app.router.add_post("/monitor/disconnect", admin.protect(_answered(self._disconnect), action=True))
+            app.router.add_get(f"{monitor}/{name}", admin.protect(_file(file)))
+        app.router.add_get(f"{monitor}/data", admin.protect(self._data))
+        app.router.add_get(f"{monitor}/users", admin.protect(_answered(self._users)))
+        app.router.add_post(f"{monitor}/disconnect", admin.protect(_answered(self._disconnect), action=True))
 
     async def _data(self, request: web.Request) -> web.StreamResponse:
         # The cursor names the process too: after a restart the numbers begin anew.
@@ -188,15 +194,24 @@ async def _read_target(request: web.Request) -> tuple[str | None, str | None]:
         raise InvalidPayload("The body is not JSON.") from None
     if isinstance(body, dict) and len(body) == 1:
         ((name, value),) = body.items()
-        if name in ("sid", "userId") and isinstance(value, str):
-            return (value, None) if name == "sid" else (None, value)
+        if name == "sid" and isinstance(value, str):
+            return value, None
+        if name == "userId":
+            try:
+                return None, check_user_id(value)
+            except ValueError as error:
+                raise InvalidPayload(f"userId {error}.") from None
     raise InvalidPayload('Send {"sid": "…"} or {"userId": "…"}.')
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise InvalidPayload("limit is a whole number.")
-    return min(int(text), MAX_ROWS)
+    try:
+        limit = whole_number_in(text)
+    except ValueError as error:
+        raise InvalidPayload(f"limit {error}.") from None
+    if not 0 <= limit < 1_000_000_000:
+        raise InvalidPayload("limit must be 0 or more, and not absurd.")
+    return min(limit, MAX_ROWS)
 
 
 def _setting(settings: Settings, name: str) -> dict[str, Any]:

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from .errors import OriginNotAllowed
 from .proxies import Proxies
-from .settings import Settings, is_loopback, variable
+from .settings import Settings, variable
+from .web_names import is_loopback, origin_form, split_host
 
 _SHOWN_CHARS: Final = 200
-_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class Origins:
-    """The allowed origins: those of the settings, and the server's own.
+    """The allowed origins: those of the settings, and the server's own. All are compared in one form (web_names.py),
+    because clients that are no browsers write them as they like: `wss://` for `https://`, a slash or a port too many.
 
     The server's own origin is the scheme and the Host of the request. Where the server sees http, https with the same
     host counts as its own too: that is what a proxy that ends TLS in front of it makes of it, and a page that came
@@ -39,7 +39,9 @@ class Origins:
         self._allowed: Final = frozenset(settings.allowed_origins)
         self._any_host: Final = not settings.development_login
         self._proxies: Final = Proxies(settings.trusted_proxies)
-        self._hosts: Final = frozenset(urlsplit(origin).hostname or "" for origin in settings.allowed_origins)
+        self._hosts: Final = frozenset(
+            _name(origin.partition("://")[2]) for origin in settings.allowed_origins if origin.startswith("http")
+        )
 
     def allows(self, origin: str | None, *, scheme: str, host: str) -> bool:
         """Whether a request with these headers may be served.
@@ -55,13 +57,13 @@ class Origins:
         """
         if not self.trusts_host(host):
             return False
-        if origin is None or origin in self._allowed:
+        if origin is None:
             return True
-        return _is_own(origin, scheme, host)
+        return origin_form(origin) in self._allowed or _is_own(origin, scheme, host)
 
     def trusts_host(self, host: str) -> bool:
         """Whether the Host header may be what it is: anything, but in the development login only this machine."""
-        return self._any_host or names_loopback(host) or _name(host) in self._hosts
+        return self._any_host or names_loopback(host) or (_name(host) or None) in self._hosts
 
     def is_own(self, request: web.BaseRequest) -> bool:
         """Whether the request has an Origin, and it is the server's own: its page is one of this server's."""
@@ -79,17 +81,17 @@ class Origins:
 
     def refusal(self, request: web.BaseRequest) -> OriginNotAllowed:
         """Why a request is not allowed, and which setting would let it in."""
-        if not self.trusts_host(self._proxies.host(request)):
-            return OriginNotAllowed(
-                "The development login answers only under this machine's own names, such as http://localhost."
-            )
+        host = self._proxies.host(request)
+        if not self.trusts_host(host):
+            return wrong_host(host)
         origins = request.headers.getall("Origin", [])
         if len(origins) != 1:
             return OriginNotAllowed("A request has one Origin.")
         if origins[0] == "null":
             return OriginNotAllowed('The origin "null" (a file, or a sandboxed frame) is never allowed.')
-        shown = "".join(c if " " < c < "\x7f" and c != '"' else "?" for c in origins[0][:_SHOWN_CHARS])
-        return OriginNotAllowed(f'The origin "{shown}" is not allowed; add it to {variable("allowed_origins")}.')
+        return OriginNotAllowed(
+            f'The origin "{_shown(origins[0])}" is not allowed; add it to {variable("allowed_origins")}.'
+        )
 
     def allows_environ(self, origin: str | None, environ: Mapping[str, Any]) -> bool:
         """`allows` in the form that python-engineio takes as `cors_allowed_origins`.
@@ -124,18 +126,28 @@ def names_loopback(host: str) -> bool:
     return is_loopback(name) or name.endswith(".localhost")
 
 
+def wrong_host(host: str) -> OriginNotAllowed:
+    """Why the development login does not answer under a name, and which setting makes it one of this machine's.
+
+    The Android emulator is why this is asked for: 10.0.2.2 is its name for the machine that it runs on.
+    """
+    shown = _shown(host)
+    return OriginNotAllowed(
+        "The development login answers only under this machine's own names, such as http://localhost. If "
+        f'"{shown}" is one, add http://{shown} to {variable("allowed_origins")}.'
+    )
+
+
+def _shown(text: str) -> str:
+    return "".join(c if " " < c < "\x7f" and c != '"' else "?" for c in text[:_SHOWN_CHARS])
+
+
 def _name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:  # brackets that do not match
-        return ""
+    """The name that a Host header has; nothing for what is no host."""
+    return (split_host(host) or ("", ""))[0]
 
 
 def _is_own(origin: str, scheme: str, host: str) -> bool:
     schemes = ("http", "https") if scheme == "http" else (scheme,)
-    return bool(host) and any(origin == _origin(each, host) for each in schemes)
-
-
-def _origin(scheme: str, host: str) -> str:
-    """The origin as browsers write it: lower case, without the scheme's own port."""
-    return f"{scheme}://{host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"
+    given = origin_form(origin)
+    return given is not None and any(given == origin_form(f"{each}://{host}") for each in schemes)

@@ -17,9 +17,10 @@ from . import domain
 from .domain import ConversationId, Identity, UserId
 from .errors import ChatError, End, InvalidPayload, UnknownEvent
 from .protocol_fields import MAX_ID_CHARS as MAX_ID_CHARS
-from .protocol_fields import MAX_SAFE_INTEGER as MAX_SAFE_INTEGER
-from .protocol_fields import Body, Bool, Cursor, Int, ListOfTexts, Metadata, Quick, Text, encodable
+from .protocol_fields import Bool, Cursor, Int, ListOfUserIds, Metadata, Quick, Shown, Text, encodable
 from .settings import Settings
+from .values import MAX_SAFE_INTEGER as MAX_SAFE_INTEGER
+from .values import MAX_USER_ID_CHARS as MAX_USER_ID_CHARS
 
 PATH: Final = "/socket.io/"
 NAMESPACE: Final = "/"
@@ -31,7 +32,6 @@ RECONNECTION_DELAY_MAX_MS: Final = 10_000
 
 DEFAULT_PAGE: Final = 50
 PREVIEW_CHARS: Final = 120
-MAX_USER_ID_CHARS: Final = 128
 MAX_KEY_CHARS: Final = 128
 MAX_TITLE_CHARS: Final = 200
 MAX_TOKEN_CHARS: Final = 8_192
@@ -374,14 +374,13 @@ class Payloads:
             ClientEvent.CREATE_CONVERSATION: (
                 domain.CreateConversation,
                 {
-                    "participant_ids": ListOfTexts(
-                        chars=MAX_USER_ID_CHARS,
+                    "participant_ids": ListOfUserIds(
                         most=settings.max_participants,
                         required=True,
                         data_key="participantIds",
                         validate=validate.Length(1),
                     ),
-                    "title": Text(most=MAX_TITLE_CHARS, allow_none=True),
+                    "title": Shown(most=MAX_TITLE_CHARS, allow_none=True),
                     "idempotency_key": Text(most=MAX_KEY_CHARS, pattern=_KEY_PATTERN, data_key="idempotencyKey"),
                 },
             ),
@@ -406,7 +405,7 @@ class Payloads:
                     "idempotency_key": Text(
                         most=MAX_KEY_CHARS, pattern=_KEY_PATTERN, required=True, data_key="idempotencyKey"
                     ),
-                    "body": Body(most=settings.max_body_chars, required=True),
+                    "body": Shown(most=settings.max_body_chars, required=True),
                     "metadata": Metadata(most_bytes=settings.max_metadata_bytes, allow_none=True),
                 },
             ),

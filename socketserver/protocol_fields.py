@@ -1,7 +1,8 @@
 """marshmallow fields for JSON from strangers, which protocol.py builds its payloads of.
 
-marshmallow's own fields convert: b"x" and 1 become text, "yes" becomes true, 1.0 an integer. These do not, and let
-nothing in that a store could not keep or a JavaScript client could not read back.
+marshmallow's own fields convert: b"x" and 1 become text, "yes" becomes true, "1" an integer. These do not, and let
+nothing in that a store could not keep or a JavaScript client could not read back. What is asked at other doors too has
+its rule in values.py.
 
 marshmallow takes 15 to 30 µs for a small payload, as much as all else that a message costs. So a field that is part of
 frequent events can also say quickly that a value is good as it is (`Quick`); marshmallow judges all others.
@@ -17,9 +18,10 @@ from typing import Any, Final, Protocol, runtime_checkable
 import orjson
 from marshmallow import ValidationError, fields, validate
 
+from .values import MAX_SAFE_INTEGER, check_user_id, shows_something, whole_number
+
 MAX_ID_CHARS: Final = 64
 MAX_METADATA_DEPTH: Final = 8
-MAX_SAFE_INTEGER: Final = 2**53 - 1  # above it a JavaScript number loses digits
 
 
 @runtime_checkable
@@ -65,7 +67,7 @@ class Text(fields.Field[str]):
 
 
 class Int(fields.Field[int]):
-    """A JSON integer; true and 1.0 are none."""
+    """A whole number of JSON's; 1.0 is one, true is none."""
 
     def __init__(self, *, least: int = 0, most: int = MAX_SAFE_INTEGER, **options: Any) -> None:
         super().__init__(validate=validate.Range(least, most), **options)
@@ -76,9 +78,12 @@ class Int(fields.Field[int]):
         return type(value) is int and self._least <= value <= self._most
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if type(value) is not int:
+        if not isinstance(value, int | float) or isinstance(value, bool):
             raise ValidationError("Not an integer.")
-        return value
+        try:
+            return whole_number(value)
+        except ValueError:
+            raise ValidationError(f"Not an integer of at most {MAX_SAFE_INTEGER}.") from None
 
 
 class Bool(fields.Field[bool]):
@@ -137,15 +142,15 @@ class Metadata(fields.Field[dict[str, Any]]):
             raise ValidationError("Has a value that is not JSON.")
 
 
-class Body(Text):
-    """A message's text: not blank, kept as it is."""
+class Shown(Text):
+    """A text that people read: it has something to see, and is kept as it is."""
 
     def good(self, value: Any) -> bool:
-        return super().good(value) and not value.isspace()
+        return super().good(value) and shows_something(value)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if not text.strip():
+        if not shows_something(text):
             raise ValidationError("Is blank.")
         return text
 
@@ -167,11 +172,23 @@ class Cursor(Text):
         return int(at), conversation_id
 
 
-class ListOfTexts(fields.List[str]):
-    """A JSON list of strings of 1 to `chars` characters, at most `most` of them; read as a tuple."""
+class UserId(fields.Field[str]):
+    """A user's id, in normalization form C whatever form it came in."""
 
-    def __init__(self, *, chars: int, most: int, **options: Any) -> None:
-        super().__init__(Text(most=chars), **options)
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("Not a string.")
+        try:
+            return check_user_id(value)
+        except ValueError as error:
+            raise ValidationError(f"It {error}.") from None
+
+
+class ListOfUserIds(fields.List[str]):
+    """A JSON list of at most `most` user ids; read as a tuple."""
+
+    def __init__(self, *, most: int, **options: Any) -> None:
+        super().__init__(UserId(), **options)
         self._most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:

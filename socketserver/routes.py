@@ -13,6 +13,9 @@ Knows no sockets.
     GET    /metrics   what metrics.py counts, for Prometheus; for whom admin_access.py lets through
     GET    /, /demo/… the demo page, in the development login only
 
+Where a path prefix is set, all paths begin with it; the three that only machines ask for, /healthz, /readyz and
+/metrics, answer without it too, as those machines come past the proxy.
+
 Against requests that a foreign page makes a browser send (CSRF): an Origin that is not allowed is refused always, and
 for POST and DELETE a missing one too when the request carries a login cookie. In the development login nothing at all
 is answered under a Host that is not this machine's, so that no page can come here under a name of its own.
@@ -23,7 +26,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -32,7 +34,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from .admin_access import AdminAccess
-from .auth import COOKIE_NAME, DEVELOPMENT_LOGIN_S, Authenticator, check_user_id
+from .auth import DEVELOPMENT_LOGIN_S, Authenticator
+from .credentials import bearer, login_cookies, misplaced
 from .domain import Identity
 from .errors import (
     AuthRequired,
@@ -48,9 +51,10 @@ from .errors import (
 )
 from .guards import Guards
 from .metrics import HTTP, Metrics
-from .origins import Origins
-from .protocol import dump_failure, dump_ok, dump_user
+from .origins import Origins, wrong_host
+from .protocol import PATH, dump_failure, dump_ok, dump_user
 from .settings import Settings
+from .values import check_user_id
 
 log = logging.getLogger(__name__)
 
@@ -112,20 +116,24 @@ def setup_routes(
         ready: raises StoreUnavailable or Draining unless the server can do its work, for /readyz; None: no such route.
         metrics: told what is refused; and what /metrics shows to whom `admin` lets through, if both are given.
     """
-    app.middlewares.append(_json_errors)
+    prefix = settings.path_prefix
+    app.middlewares.append(_json_errors(prefix))
     if settings.development_login:
         app.middlewares.append(_only_local_names(origins))
     sessions = _SessionRoutes(authenticator, origins, settings, on_log_out, guards, metrics)
-    app.router.add_route("*", "/session", sessions.handle)
-    app.router.add_get("/healthz", _healthz)
-    if ready is not None:
-        app.router.add_get("/readyz", _readyz(ready))
-    if metrics is not None and admin is not None:
-        app.router.add_get("/metrics", admin.protect(_expose(metrics)))
+    app.router.add_route("*", f"{prefix}/session", sessions.handle)
+    for place in sorted({prefix, ""}):
+        app.router.add_get(f"{place}/healthz", _healthz)
+        if ready is not None:
+            app.router.add_get(f"{place}/readyz", _readyz(ready))
+        if metrics is not None and admin is not None:
+            app.router.add_get(f"{place}/metrics", admin.protect(_expose(metrics)))
     if settings.development_login:
-        files = _demo_files(demo_dir, client_bundle)
-        app.router.add_get("/", _demo_page(files))
-        app.router.add_get("/demo/{path:.*}", _demo_page(files))
+        page = _demo_page(_demo_files(demo_dir, client_bundle), prefix)
+        app.router.add_get(f"{prefix}/", page)
+        app.router.add_get(f"{prefix}/demo/{{path:.*}}", page)
+        if prefix:
+            app.router.add_get(prefix, _to(f"{prefix}/"))
 
 
 class _SessionRoutes:
@@ -187,7 +195,7 @@ class _SessionRoutes:
         if hdrs.ORIGIN in request.headers:
             return True
         # Browsers send an Origin with every POST and DELETE; a program that keeps cookies can send one.
-        if request.method in {hdrs.METH_POST, hdrs.METH_DELETE} and COOKIE_NAME in request.cookies:
+        if request.method in {hdrs.METH_POST, hdrs.METH_DELETE} and login_cookies(request):
             raise OriginNotAllowed(f"A {request.method} with a login cookie needs an Origin header.")
         return False
 
@@ -224,11 +232,11 @@ class _SessionRoutes:
         return identity
 
     async def _token(self, request: web.Request) -> str:
-        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
-            return token.strip()
-        if not self._development or scheme:
-            raise AuthRequired("Send the token as Authorization: Bearer TOKEN.")
+        token = bearer(request)
+        if token is not None:
+            return token
+        if not self._development or hdrs.AUTHORIZATION in request.headers:
+            raise AuthRequired(misplaced(request) or "Send the token as Authorization: Bearer TOKEN.")
         return self._authenticator.issue_token(await _read_user(request), lifetime_s=DEVELOPMENT_LOGIN_S)
 
     async def _log_out(self, request: web.Request) -> web.StreamResponse:
@@ -261,8 +269,8 @@ async def _read_user(request: web.Request) -> str:
         raise InvalidPayload("The body is not JSON.") from None
     user = payload.get("user") if isinstance(payload, dict) else None
     try:
-        # Two ways to type one name are one user.
-        return check_user_id(unicodedata.normalize("NFC", user).strip() if isinstance(user, str) else user)
+        # Typed by hand: white space around it is nobody's name.
+        return check_user_id(user.strip() if isinstance(user, str) else user)
     except ValueError as error:
         raise InvalidPayload(fields={"user": [f"It {error}."]}) from None
 
@@ -311,7 +319,7 @@ def _expose(metrics: Metrics) -> Handler:
 
 
 def _demo_files(demo_dir: Path | None, client_bundle: Path | None) -> Mapping[str, Path]:
-    """URL path → file. Hidden files are left out, and links that lead elsewhere."""
+    """URL path behind the prefix → file. Hidden files are left out, and links that lead elsewhere."""
     files: dict[str, Path] = {}
     if demo_dir is not None:
         root = demo_dir.resolve()
@@ -327,11 +335,21 @@ def _demo_files(demo_dir: Path | None, client_bundle: Path | None) -> Mapping[st
     return files
 
 
-def _demo_page(files: Mapping[str, Path]) -> Handler:
+def _to(path: str) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
-        file = files.get(request.path)
+        raise web.HTTPFound(path + (f"?{request.query_string}" if request.query_string else ""))
+
+    return handler
+
+
+def _demo_page(files: Mapping[str, Path], prefix: str) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        file = files.get(request.path.removeprefix(prefix))
         if file is None:
             return _not_found("There is no such file of the demo page, or the server runs without its examples.")
+        if prefix and file.suffix == ".html":  # the only file that names others by their whole path
+            page = file.read_text(encoding="utf-8").replace('"/demo/', f'"{prefix}/demo/')
+            return web.Response(text=page, content_type="text/html", headers=_PAGE_HEADERS)
         return web.FileResponse(file, headers=_PAGE_HEADERS)
 
     return handler
@@ -367,23 +385,32 @@ def _method_not_allowed(allow: str) -> web.Response:
 
 def _only_local_names(origins: Origins) -> Middleware:
     """Refuse whatever does not call this machine by one of its own names (Origins.trusts_host)."""
+    warned = False
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal warned
         if origins.trusts_host(request.host):
             return await handler(request)
-        message = "The development login answers only under this machine's own names, such as http://localhost."
-        return error_response(OriginNotAllowed(message))
+        error = wrong_host(request.host)
+        if not warned:  # once: names are as many as strangers like
+            warned = True
+            log.warning("a request was refused: %s", error.message)
+        return error_response(error)
 
     return middleware
 
 
-@web.middleware
-async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _json_errors(prefix: str) -> Middleware:
     """Answer a path or method that no route has in JSON. What routes answer themselves stays as it is."""
-    match request.match_info.http_exception:
-        case web.HTTPNotFound():
-            return _not_found("There is nothing here; Socket.IO is at /socket.io/.")
-        case web.HTTPMethodNotAllowed() as error:
-            return _method_not_allowed(", ".join(sorted(error.allowed_methods)))
-    return await handler(request)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        match request.match_info.http_exception:
+            case web.HTTPNotFound():
+                return _not_found(f"There is nothing here; Socket.IO is at {prefix}{PATH}.")
+            case web.HTTPMethodNotAllowed() as error:
+                return _method_not_allowed(", ".join(sorted(error.allowed_methods)))
+        return await handler(request)
+
+    return middleware

@@ -65,6 +65,7 @@ class Connection:
         watched: users whose presence it is told of.
         end: why the server is ending it; from then on nothing it sends is listened to.
         guest: where it comes from.
+        hint: what it should know as long as it has no user; None for nothing special.
     """
 
     sid: str
@@ -74,6 +75,7 @@ class Connection:
     joined: dict[ConversationId, bool] = field(default_factory=dict)
     watched: dict[UserId, None] = field(default_factory=dict)
     end: End | None = None
+    hint: str | None = None
 
 
 class Sessions:

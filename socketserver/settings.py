@@ -7,27 +7,35 @@ frozen values and errors that name the variable.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .logs import Format, Level
+from .values import MAX_SAFE_INTEGER
+from .web_names import Network, origin_form, parse_network
+from .web_names import is_loopback as is_loopback
 
 PREFIX: Final = "WEBSOCKET_"
 # Variables that the test suite reads itself; they are no settings, and no typing errors either.
 _TEST_PREFIX: Final = "WEBSOCKET_TEST_"
 # The token that `socketserver check` connects with: of a client, so no setting of the server's.
 CHECK_TOKEN: Final = "WEBSOCKET_CHECK_TOKEN"  # noqa: S105
+# Where a platform (Heroku, Render, Cloud Run, …) says on which port it expects the server.
+PLATFORM_PORT: Final = "PORT"
+EVERYWHERE: Final = "::"
 _SECRET_CHARS: Final = 32
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_HOST: Final = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+_PATH: Final = re.compile(r"[A-Za-z0-9._~/-]+")
+# What Kubernetes sets in every pod for a service called "websocket".
+_SERVICE_LINKS: Final = re.compile(
+    PREFIX + r"(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
 
 
 class SettingsError(Exception):
@@ -47,28 +55,11 @@ def _split_origins(value: object) -> object:
 
 
 def _origin(value: object) -> str:
-    text = str(value).rstrip("/")
-    try:
-        return _as_browsers_write_it(urlsplit(text))
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is not an origin; write it as https://chat.example.com, several with commas"
-        ) from None
-
-
-def _as_browsers_write_it(origin: SplitResult) -> str:
-    """An origin in lower case, names in their ASCII form, without the scheme's own port; compared byte by byte later.
-
-    Raises: ValueError if it is no origin: a wildcard, a path, a login, a port that is none.
-    """
-    host = (origin.hostname or "").encode("idna").decode()
-    if ":" in host:
-        host = f"[{host}]"
-    rest = (origin.path, origin.query, origin.fragment, origin.username)
-    if origin.scheme not in _DEFAULT_PORTS or not _HOST.fullmatch(host) or any(rest):
-        raise ValueError
-    port = "" if origin.port in {None, _DEFAULT_PORTS[origin.scheme]} else f":{origin.port}"
-    return f"{origin.scheme}://{host}{port}"
+    text = str(value)
+    origin = origin_form(text)
+    if origin is None:
+        raise ValueError(f"{text!r} is not an origin; write it as https://chat.example.com, several with commas")
+    return origin
 
 
 def _pem(value: object) -> object:
@@ -89,7 +80,7 @@ def _secret(value: SecretStr) -> SecretStr:
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("is not the address of a key set; write it as https://login.example.com/.well-known/jwks.json")
     return value
 
@@ -102,18 +93,40 @@ def _split_networks(value: object) -> object:
     return tuple(_network(item) for item in value)
 
 
-def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
-        return value
+def _network(value: object) -> Network:
     try:
-        return ipaddress.ip_network(str(value), strict=False)
+        return parse_network(str(value))
     except ValueError:
         raise ValueError(f"{value!r} is no address or network; write it as 10.0.0.5 or 10.0.0.0/8") from None
 
 
-Networks = Annotated[
-    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)
-]
+def _hosts(value: str) -> str:
+    """Hosts in one form, each once: without spaces, and without brackets around IPv6 addresses; `*` is all."""
+    parts = (re.sub(r"\A\[(.*)\]\Z", r"\1", part.strip()) for part in value.split(","))
+    return ",".join(dict.fromkeys(EVERYWHERE if part == "*" else part for part in parts if part))
+
+
+def _port(value: object) -> object:
+    """Raises: ValueError that says where the value of a Kubernetes service comes from."""
+    if isinstance(value, str) and re.match(r"(tcp|udp|sctp)://", value):
+        raise ValueError(
+            f'{value!r} is no port: Kubernetes sets it in every pod for a service called "websocket"; give the service '
+            "another name, set enableServiceLinks: false in the pod, or pass --port"
+        )
+    return value
+
+
+def _prefix(value: str) -> str:
+    path = value.strip().strip("/")
+    if path and not (_PATH.fullmatch(path) and all(part.strip(".") for part in path.split("/"))):
+        raise ValueError(f"{value!r} is not a path; write it as /chat")
+    return f"/{path}" if path else ""
+
+
+Hosts = Annotated[str, AfterValidator(_hosts)]
+Port = Annotated[int, BeforeValidator(_port)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_origins)]
 Pem = Annotated[str, BeforeValidator(_pem)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
@@ -121,9 +134,11 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 def _setting(default: Any, help: str, *, unit: str = "", **bounds: Any) -> Any:
-    """A field with its help text, its unit and its bounds; no number may be infinite."""
+    """A field with its help text, its unit and its bounds; no number may be infinite, or too large for a client."""
     if isinstance(default, float):
         bounds["allow_inf_nan"] = False
+    if type(default) is int:
+        bounds.setdefault("le", MAX_SAFE_INTEGER)  # `welcome` tells clients some of them
     return Field(default, description=help, json_schema_extra={"unit": unit}, **bounds)
 
 
@@ -137,10 +152,25 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True, validate_default=True
     )
 
-    host: str = _setting(
-        "127.0.0.1", "Address to listen on. Any but a loopback address needs authentication.", min_length=1
+    host: Hosts = _setting(
+        "127.0.0.1",
+        "Addresses to listen on, with commas between; :: is all, IPv6 and IPv4. Any but loopback needs authentication.",
+        min_length=1,
     )
-    port: int = _setting(3001, "TCP port to listen on; 0 takes a free one.", ge=0, le=65535)
+    port: Port = Field(
+        3001,
+        description="TCP port to listen on; 0 takes a free one.",
+        validation_alias=AliasChoices("WEBSOCKET_PORT", PLATFORM_PORT),
+        ge=0,
+        le=65535,
+    )
+    unix_socket: str | None = _setting(
+        None, "Path of a Unix socket to listen on in place of host and port, for a proxy.", min_length=1
+    )
+    unix_socket_mode: str = _setting(
+        "660", "Permissions of the Unix socket, in octal: who may write to it may connect.", pattern="^0?[0-7]{3}$"
+    )
+    path_prefix: Prefix = _setting("", "What every path begins with, where a proxy does not take it away: /chat.")
     store_url: str = Field(
         "sqlite:///socketserver.db",
         description="Where messages are kept: sqlite:///file.db, sqlite:////absolute/file.db or mongodb://host/database.",
@@ -346,7 +376,8 @@ class Settings(BaseSettings):
         keys = self.token_keys
         if len(keys) > 1:
             raise ValueError(f"set only one of {' and '.join(variable(name) for name in keys)}")
-        if not keys and not is_loopback(self.host):
+        local = self.unix_socket is not None or all(map(is_loopback, self.hosts))
+        if not keys and not local:
             raise ValueError(
                 f"{variable('host')}={self.host} would let anybody on the network log in as anybody: set "
                 f"{variable('jwt_secret')}, {variable('jwt_public_key')} or {variable('jwt_jwks_url')}, "
@@ -357,6 +388,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses to listen on, one by one."""
+        return tuple(self.host.split(","))
+
+    @property
     def token_keys(self) -> list[str]:
         """The settings that say how tokens are checked: one, or none in the development login."""
         return [name for name in ("jwt_secret", "jwt_public_key", "jwt_jwks_url") if getattr(self, name) is not None]
@@ -365,16 +401,6 @@ class Settings(BaseSettings):
     def development_login(self) -> bool:
         """Whether anybody may log in under any name, because no way to check tokens is configured."""
         return not self.token_keys
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server on this address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def variable(field: str) -> str:
@@ -393,9 +419,19 @@ def load_settings(flags: Mapping[str, str]) -> Settings:
     Raises: SettingsError with one line per mistake; no line repeats a secret, or an address that may hold one.
     """
     try:
-        return Settings(**flags)  # type: ignore[arg-type]  # texts, which pydantic parses like variables
+        settings = Settings(**flags)  # type: ignore[arg-type]  # texts, which pydantic parses like variables
+        # A platform that says the port reaches the server from outside; but never the development login.
+        if _on_a_platform(flags) and "host" not in settings.model_fields_set and not settings.development_login:
+            settings = Settings(**flags, host=EVERYWHERE)  # type: ignore[arg-type]
+        return settings
     except ValidationError as error:
         raise SettingsError(_line(item, flags) for item in error.errors(include_url=False)) from None
+
+
+def _on_a_platform(flags: Mapping[str, str]) -> bool:
+    """Whether the port is the one that PORT says."""
+    names = {name.upper() for name in os.environ}
+    return "port" not in flags and PLATFORM_PORT in names and variable("port") not in names
 
 
 def _line(item: Mapping[str, Any], flags: Mapping[str, str]) -> str:
@@ -430,5 +466,8 @@ def unknown_variables() -> list[str]:
     return sorted(
         name
         for name in os.environ
-        if name.upper().startswith(PREFIX) and name.upper() not in known and not name.startswith(_TEST_PREFIX)
+        if name.upper().startswith(PREFIX)
+        and name.upper() not in known
+        and not name.startswith(_TEST_PREFIX)
+        and not _SERVICE_LINKS.fullmatch(name)
     )

@@ -42,12 +42,12 @@ _SCALARS: Final[Mapping[object, str]] = {
 }
 _FIELDS: Final[Mapping[type, str]] = {
     protocol_fields.Text: "string",
-    protocol_fields.Body: "string",
+    protocol_fields.Shown: "string",
     protocol_fields.Cursor: "string",
     protocol_fields.Int: "number",
     protocol_fields.Bool: "boolean",
     protocol_fields.Metadata: "Record<string, unknown>",
-    protocol_fields.ListOfTexts: "string[]",
+    protocol_fields.ListOfUserIds: "string[]",
 }
 # Where TypeScript can say more than a TypedDict does: (name of the shape, key) → type.
 _NARROWER: Final[Mapping[tuple[str, str], str]] = {

@@ -3,7 +3,7 @@
 
 import { ChatClient, newKey } from "./chat-client.js";
 import { $, announce, arrange, avatar, draw, el, icon, notice, paintAvatar, setData, setText, textNodes } from "./dom.js";
-import { loadClientLibrary, logIn, session } from "./session.js";
+import { loadClientLibrary, logIn, ROOT, session } from "./session.js";
 import {
   agoName,
   clockTime,
@@ -84,6 +84,7 @@ async function start() {
   const { user, token } = session;
   chat = new ChatClient({
     io: globalThis.io,
+    options: { path: `${ROOT}socket.io/` },
     user,
     token,
     storage: sessionStorage,
@@ -112,9 +113,9 @@ async function start() {
 async function logOut() {
   chat.close();
   session.clear();
-  history.replaceState(null, "", "/");
+  history.replaceState(null, "", ROOT);
   try {
-    await fetch("/session", { method: "DELETE" });
+    await fetch(ROOT + "session", { method: "DELETE" });
   } catch {
     // The cookie stays; this tab has forgotten its token.
   }
@@ -264,7 +265,12 @@ new IntersectionObserver(
 // Opening and closing; the address remembers it, so that the browser's own back button works
 
 function addressed() {
-  return decodeURIComponent(location.hash.slice(1));
+  const text = location.hash.slice(1);
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // typed by hand, such as #%E0%A4%A: no conversation has that id
+  }
 }
 
 function openConversation(id, { focus = false } = {}) {
@@ -805,11 +811,15 @@ $("dialog-form").addEventListener("submit", async (event) => {
 // Begin
 
 async function begin() {
+  // A link may propose a name, but not log anybody in: that takes a click.
   const wanted = new URLSearchParams(location.search).get("user")?.trim();
   try {
-    if (wanted && session.user?.id !== wanted) await logIn(wanted);
-    if (session.user && session.token) await start();
-    else showLogin();
+    if (session.user && session.token && (!wanted || session.user.id === wanted.normalize())) {
+      await start();
+    } else {
+      $("login-name").value = wanted ?? "";
+      showLogin();
+    }
   } catch (error) {
     showLogin(error.message);
   }

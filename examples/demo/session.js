@@ -7,6 +7,9 @@ const CDN = {
   integrity: "sha384-mkQ3/7FUtcGyoppY6bz/PORYoGqOl7/aSUMn2ymDOJcapfS6PHqxhRTMh1RR0Q6+",
 };
 
+/** The path under which the server's routes are: this file's is demo/session.js there, whatever a proxy puts in front. */
+export const ROOT = new URL("../", import.meta.url).pathname;
+
 // The client library: the server's copy, else the public CDN's
 
 function loadScript(attributes) {
@@ -21,7 +24,7 @@ function loadScript(attributes) {
 export async function loadClientLibrary() {
   if (globalThis.io) return;
   try {
-    await loadScript({ src: "/demo/socket.io.min.js" });
+    await loadScript({ src: new URL("socket.io.min.js", import.meta.url).href });
   } catch {
     await loadScript({ ...CDN, crossOrigin: "anonymous" });
   }
@@ -53,7 +56,7 @@ export const session = {
 export async function logIn(name) {
   let answer;
   try {
-    const response = await fetch("/session", {
+    const response = await fetch(ROOT + "session", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ user: name }),

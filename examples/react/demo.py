@@ -38,7 +38,7 @@ async def main() -> int:
     try:
         await asyncio.wait([*waits, asked, ready], return_when=asyncio.FIRST_COMPLETED)
         if ready.done() and ready.result():
-            print("\n  Open both, in two tabs, and let them talk (Ctrl-C ends):\n")
+            print("\n  Open both, in two tabs, press Start chatting, and let them talk (Ctrl-C ends):\n")
             print(f"    {link('alice')}\n    {link('bob')}\n", flush=True)
             await asyncio.wait([*waits, asked], return_when=asyncio.FIRST_COMPLETED)
         return 0 if stop.is_set() else 1  # one of the two ended by itself, and has said why

@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 from urllib.parse import urlsplit
 
 from ..settings import CHECK_TOKEN, SettingsError, check_token
+from ..web_names import origin_form, split_host
 from .steps import IDLE_S, Inspection, Options, Step
 
 WIDTH: Final = 100
@@ -92,7 +93,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         parts = urlsplit(arguments.url)
         scheme, host, port = _SCHEMES.get(parts.scheme), parts.hostname, parts.port
         if host and not host.isascii():
-            host = host.encode("idna").decode()
+            host = (split_host(host) or (None,))[0]
     except ValueError:
         scheme = host = port = None
     if scheme is None or not host or any(character.isspace() for character in host):
@@ -143,16 +144,11 @@ def lines(step: Step, marks: dict[str, str] = _MARKS) -> str:
 
 
 def _origin(value: str | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        parts = urlsplit(value.rstrip("/"))
-        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and value.isascii()
-    except ValueError:
-        good = False
-    if not good or parts.path or parts.query or parts.fragment or "@" in parts.netloc or not value.isprintable():
+    """The origin as a browser, or the application whose it is, sends it."""
+    origin = None if value is None else origin_form(value)
+    if value is not None and origin is None:
         raise SettingsError(["--origin is no origin; write it as https://app.example.com"])
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    return origin
 
 
 def _can_show(out: TextIO, text: str) -> bool:

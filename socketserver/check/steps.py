@@ -69,6 +69,11 @@ class Options:
         port = "" if self.port == {"http": 80, "https": 443}[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
 
+    @property
+    def prefix(self) -> str:
+        """What the server's other paths begin with, where Socket.IO's does: `/chat` for /chat/socket.io/."""
+        return self.path.removesuffix("/").removesuffix("/socket.io") if self.path.endswith("/socket.io/") else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -220,7 +225,7 @@ class Inspection:
         return await network.certificate(self._addresses[0], options.port, options.host, self._context)
 
     async def _ready(self) -> str:
-        answer = self._date = await self._http.get("/readyz")
+        answer = self._date = await self._http.get(f"{self._options.prefix}/readyz")
         value = parse(answer.body)
         self._http.ours = isinstance(value, dict) and isinstance(value.get("ok"), bool)
         if self._http.ours and answer.status == 200:
@@ -248,7 +253,9 @@ class Inspection:
     async def _log_in(self) -> None:
         """Get a token, where the development login gives one to everybody. Only our own kind of server is asked."""
         if self._token is None and self._stopped is None and self._http.ours:
-            value = parse((await self._http.post_json("/session", {"user": DEVELOPMENT_USER})).body)
+            value = parse(
+                (await self._http.post_json(f"{self._options.prefix}/session", {"user": DEVELOPMENT_USER})).body
+            )
             token = value.get("token") if isinstance(value, dict) else None
             self._token = token if isinstance(token, str) else None
 

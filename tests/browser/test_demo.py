@@ -544,6 +544,39 @@ async def test_log_out(people: People) -> None:
     assert await alice.page.evaluate("() => sessionStorage.length") == 0
 
 
+async def test_an_address_that_is_no_text(people: People) -> None:
+    """`#%E0%A4%A`, which cannot be decoded, stopped the page; it is a conversation that does not exist."""
+    alice = await people.log_in("alice")
+    await alice.page.goto(f"{alice.url}/#%E0%A4%A")
+    await alice.status("connected")
+    await alice.start_with("constructor")
+    await alice.say("Are you there?")
+    await expect(alice.row("Are you there?")).to_have_attribute("data-state", "sent")
+
+
+async def test_a_link_logs_nobody_in(people: People) -> None:
+    """`/?user=mallory`, on any page, made a visitor go on under that name."""
+    alice = await people.log_in("alice")
+    await alice.page.goto(f"{alice.url}/?user=mallory")
+    await expect(alice.page.get_by_label("Your name")).to_have_value("mallory")
+    await expect(alice.page.locator("#shell")).to_be_hidden()
+    await alice.page.goto(alice.url)
+    await alice.status("connected")
+    await expect(alice.page.locator("#me-name")).to_have_text("alice")
+
+
+async def test_a_server_under_a_prefix(start_server: StartServer, chromium: Browser) -> None:
+    """The page finds its files, its login and its socket where it is itself."""
+    server = await start_server("--path-prefix", "/chat")
+    people = People(chromium, server)
+    alice = await people.meet("alice")
+    alice.url += "/chat"
+    await alice.log_in()
+    await alice.start_with("bob")
+    await alice.say("Below /chat")
+    await people.leave()
+
+
 async def test_client_library_from_the_cdn(people: People) -> None:
     """Without the npm package's file the page asks the public CDN, for one version with its checksum."""
     alice = await people.meet("alice")
@@ -555,6 +588,7 @@ async def test_client_library_from_the_cdn(people: People) -> None:
 
     await alice.page.route("**/socket.io.min.js", refuse)
     await alice.page.goto(f"{alice.url}/?user={quote(alice.name)}")
+    await alice.page.get_by_role("button", name="Start chatting").click()
     script = alice.page.locator("script[src^='https://cdn.socket.io/4.8.1/']")
     await expect(script).to_have_attribute("integrity", re.compile(r"^sha384-"))
     await expect(script).to_have_attribute("crossorigin", "anonymous")

@@ -110,6 +110,30 @@ async def test_a_group(people: People) -> None:
     await expect(alice.row("Anybody here?")).to_have_attribute("data-state", "seen")
 
 
+@pytest.mark.parametrize("name", ["constructor", "__proto__"])
+async def test_somebody_with_a_name_that_every_object_has(people: People, name: str) -> None:
+    """A participant called `constructor` had read marks and presence before they came: no number, and always online."""
+    alice = await people.log_in("alice")
+    await alice.start_with(name)
+    await alice.say("Are you there?")
+    await expect(alice.row("Are you there?")).to_have_attribute("data-state", "sent")
+    await expect(alice.item(name).locator(".dot")).to_have_attribute("data-online", "false")
+    other = await people.log_in(name)
+    await other.open("alice")
+    await expect(alice.row("Are you there?")).to_have_attribute("data-state", "seen")
+    await expect(alice.item(name).locator(".dot")).to_have_attribute("data-online", "true")
+
+
+async def test_a_link_logs_nobody_in(people: People) -> None:
+    """`/?user=mallory`, on any page, made a visitor go on under that name."""
+    alice = await people.log_in("alice")
+    await alice.page.goto(f"{alice.url}/?user=mallory")
+    await expect(alice.page.get_by_label("Your name")).to_have_value("mallory")
+    await expect(alice.page.locator(".bar")).to_have_count(0)
+    await alice.page.goto(alice.url)
+    await alice.status("connected")
+
+
 async def test_written_offline_and_reloaded(people: People) -> None:
     """Three messages written without a connection, and the page reloaded: delivered once, in order."""
     alice, bob = await people.meet("alice"), await people.log_in("bob")

@@ -43,8 +43,12 @@ class Visitor:
         page.on("pageerror", lambda error: self.faults.append(f"{name}: {error}"))
 
     async def log_in(self) -> None:
-        """Open the page by its direct link, and wait for the connection."""
+        """Open the page by the link that proposes the name, take it, and wait for the connection."""
         await self.page.goto(f"{self.url}/?user={quote(self.name)}")
+        start = self.page.locator(".login:not([hidden]) button.primary")
+        await start.or_(self.page.locator(":not([hidden]) > .bar")).first.wait_for(state="attached")
+        if await start.count():  # else the tab is logged in already
+            await start.click()
         await self.status("connected")
 
     async def status(self, state: str, timeout_ms: int = RECONNECT_MS) -> None:

@@ -29,7 +29,7 @@ from .waiting import DEADLINE_S
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 TOKEN_LIFETIME_S: Final = 3600
 # Variables that would change what a test server does.
-_OUR_VARIABLES: Final = re.compile(r"\A(WEBSOCKET_(?!TEST_)|MONGODB_URI\Z|NEXT_PUBLIC_APP_URL\Z)")
+_OUR_VARIABLES: Final = re.compile(r"\A(WEBSOCKET_(?!TEST_)|MONGODB_URI\Z|NEXT_PUBLIC_APP_URL\Z|PORT\Z)")
 
 
 class MovedClock:

@@ -149,6 +149,7 @@ async def test_a_good_token_is_an_identity(clock: Clock) -> None:
         (42, "alice"),
         (["Alice"], "alice"),
         ("\ud800", "alice"),
+        ("\u200b\u3164", "alice"),
     ],
 )
 async def test_a_name_is_made_fit_to_show(clock: Clock, name: object, shown: str) -> None:
@@ -171,6 +172,25 @@ async def test_user_ids_that_are_refused(clock: Clock, sub: object) -> None:
     """Missing, of another type, too long, blank, or with characters that a database or a log would trip over."""
     token = crafted({"alg": "HS256"}, claims(sub=sub))
     assert "it is malformed" in (why := await reason(Authenticator(settings(), clock), token)) or "its sub must" in why
+
+
+@pytest.mark.parametrize("sub", [42, 42.0, 2**60])
+async def test_a_numeric_sub_is_told_to_be_a_string(clock: Clock, sub: object) -> None:
+    """A database's number as sub was "malformed", and nobody knew what to change."""
+    why = await reason(Authenticator(settings(), clock), crafted({"alg": "HS256"}, {**claims(), "sub": sub}))
+    assert why == "The token is not valid: its sub must be a string, also where user ids are numbers."
+
+
+@pytest.mark.parametrize("sub", ["bob\u200b", " bob", "\u2800", "\t"])
+async def test_a_sub_is_a_user_id(clock: Clock, sub: str) -> None:
+    """The rule of values.py, like for every other user id."""
+    assert "its sub must" in await reason(Authenticator(settings(), clock), signed(sub=sub))
+
+
+async def test_a_sub_is_normalised(clock: Clock) -> None:
+    """The development login composed é, a token's sub did not: one person had two users."""
+    identity = await Authenticator(settings(), clock).from_token(signed(sub="Zoe\u0308"))
+    assert (identity.user_id, identity.name) == ("Zo\u00eb", "Zo\u00eb")
 
 
 async def test_a_null_sub_is_refused(clock: Clock) -> None:
@@ -458,7 +478,9 @@ async def test_tokens_are_issued_as_they_are_checked(clock: Clock) -> None:
     assert "name" not in jwt.decode(token, options={"verify_signature": False})
 
 
-@pytest.mark.parametrize(("user", "lifetime_s"), [("", 60), ("x" * 129, 60), ("a\nb", 60), ("alice", 0), ("alice", -1)])
+@pytest.mark.parametrize(
+    ("user", "lifetime_s"), [("", 60), ("x" * 129, 60), ("a\nb", 60), ("alice", 0), ("alice", -1), ("alice", 10**12)]
+)
 def test_no_token_for_nonsense(clock: Clock, user: str, lifetime_s: int) -> None:
     """A user id that would be refused, and a lifetime that is over."""
     with pytest.raises(ValueError, match="must"):

@@ -47,6 +47,8 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert options("http://localhost:3001", "--thorough").idle_s == 0
     assert options("http://h", "--path", "chat/socket.io").path == "/chat/socket.io/"
     assert options("http://h", "--origin", "https://App.example.com/").origin == "https://app.example.com"
+    assert options("http://h", "--origin", "capacitor://localhost").origin == "capacitor://localhost"
+    assert options("http://stra\u00dfe.example").host == "xn--strae-oqa.example"
 
 
 def test_the_token_s_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ class Terminal:
     """Runs the command line in an environment without settings, on a database of its own."""
 
     def __init__(self, directory: Path) -> None:
-        ours = re.compile(r"WEBSOCKET_(?!TEST_)|MONGODB_URI\Z|NEXT_PUBLIC_APP_URL\Z")
+        ours = re.compile(r"WEBSOCKET_(?!TEST_)|MONGODB_URI\Z|NEXT_PUBLIC_APP_URL\Z|PORT\Z")
         self.environment = {name: value for name, value in os.environ.items() if not ours.match(name)}
         self.environment["WEBSOCKET_STORE_URL"] = f"sqlite:///{directory / 'chat.db'}"
         self.environment["WEBSOCKET_PORT"] = "0"
@@ -298,7 +298,8 @@ def test_wrong_arguments(run: Run, arguments: list[str]) -> None:
 )
 def test_banner(host: str, store: str, lines: list[str]) -> None:
     """The lines at the start have an address that can be clicked and no password."""
-    banner = "\n".join(_banner(Settings(host=host, store_url=store), 3001))
+    address = f"http://[{host}]:3001" if ":" in host else f"http://{host}:3001"
+    banner = "\n".join(_banner(Settings(host=host, store_url=store), [address]))
     for line in lines:
         assert line in banner
     assert "hunter2" not in banner

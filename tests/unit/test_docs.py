@@ -12,6 +12,7 @@ from socketserver.check.causes import CAUSES
 from socketserver.domain import JoinConversation
 from socketserver.protocol import ClientEvent, Payloads, ServerEvent
 from socketserver.settings import Settings
+from socketserver.values import MAX_USER_ID_CHARS
 from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 
 import marshmallow
@@ -176,12 +177,12 @@ def test_payload_table(event: ClientEvent) -> None:
     for row, field in zip(rows, fields.values(), strict=True):
         kind = {
             "Text": "string",
-            "Body": "string",
+            "Shown": "string",
             "Cursor": "string",
             "Int": "integer",
             "Bool": "boolean",
             "Metadata": "object",
-            "ListOfTexts": "string[]",
+            "ListOfUserIds": "string[]",
         }[type(field).__name__]
         assert row["Type"] == (f"{kind} or null" if field.allow_none else kind)
         if field.required:
@@ -208,8 +209,8 @@ def bounds(field: marshmallow.fields.Field[Any]) -> Iterator[int]:
             if validator.max is not None and validator.max != protocol.MAX_SAFE_INTEGER:
                 yield validator.max
     if isinstance(field, marshmallow.fields.List):
-        yield from bounds(field.inner)
-        yield field._most  # type: ignore[attr-defined]  # ListOfTexts
+        yield from (1, MAX_USER_ID_CHARS)
+        yield field._most  # type: ignore[attr-defined]  # ListOfUserIds
     if hasattr(field, "_most_bytes"):
         yield field._most_bytes
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from socketserver import errors
 from socketserver.auth import Authenticator
 from socketserver.check.causes import CAUSES
+from socketserver.credentials import misplaced
 from socketserver.domain import SystemClock
 from socketserver.metrics import Metrics
 from socketserver.protocol import ClientEvent, ServerEvent
@@ -17,6 +18,7 @@ from typing import Final
 
 import jwt
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from support.pages import headings, section, slug, table
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -150,10 +152,13 @@ async def test_the_messages_about_tokens_are_what_one_reads() -> None:
         jwt.encode({"sub": "ann"}, SECRET),
         jwt.encode({**good, "aud": "web"}, SECRET),
         jwt.encode({**good, "iat": now_s + 120}, SECRET),
+        jwt.encode({**good, "sub": "\u2800"}, SECRET),
+        jwt.encode({**good, "sub": "ann\u200b"}, SECRET),
+        jwt.encode({**good, "sub": 42}, SECRET),
         jwt.encode({**good, "exp": now_s - 60}, SECRET),
     ]
     authenticator = Authenticator(Settings(jwt_secret=SECRET), clock)
-    answers = ""
+    answers = f"{misplaced(make_mocked_request('GET', '/socket.io/?token=x'))}\n"
     for token in bad:
         with pytest.raises(errors.InvalidToken) as refused:
             await authenticator.from_token(token)
@@ -162,6 +167,6 @@ async def test_the_messages_about_tokens_are_what_one_reads() -> None:
     for guide, title in ((ENGLISH, "Login fails"), (FRENCH, "L'authentification échoue")):
         text = section(guide, title)
         quoted = [word for row in table(text, "Message") for word in words(row["Message"]) if " " in word]
-        assert len(quoted) == 5
+        assert len(quoted) == 9
         for line in [*quoted, *re.findall(r"^connect_error: .*$", text, flags=re.M)]:
             assert line in answers

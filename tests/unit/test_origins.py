@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socketserver.origins import Origins
+from socketserver.origins import Origins, wrong_host
 from socketserver.settings import Settings
 from typing import Any
 
@@ -32,8 +32,27 @@ def request(*headers: tuple[str, str], host: str = "chat.example.com") -> web.Re
         ("https://app.example.com:444", False),
         ("https://app.example.com.evil.com", False),
         ("https://evil.com/https://app.example.com", False),
-        ("https://APP.example.com", False),
-        ("https://app.example.com/", False),
+        ("https://APP.example.com", True),
+        ("https://app.example.com/", True),
+        ("https://app.example.com:443", True),
+        ("https://app.example.com.", True),
+        ("wss://app.example.com", True),
+        ("wss://app.example.com:443/", True),
+        ("ws://app.example.com", False),
+        ("ws://localhost:3000", True),
+        ("wss://localhost:3000", False),
+        ("https://app.example.com//", False),
+        ("https://app.example.com/x", False),
+        ("https://user@app.example.com", False),
+        ("https://@app.example.com", False),
+        ("https://app.example.com?", False),
+        ("https://app.example.com#", False),
+        ("https://app.example.com\\", False),
+        ("https://app.\texample.com", False),
+        (" https://app.example.com", False),
+        ("https:app.example.com", False),
+        ("capacitor://localhost", False),
+        ("file://", False),
         ("https://app.example.com,https://evil.com", False),
         ("http://localhost:3001", False),
         ("null", False),
@@ -42,7 +61,8 @@ def request(*headers: tuple[str, str], host: str = "chat.example.com") -> web.Re
     ],
 )
 def test_the_list_is_compared_exactly(origin: str, allowed: bool) -> None:
-    """Byte by byte, as browsers write origins; nothing that only resembles an allowed one."""
+    """In the form in which browsers write origins, whatever a native client adds; nothing that only resembles an
+    allowed one."""
     listed = origins("https://app.example.com", "http://localhost:3000")
     assert listed.allows(origin, scheme="https", host="chat.example.com") is allowed
 
@@ -72,6 +92,46 @@ def test_the_servers_own_origin(origin: str, scheme: str, host: str, allowed: bo
     assert origins().allows(origin, scheme=scheme, host=host) is allowed
 
 
+@pytest.mark.parametrize(
+    "origin", ["capacitor://localhost", "ionic://localhost", "tauri://localhost", "chrome-extension://abc", "file://"]
+)
+def test_origins_of_applications_may_be_listed(origin: str) -> None:
+    """Capacitor, Tauri and extensions could not be let in at all. Listed exactly; all others stay refused."""
+    listed = origins(origin)
+    assert listed.allows(origin, scheme="https", host="chat.example.com")
+    for other in (
+        "capacitor://other",
+        "app://localhost",
+        "chrome-extension://def",
+        "null",
+        "file:///x",
+        "https://localhost",
+    ):
+        assert not listed.allows(other, scheme="https", host="chat.example.com")
+    assert not origins().allows(origin, scheme="https", host="localhost")
+
+
+@pytest.mark.parametrize(
+    "origin", ["wss://chat.example.com", "https://chat.example.com:443/", "HTTPS://Chat.example.com."]
+)
+def test_the_own_origin_as_native_clients_write_it(origin: str) -> None:
+    """The Swift client says `wss://host`, React Native adds port and slash: they were refused at their own server."""
+    assert origins().allows(origin, scheme="https", host="chat.example.com")
+    assert origins().trusts_cookie(request(("Origin", origin)))
+    assert not origins().allows(origin, scheme="https", host="chat.example.com:444")
+
+
+def test_a_wrong_host_is_told_which_setting() -> None:
+    """The Android emulator's 10.0.2.2 was refused in the development login without a word on what to do."""
+    local = origins(development=True)
+    assert not local.trusts_host("10.0.2.2:3001")
+    assert "add http://10.0.2.2:3001 to WEBSOCKET_ALLOWED_ORIGINS" in wrong_host("10.0.2.2:3001").message
+    assert origins("http://10.0.2.2:3001", development=True).trusts_host("10.0.2.2:3001")
+    assert "\n" not in wrong_host('a\n"b').message
+    # An application's origin is no name of this machine's.
+    assert not origins("app://evil.com", development=True).trusts_host("evil.com")
+
+
 def test_no_origin_is_no_browser() -> None:
     """Programs with tokens send none and are served."""
     assert origins().allows(None, scheme="http", host="chat.example.com")
@@ -97,6 +157,8 @@ def test_two_origins_are_refused() -> None:
         ("chat.test:3001", True),
         ("evil.com", False),
         ("evil.com:3001", False),
+        ("localhost.:3001", True),
+        ("evil.com@localhost", False),
         ("localhost.evil.com", False),
         ("127.0.0.1.evil.com", False),
         ("evillocalhost", False),

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from socketserver.protocol_fields import (
     MAX_METADATA_DEPTH,
-    MAX_SAFE_INTEGER,
-    Body,
     Bool,
     Cursor,
     Int,
-    ListOfTexts,
+    ListOfUserIds,
     Metadata,
+    Shown,
     Text,
     encodable,
 )
+from socketserver.values import MAX_SAFE_INTEGER
 from typing import Any
 
 import orjson
@@ -69,10 +70,20 @@ def test_text_pattern() -> None:
         assert refused(field, value)
 
 
-@pytest.mark.parametrize("value", [None, "1", 1.0, True, False, [1], {}, -1, MAX_SAFE_INTEGER + 1, 10**400])
+@pytest.mark.parametrize(
+    "value",
+    [None, "1", "1.0", True, [1], {}, -1, -1.0, MAX_SAFE_INTEGER + 1, 10**400, 1.5, 2.0**53, 1e300, math.inf, math.nan],
+)
 def test_int_refuses(value: object) -> None:
-    """An integer is a JSON integer in its range; true, 1.0 and '1' are none."""
+    """An integer is a whole JSON number in its range; true, 1.5 and '1' are none."""
     assert refused(Int(), value)
+
+
+@pytest.mark.parametrize(("value", "whole"), [(1.0, 1), (0.0, 0), (-0.0, 0), (2.0**53 - 1, MAX_SAFE_INTEGER)])
+def test_a_whole_float_is_an_integer(value: float, whole: int) -> None:
+    """`seq: 1.0`, of a language that knows only floats, was "Not an integer."."""
+    read = Int().deserialize(value)
+    assert (read, type(read)) == (whole, int)
 
 
 def test_int_keeps() -> None:
@@ -89,15 +100,18 @@ def test_bool_refuses(value: object) -> None:
     assert [Bool().deserialize(value) for value in (True, False)] == [True, False]
 
 
-@pytest.mark.parametrize("value", ["", " ", "\n\t ", "\u2003", "x" * 11, None, 5])
-def test_body_refuses(value: object) -> None:
-    """A body is not blank, in whatever white space."""
-    assert refused(Body(most=10), value)
+@pytest.mark.parametrize("value", ["", " ", "\n\t ", "\u2003", "\u200b", "\u3164 \ufeff", "x" * 11, None, 5])
+def test_shown_refuses(value: object) -> None:
+    """A text for people has something to see; values.py says what that is."""
+    assert refused(Shown(most=10), value)
+    assert not Shown(most=10).good(value)
 
 
-def test_body_keeps() -> None:
-    """A body is kept as it is: white space around it and line ends are the sender's."""
-    assert Body(most=20).deserialize("  a\r\n b ") == "  a\r\n b "
+def test_shown_keeps() -> None:
+    """A body is kept as it is: white space around it, line ends and joiners are the sender's."""
+    for text in ("  a\r\n b ", "\u200b\u2060a\ufeff", "👩\u200d💻"):
+        assert Shown(most=20).deserialize(text) == text
+        assert Shown(most=20).good(text)
 
 
 @pytest.mark.parametrize(
@@ -166,23 +180,31 @@ def test_cursor_reads() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "abc", {"0": "a"}, ("a",), ["a", 1], ["a", None], [["a"]], ["x" * 6], [""], list("abcd")]
+    "value",
+    [None, "abc", {"0": "a"}, ("a",), ["a", 1], ["a", None], [["a"]], ["x" * 129], [""], list("abcd"), ["bob\x07"]],
 )
 def test_list_refuses(value: object) -> None:
-    """A list of texts is a JSON list of strings within its bounds."""
-    assert refused(ListOfTexts(chars=5, most=3), value)
+    """A list of user ids is a JSON list of such strings within its bounds."""
+    assert refused(ListOfUserIds(most=3), value)
 
 
 def test_list_reads() -> None:
-    """A list of texts is read as a tuple."""
-    read: Callable[[list[str]], Any] = ListOfTexts(chars=5, most=3).deserialize
-    assert read(["a", "b", "a"]) == ("a", "b", "a")
+    """A list of user ids is read as a tuple, each in the form in which a token's sub is."""
+    read: Callable[[list[str]], Any] = ListOfUserIds(most=3).deserialize
+    assert read(["a", "e\u0301", "a"]) == ("a", "\u00e9", "a")
+
+
+def test_a_wrong_user_id_is_named_by_its_place() -> None:
+    """Of a thousand participants the wrong one is found by its number."""
+    with pytest.raises(ValidationError) as caught:
+        ListOfUserIds(most=3).deserialize(["a", "\t"])
+    assert caught.value.messages == {1: ["It must have no control characters."]}
 
 
 def test_long_list_has_one_error() -> None:
     """A list of a million wrong entries gives one error, not a million."""
     with pytest.raises(ValidationError) as caught:
-        ListOfTexts(chars=5, most=3).deserialize([1] * 1_000_000)
+        ListOfUserIds(most=3).deserialize([1] * 1_000_000)
     assert caught.value.messages == ["Longer than 3."]
 
 

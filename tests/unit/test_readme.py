@@ -282,4 +282,4 @@ def test_transcript() -> None:
     match = re.search(r"<!-- transcript -->\n+((?: {4}.*\n)+)", README)
     assert match
     shown = [line.removeprefix("    ") for line in match.group(1).splitlines()]
-    assert shown == ["$ make run", *_banner(Settings(), 3001)]
+    assert shown == ["$ make run", *_banner(Settings(), ["http://127.0.0.1:3001"])]

@@ -18,7 +18,7 @@ import pytest
 from pydantic import ValidationError
 
 SECRET = "0123456789abcdef0123456789abcdef"
-BORROWED = ("MONGODB_URI", "NEXT_PUBLIC_APP_URL")
+BORROWED = ("MONGODB_URI", "NEXT_PUBLIC_APP_URL", "PORT")
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ def test_borrowed_variables_come_after_our_own(monkeypatch: pytest.MonkeyPatch) 
         ("http://a.example:80", ("http://a.example",)),
         ("http://a.example:443", ("http://a.example:443",)),
         ("http://[::1]:3000", ("http://[::1]:3000",)),
-        ("http://[0:0::1]:80", ("http://[0:0::1]",)),
+        ("http://[0:0::1]:80", ("http://[::1]",)),
         ("https://bücher.example", ("https://xn--bcher-kva.example",)),
         ("", ()),
     ],
@@ -231,6 +231,91 @@ def test_the_development_login_stays_on_this_machine(host: str) -> None:
     assert line.startswith(f"WEBSOCKET_HOST={host} would let anybody on the network log in as anybody")
     assert "WEBSOCKET_JWT_SECRET" in line
     assert not load_settings({"host": host, "jwt_secret": SECRET}).development_login
+
+
+def test_a_platforms_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PORT is taken where nothing of our own says the port; then the server listens on all addresses, unless it would
+    let anybody in."""
+    monkeypatch.setenv("PORT", "8080")
+    assert (load_settings({}).host, load_settings({}).port) == ("127.0.0.1", 8080)
+    outside = load_settings({"jwt_secret": SECRET})
+    assert (outside.host, outside.port) == ("::", 8080)
+    chosen = load_settings({"jwt_secret": SECRET, "host": "127.0.0.1"})
+    assert (chosen.host, chosen.port) == ("127.0.0.1", 8080)
+    flagged = load_settings({"jwt_secret": SECRET, "port": "4000"})
+    assert (flagged.host, flagged.port) == ("127.0.0.1", 4000)
+    monkeypatch.setenv("WEBSOCKET_PORT", "3001")
+    own = load_settings({"jwt_secret": SECRET})
+    assert (own.host, own.port) == ("127.0.0.1", 3001)
+
+
+def test_a_platforms_port_is_named_where_it_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A named pipe, as IIS has it."""
+    monkeypatch.setenv("PORT", r"\\.\pipe\chat")
+    [line] = refused()
+    assert line.startswith("PORT: input should be a valid integer")
+
+
+def test_a_service_of_kubernetes_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service called "websocket" sets WEBSOCKET_PORT=tcp://… in every pod, and more that are no misspelt settings."""
+    monkeypatch.setenv("WEBSOCKET_PORT", "tcp://10.0.0.1:3001")
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_3001_TCP", "PORT_3001_TCP_ADDR"):
+        monkeypatch.setenv(f"WEBSOCKET_{name}", "x")
+    [line] = refused()
+    assert line.startswith("WEBSOCKET_PORT: 'tcp://10.0.0.1:3001' is no port: Kubernetes sets it")
+    assert "enableServiceLinks: false" in line
+    assert unknown_variables() == []
+    assert load_settings({"port": "3001"}).port == 3001
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("127.0.0.1", ("127.0.0.1",)),
+        (" 127.0.0.1 , [::1],127.0.0.1,", ("127.0.0.1", "::1")),
+        ("localhost", ("localhost",)),
+        ("*,127.0.0.1", ("::", "127.0.0.1")),
+    ],
+)
+def test_several_hosts(text: str, hosts: tuple[str, ...]) -> None:
+    """With commas, each once, brackets or not."""
+    assert load_settings({"host": text, "jwt_secret": SECRET}).hosts == hosts
+
+
+def test_one_open_host_is_enough_to_need_tokens() -> None:
+    """Loopback beside it does not make it safe; a Unix socket, which nobody reaches from outside, is."""
+    [line] = refused(host="127.0.0.1,0.0.0.0")
+    assert line.startswith("WEBSOCKET_HOST=127.0.0.1,0.0.0.0 would let anybody")
+    assert load_settings({"host": "0.0.0.0", "unix_socket": "/run/chat.sock"}).development_login
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"), [("", ""), ("/", ""), ("chat", "/chat"), ("/chat/", "/chat"), ("/a/b-c_d.e~f", "/a/b-c_d.e~f")]
+)
+def test_path_prefixes(text: str, prefix: str) -> None:
+    """With or without slashes."""
+    assert load_settings({"path_prefix": text}).path_prefix == prefix
+
+
+@pytest.mark.parametrize("text", ["https://h/chat", "/a//b", "/../x", "/a b", "/a?b", "/ä", "/{x}", "/a#b", "/%41"])
+def test_what_is_no_path_prefix(text: str) -> None:
+    """A whole address, or what a browser would write otherwise."""
+    [line] = refused(path_prefix=text)
+    assert "is not a path; write it as /chat" in line
+
+
+@pytest.mark.parametrize("text", ["rw-rw----", "66", "0888", "7777", ""])
+def test_permissions_are_octal(text: str) -> None:
+    """Three digits, with or without a 0 in front."""
+    assert refused(unix_socket_mode=text)
+    assert load_settings({"unix_socket_mode": "0660"}).unix_socket_mode == "0660"
+
+
+@pytest.mark.parametrize("field", ["max_body_chars", "messages_burst", "max_page", "port"])
+def test_no_number_is_larger_than_a_client_can_hold(field: str) -> None:
+    """WEBSOCKET_MAX_BODY_CHARS=99999999999999999999 started, and every login failed, as it stands in `welcome`."""
+    assert refused(**{field: str(2**53)})
+    assert refused(**{field: "99999999999999999999"})
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1"])

@@ -5,7 +5,7 @@ import { currentUser, getToken, logIn, logOut, SERVER_URL } from "./session";
 import { Mark } from "./ui";
 import { WebSocketProvider } from "./WebSocketContext";
 
-/** /?user=alice logs in directly. */
+/** /?user=alice proposes a name. It logs nobody in: a link that somebody else made could. */
 const asked = new URLSearchParams(location.search).get("user");
 
 export function App() {
@@ -29,27 +29,27 @@ export function App() {
 }
 
 function Login({ onLogin }: { onLogin: (user: User) => void }) {
-  const [name, setName] = useState(() => new URLSearchParams(location.search).get("user") ?? "");
-  const [direct, setDirect] = useState(name !== "");
+  const [name, setName] = useState(asked ?? "");
+  const [wanted, setWanted] = useState(false);
   const [error, setError] = useState<string | null>(null);
 
   useEffect(() => {
-    if (!direct) return;
-    let wanted = true;
+    if (!wanted) return;
+    let mounted = true;
     logIn(name).then(
       (user) => {
-        if (wanted) onLogin(user);
+        if (mounted) onLogin(user);
       },
       (failure: unknown) => {
-        if (!wanted) return;
-        setDirect(false);
+        if (!mounted) return;
+        setWanted(false);
         setError(failure instanceof Error ? failure.message : String(failure));
       },
     );
     return () => {
-      wanted = false;
+      mounted = false;
     };
-  }, [direct, name, onLogin]);
+  }, [wanted, name, onLogin]);
 
   return (
     <main className="login">
@@ -59,7 +59,7 @@ function Login({ onLogin }: { onLogin: (user: User) => void }) {
         onSubmit={(event) => {
           event.preventDefault();
           setError(name.trim() === "" ? "Please type a name." : null);
-          setDirect(name.trim() !== "");
+          setWanted(name.trim() !== "");
         }}
       >
         <Mark />
@@ -72,7 +72,7 @@ function Login({ onLogin }: { onLogin: (user: User) => void }) {
           id="name"
           value={name}
           onChange={(event) => {
-            setDirect(false);
+            setWanted(false);
             setName(event.target.value);
           }}
           autoComplete="username"
@@ -86,7 +86,7 @@ function Login({ onLogin }: { onLogin: (user: User) => void }) {
         <p id="name-error" className="field-error" role="alert">
           {error}
         </p>
-        <button className="primary" type="submit" disabled={direct}>
+        <button className="primary" type="submit" disabled={wanted}>
           Start chatting
         </button>
       </form>

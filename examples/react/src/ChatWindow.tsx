@@ -39,7 +39,7 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
   const title = item ? titleOf(item, me.id) : (chat.title ?? (others.map((each) => each.userId).join(", ") || "…"));
 
   // What has been read by others, as numbers: rows change only when their own state does.
-  const readByAll = others.length > 0 ? Math.min(...others.map((each) => reads[each.userId] ?? 0)) : 0;
+  const readByAll = others.length > 0 ? Math.min(...others.map((each) => reads.get(each.userId) ?? 0)) : 0;
   const rows = useMemo(() => {
     const waiting = pending.map((each) => ({ ...each, senderId: me.id, idempotencyKey: each.key, seq: null }));
     const stored = messages.map((each) => ({ ...each, failure: null }));

@@ -77,7 +77,7 @@ export function MessagesPage({ onLogOut }: { onLogOut: () => void }) {
               <ListItem
                 item={item}
                 unread={unread(item)}
-                online={item.kind === "direct" && item.participantIds.some((id) => id !== me.id && online[id])}
+                online={item.kind === "direct" && item.participantIds.some((id) => id !== me.id && online.get(id) === true)}
                 current={item.id === openId}
                 onOpen={() => open(item.id)}
               />

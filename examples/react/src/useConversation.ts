@@ -19,8 +19,11 @@ interface State {
   /** By rising seq. */
   messages: readonly Message[];
   participants: readonly Participant[];
-  /** How far each has read, by user id: events may be ahead of the participants of an answer. */
-  reads: Readonly<Record<string, number>>;
+  /**
+   * How far each has read, by user id: events may be ahead of the participants of an answer. A Map, as in an object
+   * somebody called `constructor` or `__proto__` would be there before they have read anything.
+   */
+  reads: ReadonlyMap<string, number>;
   typing: readonly string[];
   /** The last change up to which nothing is missing: what `after` asks from. */
   cursor: number | null;
@@ -43,7 +46,7 @@ const EMPTY: State = {
   title: null,
   messages: [],
   participants: [],
-  reads: {},
+  reads: new Map(),
   typing: [],
   cursor: null,
   joinedOn: null,
@@ -114,8 +117,8 @@ function advanceCursor(cursor: number, messages: readonly Message[]): number {
 type Read = Pick<MessagesRead, "userId" | "readSeq">;
 
 function advanceReads(known: State["reads"], more: readonly Read[]): State["reads"] {
-  const reads = { ...known };
-  for (const { userId, readSeq } of more) reads[userId] = Math.max(reads[userId] ?? 0, readSeq);
+  const reads = new Map(known);
+  for (const { userId, readSeq } of more) reads.set(userId, Math.max(reads.get(userId) ?? 0, readSeq));
   return reads;
 }
 

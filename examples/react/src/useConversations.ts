@@ -18,7 +18,8 @@ export interface Item extends Conversation {
 
 interface State {
   items: Readonly<Record<string, Item>>;
-  online: Readonly<Record<string, boolean>>;
+  /** By user id; a Map, as users may be called `constructor`. */
+  online: ReadonlyMap<string, boolean>;
   /** Where the list goes on; undefined before it has arrived. */
   nextBefore: string | null | undefined;
 }
@@ -70,8 +71,8 @@ function reduce(state: State, action: Action): State {
       return { ...state, items: { ...state.items, [item.id]: { ...item, readSeq: action.readSeq } } };
     }
     case "presence": {
-      const online = { ...state.online };
-      for (const each of action.presence) online[each.userId] = each.online;
+      const online = new Map(state.online);
+      for (const each of action.presence) online.set(each.userId, each.online);
       return { ...state, online };
     }
   }
@@ -139,7 +140,7 @@ function ignore(failure: unknown): void {
 export function useConversations() {
   const { connection, me } = useWebSocket();
   const connectionId = useConnectionId();
-  const [state, dispatch] = useReducer(reduce, { items: {}, online: {}, nextBefore: undefined });
+  const [state, dispatch] = useReducer(reduce, { items: {}, online: new Map(), nextBefore: undefined });
   const [{ load, loadMore }] = useState(() => makeList(connection, dispatch));
 
   useEffect(() => {

@@ -1,0 +1,161 @@
+"""One rule for each value that comes in at several doors: user ids, texts that must show something, whole numbers.
+
+Whoever takes such a value, from a token, a cookie, an event, a form, a query or the command line, asks here, so that
+what one door lets in no other one refuses. Pure; what is stored already is never asked again, so that it stays
+readable whatever the rules become.
+
+Source: for user ids RFC 8265 3.4 (case kept, normalization form C), less strict; for what cannot be seen
+Default_Ignorable_Code_Point in DerivedCoreProperties.txt of Unicode 16.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+from .domain import UserId
+
+MAX_USER_ID_CHARS: Final = 128  # at most 512 bytes as UTF-8
+MAX_SAFE_INTEGER: Final = 2**53 - 1  # above it a JavaScript number loses digits
+
+# Characters that software is told to draw nothing for, reserved ones included.
+_IGNORABLE: Final = (
+    (0xAD, 0xAD),
+    (0x34F, 0x34F),
+    (0x61C, 0x61C),
+    (0x115F, 0x1160),
+    (0x17B4, 0x17B5),
+    (0x180B, 0x180F),
+    (0x200B, 0x200F),
+    (0x202A, 0x202E),
+    (0x2060, 0x206F),
+    (0x3164, 0x3164),
+    (0xFE00, 0xFE0F),
+    (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0),
+    (0xFFF0, 0xFFF8),
+    (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A),
+    (0xE0000, 0xE0FFF),
+)
+_IGNORABLE_ANYWHERE: Final = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _IGNORABLE) + "]")
+_BEGINNING: Final = 8
+# Letters and symbols that have no ink: the blank Braille cell, the null notehead.
+_BLANK: Final = frozenset("\u2800\U0001d159")
+# Format characters that are drawn: signs that stand before Arabic, Syriac and Kaithi numbers.
+_DRAWN: Final = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
+_JOINERS: Final = frozenset("\u200c\u200d")
+_SELECTORS: Final = frozenset("\ufe0e\ufe0f")
+_KEYCAP: Final = "\u20e3"
+
+
+@lru_cache(maxsize=8192)
+def _ignorable(char: str) -> bool:
+    """Whether a character is drawn as nothing, and is no white space."""
+    code = ord(char)
+    if any(first <= code <= last for first, last in _IGNORABLE):
+        return True
+    return unicodedata.category(char) in {"Cc", "Cf", "Cs"} and char not in _DRAWN
+
+
+@lru_cache(maxsize=8192)
+def _shows(char: str) -> bool:
+    """Whether a character has something to see when it stands alone: a mark has not, it needs what it marks.
+
+    A character that this Python's Unicode does not know yet counts as one that shows.
+    """
+    if _ignorable(char) or char in _BLANK:
+        return False
+    code = ord(char)
+    if code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF:  # noncharacters
+        return False
+    return unicodedata.category(char)[0] not in "ZM"
+
+
+def shows_something(text: str) -> bool:
+    """Whether a text has anything to see: not if it is white space, marks and invisible characters only.
+
+    Costs one look for nearly every text, as nearly every text begins with a letter; of all others each character is
+    looked at once, however often it comes.
+    """
+    return any(map(_shows, text[:_BEGINNING])) or (len(text) > _BEGINNING and any(map(_shows, set(text))))
+
+
+def check_user_id(value: object) -> UserId:
+    """A value as a user id, in Unicode's normalization form C: two ways to write `é` are one user.
+
+    A string of 1 to MAX_USER_ID_CHARS characters with something to see, without white space at its ends, and without
+    characters that cannot be seen, as two ids that look the same would be two users. Joiners and variation selectors
+    may stand after characters that are not ASCII: Persian and emoji are written with them.
+
+    Raises: ValueError with the end of a sentence that begins with the value's name.
+    """
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    if not 1 <= len(value) <= MAX_USER_ID_CHARS:
+        raise ValueError(f"must have 1 to {MAX_USER_ID_CHARS} characters")
+    if value.isascii():
+        if not value.isprintable():
+            raise ValueError("must have no control characters")
+    else:
+        value = _check_beyond_ascii(value)
+    if not shows_something(value):
+        raise ValueError("must have something to see")
+    if value[0].isspace() or value[-1].isspace():
+        raise ValueError("must not begin or end with white space")
+    return UserId(value)
+
+
+def _check_beyond_ascii(value: str) -> str:
+    if value.isprintable() and not _IGNORABLE_ANYWHERE.search(value):  # as most are, and without a look at each
+        value = unicodedata.normalize("NFC", value)
+        if len(value) <= MAX_USER_ID_CHARS:
+            return value
+    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in value):
+        raise ValueError("must have no control characters")
+    value = unicodedata.normalize("NFC", value)
+    if len(value) > MAX_USER_ID_CHARS:  # a few characters become two or three
+        raise ValueError(f"must have 1 to {MAX_USER_ID_CHARS} characters in normalization form C")
+    for place, char in enumerate(value):
+        if _ignorable(char) and not _joins(value, place):
+            raise ValueError(f"must have no invisible characters (it has U+{ord(char):04X})")
+    return value
+
+
+def _joins(text: str, place: int) -> bool:
+    """Whether an invisible character changes how those beside it are drawn."""
+    before, after = text[:place], text[place + 1 :]
+    if text[place] in _JOINERS:
+        # Also behind a selector: ❤️ and 🔥 joined are one heart on fire.
+        before = before.rstrip("\ufe0e\ufe0f")
+        # Behind a mark too: in Hindi it follows the virama.
+        return bool(before and after) and not before[-1].isascii() and not _ignorable(before[-1]) and _shows(after[0])
+    if text[place] in _SELECTORS and before:
+        return after[:1] == _KEYCAP or (not before[-1].isascii() and _shows(before[-1]))
+    return False
+
+
+def whole_number(value: object) -> int:
+    """A JSON number as an integer: 1.0 is 1, as some languages know only floats; true is none, and neither is "1".
+
+    Raises: ValueError for all else, and beyond ±MAX_SAFE_INTEGER, where two integers may be the same float.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int or abs(value) > MAX_SAFE_INTEGER:
+        raise ValueError("must be a whole number")
+    return value
+
+
+def whole_number_in(text: str) -> int:
+    """`whole_number` of a text, as it stands in a query: decimal digits, maybe with a sign, maybe with `.0`.
+
+    Raises: ValueError.
+    """
+    whole, _, fraction = text.strip().partition(".")
+    digits = whole[1:] if whole[:1] in {"+", "-"} else whole
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 16) or fraction.strip("0"):
+        raise ValueError("must be a whole number")
+    return whole_number(int(whole))
