@@ -40,6 +40,7 @@ from .sessions import Connection, Sessions
 from .settings import Settings
 from .store import open_store
 from .store.base import Store, StoreUnusable
+from .store.checking import SharedCheck
 from .typing_indicator import TypingIndicator
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,9 @@ RESTART_SPREAD_MS: Final = (2_000, 6_000)
 # left is for the store.
 ANSWERS_SHARE: Final = 0.5
 GOODBYE_SHARE: Final = 0.2
+
+# How long the answer of /readyz about the store stands: all probes of that time cost the store one check.
+CHECK_KEPT_S: Final = 1.0
 
 # How often a database that was away at the start is tried again.
 STORE_RETRY_S: Final = 1.0
@@ -247,9 +251,11 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         )
         await sio.shutdown(settings.shutdown_s * GOODBYE_SHARE)
 
+    check_store = SharedCheck(store.check, kept_s=CHECK_KEPT_S, monotonic_s=clock.monotonic_s)
+
     async def ready() -> None:
         guards.check()
-        await store.check()
+        await check_store()
 
     app[END_CLIENTS] = end_clients
     # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.

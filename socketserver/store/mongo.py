@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -52,6 +53,7 @@ from ..errors import (
 )
 from . import mongo_documents as documents
 from .base import Appended, ConversationPage, Created, MessagePage, Observer, ReadAdvance, Snapshot, StoreUnusable
+from .checking import SharedCheck
 from .copying import Counts
 from .mongo_appends import ATTEMPTS, RETRY_AFTER_MS, Append, Appender, Call, Key, pause
 from .mongo_documents import CONVERSATIONS, INDEXES, MESSAGES, Document, Index
@@ -80,6 +82,8 @@ _NEWEST: Final = ReadConcern("local")
 
 _FLIGHTS: Final = 2
 _WRITES_PER_FLIGHT: Final = 500
+# Callers that use the database at once, beside the flights: fewer than motor has threads, five a core.
+_QUESTIONS: Final = max(2, min(8, 5 * (os.cpu_count() or 1) - 3))
 _PROBE_S: Final = 0.25  # between two looks whether a database that is away is back
 
 
@@ -119,6 +123,8 @@ class MongoStore:
         self._away = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._folding: set[ConversationId] = set()
+        self._asking = asyncio.Semaphore(_QUESTIONS)
+        self._shared_check = SharedCheck(self._check)
 
     @property
     def races(self) -> int:
@@ -159,6 +165,7 @@ class MongoStore:
         self._messages = database.get_collection(MESSAGES, read_concern=_COMMITTED, **everything)
         self._newest = database.get_collection(CONVERSATIONS, read_concern=_NEWEST, **everything)
         self._appender.forget()
+        self._asking = asyncio.Semaphore(_QUESTIONS)
         self._away = False
         self._client, self._loop = client, loop
 
@@ -179,7 +186,11 @@ class MongoStore:
             await _close(client)
 
     async def check(self) -> None:
-        with self._answering():
+        self._require()
+        await self._shared_check()
+
+    async def _check(self) -> None:
+        async with self._answering():
             await self._conversations.database.command("ping", read_preference=ReadPreference.PRIMARY)
 
     # ----------------------------------------------------------------------------------------------------- writes
@@ -200,7 +211,7 @@ class MongoStore:
         same: list[Document] = [{"_id": draft.id}]
         if draft.dedupe_key is not None:
             same.append({"dedupe": draft.dedupe_key})
-        with self._answering():
+        async with self._answering():
             for attempt in range(ATTEMPTS):
                 started = time.perf_counter()
                 with contextlib.suppress(DuplicateKeyError):
@@ -340,13 +351,13 @@ class MongoStore:
 
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
         documents.check_value(conversation_id)
-        with self._answering():
+        async with self._answering():
             found = await self._conversations.find_one({"_id": conversation_id}, {"marks": 0})
         return None if found is None else documents.load_conversation(found)
 
     async def get_snapshot(self, conversation_id: ConversationId, *, after: int | None, limit: int) -> Snapshot | None:
         documents.check_value(conversation_id)
-        with self._answering():
+        async with self._answering():
             # The conversation before its messages: its read marks are then never ahead of them.
             found = await self._conversations.find_one({"_id": conversation_id})
             if found is None:
@@ -373,7 +384,7 @@ class MongoStore:
         self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
     ) -> ConversationPage:
         documents.check_value(user_id, before[1] if before else None)
-        with self._answering():
+        async with self._answering():
             rows = await self._conversations.aggregate(documents.page_of_conversations(user_id, limit, before)).to_list(
                 None
             )
@@ -400,13 +411,13 @@ class MongoStore:
             which["seq"] = {"$lt": documents.int64(before_seq)}
         if after_seq is not None:
             which["seq"] = {"$gt": documents.int64(after_seq)}
-        with self._answering():
+        async with self._answering():
             rows = await self._page(which, -1 if after_seq is None else 1, limit + 1)
         page = rows[:limit] if after_seq is not None else reversed(rows[:limit])
         return MessagePage(tuple(documents.load_message(row) for row in page), has_more=len(rows) > limit)
 
     async def count(self) -> Counts:
-        with self._answering():
+        async with self._answering():
             return Counts(
                 await self._conversations.count_documents({}, hint="_id_"),
                 await self._messages.count_documents({}, hint="_id_"),
@@ -414,7 +425,7 @@ class MongoStore:
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         which = {} if after is None else {"_id": {"$gt": after}}
-        with self._answering():
+        async with self._answering():
             rows = await self._conversations.find(which, {"marks": 0}).sort("_id", 1).limit(limit).to_list(None)
         return [documents.load_conversation_draft(row) for row in rows]
 
@@ -468,14 +479,20 @@ class MongoStore:
     def _left(self, _: asyncio.Future[Any]) -> None:
         self._queued -= 1
 
-    @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Around a caller's own use of the database: outages become StoreUnavailable."""
+    @contextlib.asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """Around a caller's own use of the database: outages become StoreUnavailable.
+
+        A few at a time, and the others wait here rather than for one of motor's threads: there each would run into a
+        timeout of its own when the database is away; here all are refused after the first.
+        """
         self._require()
-        try:
-            yield
-        except PyMongoError as error:
-            raise self._outage(error) from error
+        async with self._asking:
+            self._require()
+            try:
+                yield
+            except PyMongoError as error:
+                raise self._outage(error) from error
 
     @contextlib.contextmanager
     def _landing(self, calls: Sequence[Append] | Sequence[_Advance]) -> Iterator[None]:
@@ -502,7 +519,7 @@ class MongoStore:
             self._observer.failed()
         if not self._away:
             _log.warning("MongoDB cannot be used: %s", error)
-            if isinstance(error, ConnectionFailure):
+            if isinstance(error, ConnectionFailure) or error.timeout:
                 self._away = True
                 if self._loop is not None:  # whoever closes the store does not wait until the database is back
                     self._start(self._probe())

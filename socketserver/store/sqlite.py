@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file, a thread that writes, two that read, and many callers per transaction.
+"""The embedded store: one SQLite file, threads that write, read and check, and many callers per transaction.
 
 Owns the event loop's side. The way of a write: the call joins its tick's list; at the end of the tick the list goes to
 the writer in one hop; the writer takes every list that waits and commits all in one transaction (sqlite_threads.py,
@@ -19,6 +19,7 @@ from ..domain import Conversation, ConversationDraft, ConversationId, MessageDra
 from ..errors import ChatError, Overloaded, StoreUnavailable
 from . import sqlite_sql
 from .base import Appended, ConversationPage, Created, MessagePage, Observer, ReadAdvance, Snapshot, StoreUnusable
+from .checking import SharedCheck
 from .copying import Counts
 from .sqlite_file import Connection, DatabaseFile
 from .sqlite_sql import Advance, Append, Call, Create
@@ -62,12 +63,14 @@ class SqliteStore:
         self._loop: asyncio.AbstractEventLoop | None = None  # set while the store is open
         self._to_writer: CallQueue = queue.SimpleQueue()
         self._to_readers: CallQueue = queue.SimpleQueue()
+        self._to_checker: CallQueue = queue.SimpleQueue()
         self._writer: Worker | None = None
         self._running: list[asyncio.Future[None]] = []
         self._tick: list[Call[Any]] = []
         self._queued = 0
         self._unsaved = 0
         self._checkpoint: asyncio.Task[None] | None = None
+        self._shared_check = SharedCheck(self._check)
 
     async def open(self) -> None:
         if self._loop is not None:
@@ -77,20 +80,22 @@ class SqliteStore:
         except StoreUnavailable as error:
             raise StoreUnusable(error.message) from error
         self._loop = asyncio.get_running_loop()
-        self._to_writer, self._to_readers = queue.SimpleQueue(), queue.SimpleQueue()
+        self._to_writer, self._to_readers, self._to_checker = (queue.SimpleQueue() for _ in range(3))
         self._writer = self._start(
             "sqlite-writer", self._to_writer, lambda: self._file.writer(create=False), self._settle_queued, connection
         )
         if not self._file.in_memory:
             for number in range(_READERS):
                 self._start(f"sqlite-reader-{number}", self._to_readers, self._file.reader, _settle)
+            self._start("sqlite-checker", self._to_checker, lambda: self._file.writer(create=False), _settle)
 
     async def close(self) -> None:
         if self._loop is not None:
             self._flush()
             self._loop = None
-            for _ in range(len(self._running) - 1):
+            for _ in range(_READERS):
                 self._to_readers.put(None)
+            self._to_checker.put(None)
             self._to_writer.put(None)
         if self._running:
             await asyncio.wait(self._running)
@@ -98,6 +103,9 @@ class SqliteStore:
             await asyncio.wait([self._checkpoint])
 
     async def check(self) -> None:
+        await self._shared_check()
+
+    async def _check(self) -> None:
         writer = self._writer
 
         def check(connection: Connection) -> None:
@@ -106,7 +114,12 @@ class SqliteStore:
                     # Taking the lock does not tell whether a full disk has room again; a write does.
                     connection.touch()
 
-        await self._queue(Job(self._opened().create_future(), check))
+        job = Job(self._opened().create_future(), check)
+        if self._file.in_memory:
+            await self._queue(job)
+        else:  # on a thread and a connection of its own: a probe that waits for a lock holds up no write
+            self._to_checker.put([job])
+            await job.future
 
     async def create_conversation(self, draft: ConversationDraft) -> Created:
         return await self._queue(Create(self._admit().create_future(), draft))

@@ -89,6 +89,12 @@ def is_outage(error: BaseException) -> bool:
     )
 
 
+def is_locked(error: BaseException) -> bool:
+    """Whether somebody else holds a lock that was waited for."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def unavailable(error: BaseException) -> StoreUnavailable:
     """What a caller is told of an outage: no path and no detail, which are for the log."""
     told = StoreUnavailable()
@@ -236,7 +242,7 @@ class Connection:
                 self.sql.execute(statement)
                 return
             except sqlite3.OperationalError as error:
-                if not _is_locked(error) or time.monotonic() > deadline:
+                if not is_locked(error) or time.monotonic() > deadline:
                     raise
             time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - jitter
 
@@ -278,10 +284,6 @@ class Connection:
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self.sql.close()
-
-
-def _is_locked(error: sqlite3.OperationalError) -> bool:
-    return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _identity(path: str) -> tuple[int, int]:
