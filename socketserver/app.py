@@ -151,8 +151,21 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     message_rates: Buckets[UserId] = Buckets(settings.messages_per_second, settings.messages_burst)
     creation_rates: Buckets[UserId] = Buckets(settings.conversations_per_minute / 60, settings.conversations_burst)
     messages = MessageEncoder()
-    rates = Rates(settings.events_per_second, settings.events_burst)
-    fanout = Fanout(sio, sessions, auto_read, messages, clock, small_conversation=settings.small_conversation)
+    rates = Rates(
+        settings.events_per_second,
+        settings.events_burst,
+        rows_per_event=settings.rows_per_event,
+        bytes_per_event=settings.bytes_per_event,
+    )
+    fanout = Fanout(
+        sio,
+        sessions,
+        auto_read,
+        messages,
+        clock,
+        small_conversation=settings.small_conversation,
+        listed_participants=settings.listed_participants,
+    )
     chat = ChatService(
         store,
         fanout,
@@ -161,6 +174,10 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         messages=message_rates,
         conversations=creation_rates,
         cached_conversations=settings.cached_conversations,
+        cached_bytes=settings.cached_conversations_bytes,
+        listed_participants=settings.listed_participants,
+        joined_participants=settings.joined_participants,
+        on_lookup=lambda user_id, rows: rates.looked_up(user_id, clock.monotonic_s(), rows=rows),
         on_announced=metrics.message_announced,
     )
 
@@ -197,6 +214,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         joined_per_socket=settings.joined_per_socket,
         watched_per_socket=settings.watched_per_socket,
         page_bytes=settings.outbox_bytes // 2,
+        listed_participants=settings.listed_participants,
         logged_per_second=settings.log_messages_per_second,
     )
     housekeeping = Housekeeping(

@@ -6,9 +6,11 @@ database. Everything here is immutable and may be shared between tasks and threa
 
 from __future__ import annotations
 
+import bisect
 import json
 import random
 import secrets
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,7 +74,9 @@ class Conversation:
     """What never changes of a conversation. Participants are settled when it is created, sorted by id.
 
     Attributes:
-        members: the participants as a set.
+        participant_ids: all of them; in a list of conversations, the first few. The texts are shared with other
+            conversations, so that a participant costs a pointer.
+        participant_count: how many there are.
     """
 
     id: ConversationId
@@ -81,10 +85,17 @@ class Conversation:
     created_by: UserId
     participant_ids: tuple[UserId, ...]
     created_at_ms: int
-    members: frozenset[UserId] = field(init=False, repr=False, compare=False)
+    participant_count: int = 0  # 0: as many as there are ids
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "members", frozenset(self.participant_ids))
+        object.__setattr__(self, "participant_ids", tuple(map(sys.intern, self.participant_ids)))
+        if not self.participant_count:
+            object.__setattr__(self, "participant_count", len(self.participant_ids))
+
+    def has(self, user_id: UserId) -> bool:
+        """Whether the user takes part; of a conversation with all its ids."""
+        place = bisect.bisect_left(self.participant_ids, user_id)
+        return place < len(self.participant_ids) and self.participant_ids[place] == user_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +295,15 @@ class FetchHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class ListParticipants:
+    """Those after the user id `after`, in the order of ids."""
+
+    conversation_id: ConversationId
+    limit: int
+    after: UserId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SetTyping:
     conversation_id: ConversationId
     typing: bool
@@ -304,6 +324,7 @@ Command = (
     | SendMessage
     | MarkRead
     | FetchHistory
+    | ListParticipants
     | SetTyping
     | SetVisibility
 )

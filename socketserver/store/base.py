@@ -47,7 +47,8 @@ class Snapshot:
     """A conversation at one moment.
 
     Attributes:
-        read_marks: one per participant, in the order of `conversation.participant_ids`.
+        read_marks: one per participant, in the order of `conversation.participant_ids`, or those of them that were
+            asked for.
         messages: in seq order.
         last_seq, change: the newest numbers at that moment; 0 while it is empty. Everything up to `change` is either in
             `messages`, or in `gap`, or was known to the caller, or is older than the page.
@@ -67,6 +68,14 @@ class MessagePage:
     """Messages in seq order; `has_more` says whether there are more in the direction that was asked for."""
 
     messages: tuple[Message, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMarkPage:
+    """Participants' read marks in the order of their user ids; `has_more`: there are participants after them."""
+
+    marks: tuple[ReadMark, ...]
     has_more: bool
 
 
@@ -147,8 +156,19 @@ class Store(Protocol):
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
         """The conversation, or None. What is returned never changes, so it may be cached."""
 
-    async def get_snapshot(self, conversation_id: ConversationId, *, after: int | None, limit: int) -> Snapshot | None:
+    async def get_snapshot(
+        self,
+        conversation_id: ConversationId,
+        *,
+        after: int | None,
+        limit: int,
+        reader: UserId | None = None,
+        participants: int | None = None,
+    ) -> Snapshot | None:
         """A consistent view of one moment, for joining; None if there is no such conversation.
+
+        Read marks: all; or with `participants`, those of the first so many, and of the `reader`. The conversation has
+        the ids of those then.
 
         Messages: with `after` None, the newest `limit`, and no gap. Else those with change > after: all of them, or the
         newest `limit` and a gap that names the rest. An `after` beyond the newest change (the client knows another
@@ -157,11 +177,25 @@ class Store(Protocol):
             A mark that advance_read raises while the snapshot is taken may be missing: announce it to whoever joins.
         """
 
+    async def list_read_marks(
+        self, conversation_id: ConversationId, *, after: UserId | None, limit: int
+    ) -> ReadMarkPage:
+        """Read marks in the order of user ids (by code points); only those of users after `after`, if given.
+
+        An unknown conversation is an empty page.
+        """
+
     async def list_conversations(
-        self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
+        self,
+        user_id: UserId,
+        *,
+        limit: int,
+        before: tuple[int, ConversationId] | None,
+        participants: int | None = None,
     ) -> ConversationPage:
         """The user's conversations by (activity_at_ms, id), descending; only those less than `before`, if given.
 
+        Each with the ids of all its participants, or with those of the first `participants`.
         Order: each as it was after every append that returned before this call was made.
         """
 

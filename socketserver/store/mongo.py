@@ -10,6 +10,7 @@ Motor is deprecated in favour of PyMongo's own async API: docs/decisions/0012-mo
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import logging
 import os
@@ -52,7 +53,17 @@ from ..errors import (
     StoreUnavailable,
 )
 from . import mongo_documents as documents
-from .base import Appended, ConversationPage, Created, MessagePage, Observer, ReadAdvance, Snapshot, StoreUnusable
+from .base import (
+    Appended,
+    ConversationPage,
+    Created,
+    MessagePage,
+    Observer,
+    ReadAdvance,
+    ReadMarkPage,
+    Snapshot,
+    StoreUnusable,
+)
 from .checking import SharedCheck
 from .copying import Counts
 from .mongo_appends import ATTEMPTS, RETRY_AFTER_MS, Append, Appender, Call, Key, pause
@@ -355,7 +366,15 @@ class MongoStore:
             found = await self._conversations.find_one({"_id": conversation_id}, {"marks": 0})
         return None if found is None else documents.load_conversation(found)
 
-    async def get_snapshot(self, conversation_id: ConversationId, *, after: int | None, limit: int) -> Snapshot | None:
+    async def get_snapshot(
+        self,
+        conversation_id: ConversationId,
+        *,
+        after: int | None,
+        limit: int,
+        reader: UserId | None = None,
+        participants: int | None = None,
+    ) -> Snapshot | None:
         documents.check_value(conversation_id)
         async with self._answering():
             # The conversation before its messages: its read marks are then never ahead of them.
@@ -377,17 +396,42 @@ class MongoStore:
             if newest and newest[-1]["seq"] > found["folded"] + 1:
                 unfolded = await self._own_messages([(conversation_id, found["folded"], None)])
         marks = documents.load_marks(found, (row for row in unfolded if found["folded"] < row["seq"] <= last_seq))
+        conversation = documents.load_conversation(found, participants)
+        shown = [marks[user_id] for user_id in conversation.participant_ids]
+        if reader in marks and reader not in conversation.participant_ids:
+            shown.append(marks[reader])
         messages = tuple(documents.load_message(row) for row in reversed(page))
-        return Snapshot(documents.load_conversation(found), tuple(marks.values()), messages, last_seq, last_change, gap)
+        return Snapshot(conversation, tuple(shown), messages, last_seq, last_change, gap)
+
+    async def list_read_marks(
+        self, conversation_id: ConversationId, *, after: UserId | None, limit: int
+    ) -> ReadMarkPage:
+        documents.check_value(conversation_id, after)
+        async with self._answering():
+            found = await self._conversations.find_one(
+                {"_id": conversation_id}, {"participants": 1, "marks": 1, "folded": 1}
+            )
+            if found is None:
+                return ReadMarkPage((), has_more=False)
+            people: list[UserId] = found["participants"]
+            start = 0 if after is None else bisect.bisect_right(people, after)
+            own = await self._own_messages([(conversation_id, found["folded"], None)])
+        marks = documents.load_marks(found, own)
+        page = tuple(marks[user_id] for user_id in people[start : start + limit])
+        return ReadMarkPage(page, has_more=start + limit < len(people))
 
     async def list_conversations(
-        self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
+        self,
+        user_id: UserId,
+        *,
+        limit: int,
+        before: tuple[int, ConversationId] | None,
+        participants: int | None = None,
     ) -> ConversationPage:
         documents.check_value(user_id, before[1] if before else None)
         async with self._answering():
-            rows = await self._conversations.aggregate(documents.page_of_conversations(user_id, limit, before)).to_list(
-                None
-            )
+            stages = documents.page_of_conversations(user_id, limit, before, participants)
+            rows = await self._conversations.aggregate(stages).to_list(None)
             page = {row["_id"]: row for row in rows[:limit]}
             marks = await self._load_marks(page, [(conversation_id, user_id) for conversation_id in page])
         return ConversationPage(

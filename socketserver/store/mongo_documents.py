@@ -109,14 +109,16 @@ def dump_conversation(draft: ConversationDraft, write: object) -> Document:
     return document
 
 
-def load_conversation(document: Mapping[str, Any]) -> Conversation:
+def load_conversation(document: Mapping[str, Any], participants: int | None = None) -> Conversation:
+    """With the first so many participants; None for all there are: a list's documents have only those, in `first`."""
     return Conversation(
         document["_id"],
         document["kind"],
         document["title"],
         document["created_by"],
-        tuple(document["participants"]),
+        tuple(document.get("first", document["participants"])[:participants]),
         document["created_at_ms"],
+        document.get("count", len(document["participants"])),
     )
 
 
@@ -233,10 +235,24 @@ def with_last(ids: Sequence[ConversationId], *fields: str) -> list[Document]:
     return [*stages, *LAST]
 
 
-def page_of_conversations(user_id: UserId, limit: int, before: tuple[int, ConversationId] | None) -> list[Document]:
-    """Pipeline over conversations: a page of a user's list."""
+def page_of_conversations(
+    user_id: UserId, limit: int, before: tuple[int, ConversationId] | None, participants: int | None
+) -> list[Document]:
+    """Pipeline over conversations: a page of a user's list.
+
+    Of a thousand participants come `count`, the `first` few, and the user's own mark.
+    """
+    own = {"$indexOfArray": ["$participants", user_id]}
+    shown: Document = {
+        "count": {"$size": "$participants"},
+        "first": "$participants" if participants is None else {"$slice": ["$participants", participants]},
+        "participants": [{"$literal": user_id}],
+        "marks": {"$slice": ["$marks", own, 1]},
+    }
+    kept = dict.fromkeys(("kind", "title", "created_by", "created_at_ms", "folded"), 1)
     stages: list[Document] = [
         {"$match": {"participants": user_id}},
+        {"$project": {**kept, **shown}},
         *LAST,
         {"$set": {"activity": {"$ifNull": ["$last.activity_at_ms", "$created_at_ms"]}}},
     ]

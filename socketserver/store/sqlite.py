@@ -18,7 +18,17 @@ from typing import Any, Final, TypeVar
 from ..domain import Conversation, ConversationDraft, ConversationId, MessageDraft, UserId
 from ..errors import ChatError, Overloaded, StoreUnavailable
 from . import sqlite_sql
-from .base import Appended, ConversationPage, Created, MessagePage, Observer, ReadAdvance, Snapshot, StoreUnusable
+from .base import (
+    Appended,
+    ConversationPage,
+    Created,
+    MessagePage,
+    Observer,
+    ReadAdvance,
+    ReadMarkPage,
+    Snapshot,
+    StoreUnusable,
+)
 from .checking import SharedCheck
 from .copying import Counts
 from .sqlite_file import Connection, DatabaseFile
@@ -134,13 +144,33 @@ class SqliteStore:
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
         return await self._read(lambda sql: sqlite_sql.get_conversation(sql, conversation_id))
 
-    async def get_snapshot(self, conversation_id: ConversationId, *, after: int | None, limit: int) -> Snapshot | None:
-        return await self._read(lambda sql: sqlite_sql.get_snapshot(sql, conversation_id, after, limit))
+    async def get_snapshot(
+        self,
+        conversation_id: ConversationId,
+        *,
+        after: int | None,
+        limit: int,
+        reader: UserId | None = None,
+        participants: int | None = None,
+    ) -> Snapshot | None:
+        return await self._read(
+            lambda sql: sqlite_sql.get_snapshot(sql, conversation_id, after, limit, reader, participants)
+        )
+
+    async def list_read_marks(
+        self, conversation_id: ConversationId, *, after: UserId | None, limit: int
+    ) -> ReadMarkPage:
+        return await self._read(lambda sql: sqlite_sql.list_read_marks(sql, conversation_id, after, limit))
 
     async def list_conversations(
-        self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
+        self,
+        user_id: UserId,
+        *,
+        limit: int,
+        before: tuple[int, ConversationId] | None,
+        participants: int | None = None,
     ) -> ConversationPage:
-        return await self._read(lambda sql: sqlite_sql.list_conversations(sql, user_id, limit, before))
+        return await self._read(lambda sql: sqlite_sql.list_conversations(sql, user_id, limit, before, participants))
 
     async def list_messages(
         self,

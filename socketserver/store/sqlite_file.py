@@ -75,6 +75,11 @@ MIGRATIONS: Final = (
     CREATE UNIQUE INDEX message_seq ON message (conversation, seq);
     CREATE UNIQUE INDEX message_key ON message (conversation, sender_id, idempotency_key);
     """,
+    # A list shows how many take part without counting them.
+    """
+    ALTER TABLE conversation ADD COLUMN participant_count INTEGER NOT NULL DEFAULT 0;
+    UPDATE conversation SET participant_count = (SELECT count(*) FROM participant WHERE conversation = num);
+    """,
 )
 
 
