@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from .activity import Activity
 from .conversation_cache import ConversationCache
 from .domain import (
     Clock,
@@ -119,6 +120,7 @@ class ChatService:
         self._joined_participants = joined_participants or None
         self._on_lookup = on_lookup
         self._on_announced = on_announced
+        self._activity = Activity(store.newest_activity, clock.now_ms)
         self._conversations = ConversationCache(cached_conversations, cached_bytes)
         # Messages in flight per conversation, in the order in which they were given to the store.
         self._lanes: dict[ConversationId, deque[_Slot]] = {}
@@ -161,6 +163,7 @@ class ChatService:
         cost = min(bucket.burst, math.ceil(len(everybody) / _PARTICIPANTS_PER_TOKEN))
         if wait_s := bucket.take(now_s, cost):
             raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+        await self._activity.start()
         kind = conversation_kind(everybody, command.title)
         created = await self._store.create_conversation(
             ConversationDraft(
@@ -171,6 +174,7 @@ class ChatService:
                 participant_ids=everybody,
                 created_at_ms=self._clock.now_ms(),
                 dedupe_key=conversation_dedupe_key(kind, everybody, user_id, command.idempotency_key),
+                activity_at_ms=self._activity.next_ms(),
             )
         )
         self._conversations.add(created.conversation)
@@ -186,9 +190,12 @@ class ChatService:
         Raises: StoreUnavailable.
         Source: docs/protocol.md#list_conversations
         """
-        return await self._store.list_conversations(
+        page = await self._store.list_conversations(
             user_id, limit=command.limit, before=command.before, participants=self._listed_participants
         )
+        if page.summaries:
+            self._activity.learn(page.summaries[0].activity_at_ms)
+        return page
 
     async def snapshot(self, user_id: UserId, command: JoinConversation) -> Snapshot:
         """The conversation as it is now: read marks of the first participants and the user, and what the user missed
@@ -227,6 +234,8 @@ class ChatService:
         bucket = self._messages.get(user_id, now_s)
         if wait_s := bucket.take(now_s):
             raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+        if not self._activity.ready:
+            await self._activity.start()
         draft = MessageDraft(
             id=MessageId(new_id()),
             conversation_id=command.conversation_id,
@@ -235,6 +244,7 @@ class ChatService:
             body=command.body,
             metadata=command.metadata,
             created_at_ms=self._clock.now_ms(),
+            activity_at_ms=self._activity.next_ms(),
         )
         slot = _Slot(received_s)
         self._lanes.setdefault(conversation.id, deque()).append(slot)

@@ -105,6 +105,7 @@ class ConversationDraft:
     Attributes:
         dedupe_key: two drafts with the same key mean the same conversation; None for one that is always new.
             Made by `conversation_dedupe_key`.
+        activity_at_ms: its place in lists (`activity.py`); None for created_at_ms.
     """
 
     id: ConversationId
@@ -114,6 +115,12 @@ class ConversationDraft:
     participant_ids: tuple[UserId, ...]
     created_at_ms: int
     dedupe_key: str | None
+    activity_at_ms: int | None = field(default=None, compare=False)
+
+    @property
+    def place_ms(self) -> int:
+        """Its place in lists of conversations."""
+        return self.created_at_ms if self.activity_at_ms is None else self.activity_at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class MessageDraft:
-    """A message that somebody wants stored; the store gives it its numbers."""
+    """A message that somebody wants stored; the store gives it its numbers.
+
+    Attributes:
+        activity_at_ms: its conversation's place in lists from then on (`activity.py`); None for created_at_ms.
+    """
 
     id: MessageId
     conversation_id: ConversationId
@@ -150,6 +161,12 @@ class MessageDraft:
     body: str
     metadata: dict[str, Any] | None
     created_at_ms: int
+    activity_at_ms: int | None = field(default=None, compare=False)
+
+    @property
+    def place_ms(self) -> int:
+        """The place in lists that it gives its conversation."""
+        return self.created_at_ms if self.activity_at_ms is None else self.activity_at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +186,8 @@ class ConversationSummary:
         last_message: the newest one, None while there is none.
         last_seq, last_change: the conversation's newest numbers, 0 while it is empty.
         read_seq: this participant's read mark.
-        activity_at_ms: when the last message came, or when the conversation was created; the list's order.
+        activity_at_ms: when the last message came, or when the conversation was created, by a clock that never goes
+            back; the list's order.
     """
 
     conversation: Conversation

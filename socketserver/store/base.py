@@ -149,9 +149,13 @@ class Store(Protocol):
     async def create_conversation(self, draft: ConversationDraft) -> Created:
         """Store a conversation, or find the one that has the draft's `dedupe_key` (or its id: the same call again).
 
+        Its activity is the draft's place_ms.
         Atomic: conversation, participants and their read marks (0) exist together or not at all.
         Raises: IdempotencyConflict if the one with that key is not `same_conversation`.
         """
+
+    async def newest_activity(self) -> int:
+        """The latest activity of the conversations that were written to last; 0 if there is none. Costs little."""
 
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
         """The conversation, or None. What is returned never changes, so it may be cached."""
@@ -207,7 +211,7 @@ class Store(Protocol):
         Order: calls for one conversation are numbered in the order in which they were made on this store, and return in
         that order. A number is never given out before its row is stored; a repeat or a refusal costs none.
         Also: raises the sender's read mark to the new seq, with the message, so that sending counts as reading, and
-        sets the conversation's activity to the draft's created_at_ms (never back).
+        sets the conversation's activity to the draft's place_ms (never back).
         Raises: IdempotencyConflict if the stored one is not `same_content`; ConversationNotFound.
         The caller has checked that the sender takes part.
         """

@@ -91,6 +91,9 @@ _COMMITTED: Final = ReadConcern("majority")
 # … but a guess at the next number is better the newer it is: the unique index has the last word.
 _NEWEST: Final = ReadConcern("local")
 
+_NEWEST_MESSAGES: Final = 1000
+_ACTIVITY: Final = {"_id": 0, "activity_at_ms": 1}
+
 _FLIGHTS: Final = 2
 _WRITES_PER_FLIGHT: Final = 500
 # Callers that use the database at once, beside the flights: fewer than motor has threads, five a core.
@@ -256,7 +259,7 @@ class MongoStore:
             metadata,
             at_ms=draft.created_at_ms,
         )
-        call = Append(self._admit().create_future(), draft, metadata, ObjectId())
+        call = Append(self._admit().create_future(), draft, metadata, documents.write_id(draft))
         return await self._queue(self._appends, draft.conversation_id, call)
 
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
@@ -359,6 +362,13 @@ class MongoStore:
         return {pair: mark for pair, mark in current.items() if mark != moved[pair]}
 
     # ------------------------------------------------------------------------------------------------------ reads
+
+    async def newest_activity(self) -> int:
+        async with self._answering():
+            rows: list[Document]
+            rows = await self._messages.find({}, _ACTIVITY).sort("_id", -1).limit(_NEWEST_MESSAGES).to_list(None)
+            rows += await self._conversations.find({}, _ACTIVITY).sort("activity_at_ms", -1).limit(1).to_list(None)
+        return max((row.get("activity_at_ms", 0) for row in rows), default=0)
 
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
         documents.check_value(conversation_id)
@@ -470,7 +480,8 @@ class MongoStore:
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         which = {} if after is None else {"_id": {"$gt": after}}
         async with self._answering():
-            rows = await self._conversations.find(which, {"marks": 0}).sort("_id", 1).limit(limit).to_list(None)
+            page: list[Document] = [{"$match": which}, {"$sort": {"_id": 1}}, {"$limit": limit}, {"$unset": "marks"}]
+            rows = await self._conversations.aggregate([*page, *documents.LAST]).to_list(None)
         return [documents.load_conversation_draft(row) for row in rows]
 
     async def _page(self, which: Document, direction: int, limit: int) -> list[Document]:

@@ -141,6 +141,9 @@ class SqliteStore:
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         return await self._queue(Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms))
 
+    async def newest_activity(self) -> int:
+        return await self._read(sqlite_sql.newest_activity)
+
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
         return await self._read(lambda sql: sqlite_sql.get_conversation(sql, conversation_id))
 

@@ -45,6 +45,8 @@ _ROWS_PER_STATEMENT: Final = 256
 
 _INT64_MAX: Final = 2**63 - 1
 
+_NEWEST_MESSAGES: Final = 1000
+
 _MESSAGE: Final = (
     "m.seq, m.change, m.id, m.sender_id, m.idempotency_key, m.body, m.metadata, m.created_at_ms"  # as `_message` reads
 )
@@ -161,7 +163,7 @@ def _create(sql: sqlite3.Connection, create: Create) -> None:
             draft.created_by,
             draft.created_at_ms,
             draft.dedupe_key,
-            draft.created_at_ms,
+            draft.place_ms,
             len(draft.participant_ids),
         ),
     )
@@ -208,7 +210,7 @@ def _append(sql: sqlite3.Connection, appends: Sequence[Append]) -> None:
             continue
         at.seq += 1
         at.change += 1
-        at.activity_at_ms = max(at.activity_at_ms, draft.created_at_ms)
+        at.activity_at_ms = max(at.activity_at_ms, draft.place_ms)
         message = Message(
             draft.id,
             draft.conversation_id,
@@ -332,6 +334,16 @@ def _raise_marks(sql: sqlite3.Connection, marks: dict[tuple[int, UserId], tuple[
 # ----------------------------------------------------------------------------------------------------------- reads
 
 
+def newest_activity(sql: sqlite3.Connection) -> int:
+    # Of those that were written last: there is no index by activity, which every message would have to change.
+    rows = sql.execute(
+        "SELECT activity_at_ms FROM conversation WHERE num = (SELECT max(num) FROM conversation) OR num IN"
+        " (SELECT conversation FROM (SELECT conversation FROM message ORDER BY rowid DESC LIMIT ?))",
+        (_NEWEST_MESSAGES,),
+    )
+    return max((activity_at_ms for (activity_at_ms,) in rows), default=0)
+
+
 def get_conversation(sql: sqlite3.Connection, conversation_id: ConversationId) -> Conversation | None:
     row = sql.execute(f"SELECT {_CONVERSATION} FROM conversation c WHERE c.id = ?", (conversation_id,)).fetchone()
     return None if row is None else _conversation(row)
@@ -435,16 +447,23 @@ def count(sql: sqlite3.Connection) -> Counts:
 
 def list_drafts(sql: sqlite3.Connection, after: ConversationId | None, limit: int) -> list[ConversationDraft]:
     rows = sql.execute(
-        f"SELECT c.dedupe_key, {_CONVERSATION} FROM conversation c"
+        f"SELECT c.dedupe_key, c.activity_at_ms, {_CONVERSATION} FROM conversation c"
         f" {'' if after is None else 'WHERE c.id > ?'} ORDER BY c.id LIMIT ?",
         (limit,) if after is None else (after, limit),
     ).fetchall()
     drafts = []
-    for dedupe_key, *row in rows:
+    for dedupe_key, activity_at_ms, *row in rows:
         each = _conversation(row)
         drafts.append(
             ConversationDraft(
-                each.id, each.kind, each.title, each.created_by, each.participant_ids, each.created_at_ms, dedupe_key
+                each.id,
+                each.kind,
+                each.title,
+                each.created_by,
+                each.participant_ids,
+                each.created_at_ms,
+                dedupe_key,
+                activity_at_ms,
             )
         )
     return drafts
