@@ -111,6 +111,9 @@ class Observer(Protocol):
     def failed(self) -> None:
         """A commit or a read failed because the database could not be used."""
 
+    def log_size(self, size_bytes: int) -> None:
+        """How large the file of the database's write-ahead log is; told now and then, by SQLite's store only."""
+
 
 class Store(Protocol):
     """Durable conversations, messages and read marks.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from ..domain import Conversation, ConversationDraft, ConversationId, MessageDraft, UserId
-from ..errors import ChatError, Overloaded, StoreUnavailable
+from ..errors import Overloaded, StoreUnavailable
 from . import sqlite_sql
 from .base import (
     Appended,
@@ -31,7 +31,8 @@ from .base import (
 )
 from .checking import SharedCheck
 from .copying import Counts
-from .sqlite_file import Connection, DatabaseFile
+from .sqlite_file import LOG_LIMIT_BYTES, Connection, DatabaseFile
+from .sqlite_log import LOOK_S, LogKeeper
 from .sqlite_sql import Advance, Append, Call, Create
 from .sqlite_threads import WRITES_PER_COMMIT, CallQueue, Job, Worker
 
@@ -54,6 +55,7 @@ class SqliteStore:
         max_queued_writes: writes that may wait or be under way; one more is refused with Overloaded.
         busy_timeout_s: how long to wait for another process's lock before StoreUnavailable.
         observer: told of commits, retries and failures, on the threads that have them.
+        log_limit_bytes, log_look_s: see sqlite_log.py.
 
     Several processes on one machine may use one file; SQLite's locks do not hold across network file systems.
     Source: docs/storage.md#sqlite
@@ -66,8 +68,13 @@ class SqliteStore:
         max_queued_writes: int = 10_000,
         busy_timeout_s: float = 2.0,
         observer: Observer | None = None,
+        log_limit_bytes: int = LOG_LIMIT_BYTES,
+        log_look_s: float = LOOK_S,
     ) -> None:
         self._observer = observer
+        self._log_limit_bytes = log_limit_bytes
+        self._log_look_s = log_look_s
+        self._keeper: LogKeeper | None = None
         self._file = DatabaseFile(path, busy_s=busy_timeout_s)
         self._max_queued_writes = max_queued_writes
         self._loop: asyncio.AbstractEventLoop | None = None  # set while the store is open
@@ -78,8 +85,6 @@ class SqliteStore:
         self._running: list[asyncio.Future[None]] = []
         self._tick: list[Call[Any]] = []
         self._queued = 0
-        self._unsaved = 0
-        self._checkpoint: asyncio.Task[None] | None = None
         self._shared_check = SharedCheck(self._check)
 
     async def open(self) -> None:
@@ -97,9 +102,21 @@ class SqliteStore:
         if not self._file.in_memory:
             for number in range(_READERS):
                 self._start(f"sqlite-reader-{number}", self._to_readers, self._file.reader, _settle)
+            self._keeper = LogKeeper(
+                self._file.path,
+                writes_per_copy=WRITES_PER_CHECKPOINT,
+                limit_bytes=self._log_limit_bytes,
+                on_reader=self._on_reader,
+                on_writer=self._on_writer,
+                observer=self._observer,
+                look_s=self._log_look_s,
+            )
             self._start("sqlite-checker", self._to_checker, lambda: self._file.writer(create=False), _settle)
 
     async def close(self) -> None:
+        if self._keeper is not None:
+            await self._keeper.close()
+            self._keeper = None
         if self._loop is not None:
             self._flush()
             self._loop = None
@@ -109,8 +126,6 @@ class SqliteStore:
             self._to_writer.put(None)
         if self._running:
             await asyncio.wait(self._running)
-        if self._checkpoint is not None:
-            await asyncio.wait([self._checkpoint])
 
     async def check(self) -> None:
         await self._shared_check()
@@ -235,6 +250,9 @@ class SqliteStore:
         self._to_readers.put([job])
         return await job.future
 
+    async def _on_writer(self, run: Callable[[Connection], T]) -> T:
+        return await self._queue(Job(self._opened().create_future(), run))
+
     def _start(
         self,
         name: str,
@@ -266,24 +284,8 @@ class SqliteStore:
     def _settle_queued(self, calls: Sequence[Call[Any]]) -> None:
         self._queued -= len(calls)
         _settle(calls)
-        self._unsaved += len(calls)
-        if self._unsaved >= WRITES_PER_CHECKPOINT and self._checkpoint is None and not self._file.in_memory:
-            self._unsaved = 0
-            self._checkpoint = asyncio.ensure_future(self._check_point())
-
-    async def _check_point(self) -> None:
-        """Copy the log into the database file beside the writer, which would stand still for it.
-
-        First a reader does the bulk, while the writer goes on; then the writer does the rest, which is little, so that
-        the log is finished for a moment and can start anew. Left to a reader alone it would grow for ever under load.
-        """
-        try:
-            await self._on_reader(Connection.checkpoint)
-            await self._queue(Job(self._opened().create_future(), Connection.checkpoint))
-        except ChatError:
-            pass  # an outage; SQLite's own checkpoints are still there
-        finally:
-            self._checkpoint = None
+        if self._keeper is not None:
+            self._keeper.written(len(calls))
 
 
 def _settle(calls: Sequence[Call[Any]]) -> None:

@@ -27,6 +27,7 @@ OLDEST_SQLITE: Final = (3, 33, 0)
 _CACHE_KB: Final = 32_768
 # 64 MB of log, at 4096 bytes a page: for whoever writes less than the store does before it asks for a `checkpoint`.
 _CHECKPOINT_PAGES: Final = 16_384
+LOG_LIMIT_BYTES: Final = _CHECKPOINT_PAGES * 4096
 
 # One script per schema version; `PRAGMA user_version` counts those that a file has had. Never edit an entry that has
 # been released: append one.
@@ -153,6 +154,8 @@ class DatabaseFile:
         if self.in_memory:
             sql = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
             return Connection(sql, None, None, self._busy_s)
+        if mode == "rwc":
+            _make(self.path)
         sql = sqlite3.connect(
             f"{Path(self.path).as_uri()}?mode={mode}",
             uri=True,
@@ -171,6 +174,8 @@ class DatabaseFile:
             # are read again for each batch and copied into the database every few: 55 µs of CPU per message, not 38.
             sql.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
             sql.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            # Without it the log's file stays as large as a reader that did not end has made it.
+            sql.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
         except BaseException:
             sql.close()
             raise
@@ -278,9 +283,15 @@ class Connection:
             if self.sql.in_transaction:
                 self.sql.execute("ROLLBACK")
 
-    def checkpoint(self) -> None:
-        """Copy what the log holds into the database file, as far as nobody is in the way; nobody waits for it."""
-        self.sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    def checkpoint(self, *, cut: bool = False) -> int:
+        """Copy what the log holds into the database file, as far as nobody is in the way; nobody waits for it.
+
+        Args:
+            cut: then make the log's file empty, if nobody reads from it. Holds the write lock meanwhile.
+        Returns: how many pages could not be copied, or are still read; 0 when the log can start anew.
+        """
+        busy, pages, copied = self.sql.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if cut else 'PASSIVE'})").fetchone()
+        return max(int(pages) - int(copied), int(busy))
 
     def touch(self) -> None:
         """Write something without changing anything."""
@@ -289,6 +300,15 @@ class Connection:
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self.sql.close()
+
+
+def _make(path: str) -> None:
+    """Make an empty file that only its owner may read, if there is none: SQLite gives its log and index the same mode.
+
+    An existing file keeps the mode that somebody gave it.
+    """
+    with contextlib.suppress(OSError):  # SQLite says what is in the way
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -46,6 +46,7 @@ RANKS = {
     "store.mongo_lanes": 2,
     "store.sqlite": 2,
     "store.sqlite_file": 2,
+    "store.sqlite_log": 2,
     "store.sqlite_sql": 2,
     "store.sqlite_threads": 2,
     "stopping": 2,
