@@ -42,6 +42,7 @@ from .sessions import Connection, Sessions
 from .settings import Settings
 from .store import open_store
 from .store.base import Store, StoreUnusable
+from .store.checking import SharedCheck
 from .typing_indicator import TypingIndicator
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,9 @@ RESTART_SPREAD_MS: Final = (2_000, 6_000)
 # left is for the store.
 ANSWERS_SHARE: Final = 0.5
 GOODBYE_SHARE: Final = 0.2
+
+# How long the answer of /readyz about the store stands: all probes of that time cost the store one check.
+CHECK_KEPT_S: Final = 1.0
 
 # How often a database that was away at the start is tried again.
 STORE_RETRY_S: Final = 1.0
@@ -181,8 +185,21 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     message_rates: Buckets[UserId] = Buckets(settings.messages_per_second, settings.messages_burst)
     creation_rates: Buckets[UserId] = Buckets(settings.conversations_per_minute / 60, settings.conversations_burst)
     messages = MessageEncoder()
-    rates = Rates(settings.events_per_second, settings.events_burst)
-    fanout = Fanout(sio, sessions, auto_read, messages, clock, small_conversation=settings.small_conversation)
+    rates = Rates(
+        settings.events_per_second,
+        settings.events_burst,
+        rows_per_event=settings.rows_per_event,
+        bytes_per_event=settings.bytes_per_event,
+    )
+    fanout = Fanout(
+        sio,
+        sessions,
+        auto_read,
+        messages,
+        clock,
+        small_conversation=settings.small_conversation,
+        listed_participants=settings.listed_participants,
+    )
     chat = ChatService(
         store,
         fanout,
@@ -191,6 +208,10 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         messages=message_rates,
         conversations=creation_rates,
         cached_conversations=settings.cached_conversations,
+        cached_bytes=settings.cached_conversations_bytes,
+        listed_participants=settings.listed_participants,
+        joined_participants=settings.joined_participants,
+        on_lookup=lambda user_id, rows: rates.looked_up(user_id, clock.monotonic_s(), rows=rows),
         on_announced=metrics.message_announced,
     )
 
@@ -232,6 +253,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         joined_per_socket=settings.joined_per_socket,
         watched_per_socket=settings.watched_per_socket,
         page_bytes=settings.outbox_bytes // 2,
+        listed_participants=settings.listed_participants,
         logged_per_second=settings.log_messages_per_second,
         sio=sio,
     )
@@ -288,9 +310,11 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         )
         await sio.shutdown(settings.shutdown_s * GOODBYE_SHARE)
 
+    check_store = SharedCheck(store.check, kept_s=CHECK_KEPT_S, monotonic_s=clock.monotonic_s)
+
     async def ready() -> None:
         guards.check()
-        await store.check()
+        await check_store()
 
     app[END_CLIENTS] = end_clients
     # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.

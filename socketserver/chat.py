@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from .activity import Activity
+from .conversation_cache import ConversationCache
 from .domain import (
     Clock,
     Conversation,
@@ -23,6 +25,7 @@ from .domain import (
     FetchHistory,
     JoinConversation,
     ListConversations,
+    ListParticipants,
     MarkRead,
     Message,
     MessageDraft,
@@ -37,7 +40,7 @@ from .domain import (
 )
 from .errors import ChatError, ConversationNotFound, InvalidPayload, RateLimited
 from .limits import Buckets
-from .store.base import Appended, ConversationPage, Created, MessagePage, ReadAdvance, Snapshot, Store
+from .store.base import Appended, ConversationPage, Created, MessagePage, ReadAdvance, ReadMarkPage, Snapshot, Store
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +87,10 @@ class ChatService:
         max_participants: most participants of one conversation.
         messages: each user's message rate.
         conversations: at which rate each user may create conversations; large ones cost more.
-        cached_conversations: how many conversations' participants are kept in memory. They never change, so what is
-            cached is never wrong.
+        cached_conversations, cached_bytes: how many conversations' participants are kept in memory, and about how much
+            memory for them; 0 bytes for no bound. They never change, so what is cached is never wrong.
+        listed_participants, joined_participants: of how many participants a list, and a snapshot, tells; 0 for all.
+        on_lookup: told of a user for whom a conversation had to be read that was not in memory, and of how many rows.
         on_announced: told when a new message was announced, with its `received_s`.
     """
 
@@ -99,6 +104,10 @@ class ChatService:
         messages: Buckets[UserId],
         conversations: Buckets[UserId],
         cached_conversations: int,
+        cached_bytes: int = 0,
+        listed_participants: int = 0,
+        joined_participants: int = 0,
+        on_lookup: Callable[[UserId, int], None] = lambda user_id, rows: None,
         on_announced: Callable[[float], None] = lambda received_s: None,
     ) -> None:
         self._store = store
@@ -107,9 +116,12 @@ class ChatService:
         self._max_participants = max_participants
         self._messages = messages
         self._creations = conversations
-        self._cached_conversations = cached_conversations
+        self._listed_participants = listed_participants or None
+        self._joined_participants = joined_participants or None
+        self._on_lookup = on_lookup
         self._on_announced = on_announced
-        self._conversations: OrderedDict[ConversationId, Conversation] = OrderedDict()
+        self._activity = Activity(store.newest_activity, clock.now_ms)
+        self._conversations = ConversationCache(cached_conversations, cached_bytes)
         # Messages in flight per conversation, in the order in which they were given to the store.
         self._lanes: dict[ConversationId, deque[_Slot]] = {}
         self._orphans: set[asyncio.Task[None]] = set()
@@ -122,12 +134,11 @@ class ChatService:
         conversation = self._conversations.get(conversation_id)
         if conversation is None:
             conversation = await self._store.get_conversation(conversation_id)
+            self._on_lookup(user_id, 0 if conversation is None else conversation.participant_count)
             if conversation is None:
                 raise ConversationNotFound
-            self._remember(conversation)
-        else:
-            self._conversations.move_to_end(conversation_id)
-        if user_id not in conversation.members:
+            self._conversations.add(conversation)
+        if not conversation.has(user_id):
             raise ConversationNotFound
         return conversation
 
@@ -152,6 +163,7 @@ class ChatService:
         cost = min(bucket.burst, math.ceil(len(everybody) / _PARTICIPANTS_PER_TOKEN))
         if wait_s := bucket.take(now_s, cost):
             raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+        await self._activity.start()
         kind = conversation_kind(everybody, command.title)
         created = await self._store.create_conversation(
             ConversationDraft(
@@ -162,9 +174,10 @@ class ChatService:
                 participant_ids=everybody,
                 created_at_ms=self._clock.now_ms(),
                 dedupe_key=conversation_dedupe_key(kind, everybody, user_id, command.idempotency_key),
+                activity_at_ms=self._activity.next_ms(),
             )
         )
-        self._remember(created.conversation)
+        self._conversations.add(created.conversation)
         if created.duplicate:
             bucket.give_back(cost)
         else:
@@ -177,10 +190,16 @@ class ChatService:
         Raises: StoreUnavailable.
         Source: docs/protocol.md#list_conversations
         """
-        return await self._store.list_conversations(user_id, limit=command.limit, before=command.before)
+        page = await self._store.list_conversations(
+            user_id, limit=command.limit, before=command.before, participants=self._listed_participants
+        )
+        if page.summaries:
+            self._activity.learn(page.summaries[0].activity_at_ms)
+        return page
 
     async def snapshot(self, user_id: UserId, command: JoinConversation) -> Snapshot:
-        """The conversation as it is now: participants, read marks, and what the user missed since `after`.
+        """The conversation as it is now: read marks of the first participants and the user, and what the user missed
+        since `after`.
 
         To miss nothing, be listening to the conversation before this is called.
 
@@ -188,7 +207,13 @@ class ChatService:
         Source: docs/protocol.md#join_conversation
         """
         await self.conversation(user_id, command.conversation_id)
-        snapshot = await self._store.get_snapshot(command.conversation_id, after=command.after, limit=command.limit)
+        snapshot = await self._store.get_snapshot(
+            command.conversation_id,
+            after=command.after,
+            limit=command.limit,
+            reader=user_id,
+            participants=self._joined_participants,
+        )
         if snapshot is None:
             raise ConversationNotFound
         return snapshot
@@ -209,6 +234,8 @@ class ChatService:
         bucket = self._messages.get(user_id, now_s)
         if wait_s := bucket.take(now_s):
             raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+        if not self._activity.ready:
+            await self._activity.start()
         draft = MessageDraft(
             id=MessageId(new_id()),
             conversation_id=command.conversation_id,
@@ -217,6 +244,7 @@ class ChatService:
             body=command.body,
             metadata=command.metadata,
             created_at_ms=self._clock.now_ms(),
+            activity_at_ms=self._activity.next_ms(),
         )
         slot = _Slot(received_s)
         self._lanes.setdefault(conversation.id, deque()).append(slot)
@@ -264,17 +292,21 @@ class ChatService:
             limit=command.limit,
         )
 
+    async def list_participants(self, user_id: UserId, command: ListParticipants) -> ReadMarkPage:
+        """A page of the participants and their read marks, in the order of user ids.
+
+        Raises: ConversationNotFound; StoreUnavailable.
+        Source: docs/protocol.md#list_participants
+        """
+        await self.conversation(user_id, command.conversation_id)
+        return await self._store.list_read_marks(command.conversation_id, after=command.after, limit=command.limit)
+
     async def close(self) -> None:
         """Wait until every message whose sender went away is announced."""
         while self._orphans:
             # Not gather: from Python 3.12 on it returns without a turn of the loop when all are done, and what takes
             # them out of the set would never get its turn.
             await asyncio.wait(tuple(self._orphans))
-
-    def _remember(self, conversation: Conversation) -> None:
-        self._conversations[conversation.id] = conversation
-        if len(self._conversations) > self._cached_conversations:
-            self._conversations.popitem(last=False)
 
     async def _finish(self, conversation: Conversation, slot: _Slot, draft: MessageDraft) -> None:
         # The same append again tells whether the first one was stored, and stores it if not.

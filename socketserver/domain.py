@@ -6,9 +6,11 @@ database. Everything here is immutable and may be shared between tasks and threa
 
 from __future__ import annotations
 
+import bisect
 import json
 import random
 import secrets
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,7 +74,9 @@ class Conversation:
     """What never changes of a conversation. Participants are settled when it is created, sorted by id.
 
     Attributes:
-        members: the participants as a set.
+        participant_ids: all of them; in a list of conversations, the first few. The texts are shared with other
+            conversations, so that a participant costs a pointer.
+        participant_count: how many there are.
     """
 
     id: ConversationId
@@ -81,10 +85,17 @@ class Conversation:
     created_by: UserId
     participant_ids: tuple[UserId, ...]
     created_at_ms: int
-    members: frozenset[UserId] = field(init=False, repr=False, compare=False)
+    participant_count: int = 0  # 0: as many as there are ids
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "members", frozenset(self.participant_ids))
+        object.__setattr__(self, "participant_ids", tuple(map(sys.intern, self.participant_ids)))
+        if not self.participant_count:
+            object.__setattr__(self, "participant_count", len(self.participant_ids))
+
+    def has(self, user_id: UserId) -> bool:
+        """Whether the user takes part; of a conversation with all its ids."""
+        place = bisect.bisect_left(self.participant_ids, user_id)
+        return place < len(self.participant_ids) and self.participant_ids[place] == user_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,7 @@ class ConversationDraft:
     Attributes:
         dedupe_key: two drafts with the same key mean the same conversation; None for one that is always new.
             Made by `conversation_dedupe_key`.
+        activity_at_ms: its place in lists (`activity.py`); None for created_at_ms.
     """
 
     id: ConversationId
@@ -103,6 +115,12 @@ class ConversationDraft:
     participant_ids: tuple[UserId, ...]
     created_at_ms: int
     dedupe_key: str | None
+    activity_at_ms: int | None = field(default=None, compare=False)
+
+    @property
+    def place_ms(self) -> int:
+        """Its place in lists of conversations."""
+        return self.created_at_ms if self.activity_at_ms is None else self.activity_at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +148,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class MessageDraft:
-    """A message that somebody wants stored; the store gives it its numbers."""
+    """A message that somebody wants stored; the store gives it its numbers.
+
+    Attributes:
+        activity_at_ms: its conversation's place in lists from then on (`activity.py`); None for created_at_ms.
+    """
 
     id: MessageId
     conversation_id: ConversationId
@@ -139,6 +161,12 @@ class MessageDraft:
     body: str
     metadata: dict[str, Any] | None
     created_at_ms: int
+    activity_at_ms: int | None = field(default=None, compare=False)
+
+    @property
+    def place_ms(self) -> int:
+        """The place in lists that it gives its conversation."""
+        return self.created_at_ms if self.activity_at_ms is None else self.activity_at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +186,8 @@ class ConversationSummary:
         last_message: the newest one, None while there is none.
         last_seq, last_change: the conversation's newest numbers, 0 while it is empty.
         read_seq: this participant's read mark.
-        activity_at_ms: when the last message came, or when the conversation was created; the list's order.
+        activity_at_ms: when the last message came, or when the conversation was created, by a clock that never goes
+            back; the list's order.
     """
 
     conversation: Conversation
@@ -284,6 +313,15 @@ class FetchHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class ListParticipants:
+    """Those after the user id `after`, in the order of ids."""
+
+    conversation_id: ConversationId
+    limit: int
+    after: UserId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SetTyping:
     conversation_id: ConversationId
     typing: bool
@@ -304,6 +342,7 @@ Command = (
     | SendMessage
     | MarkRead
     | FetchHistory
+    | ListParticipants
     | SetTyping
     | SetVisibility
 )

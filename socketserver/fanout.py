@@ -38,6 +38,7 @@ class Fanout:
     Args:
         small_conversation: up to how many participants a conversation shows typing, presence and read marks live;
             above, each of them would cost the square of the participants.
+        listed_participants: how many participants a new conversation names; 0 for all.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Fanout:
         clock: Clock,
         *,
         small_conversation: int,
+        listed_participants: int = 0,
     ) -> None:
         self._sio = sio
         self._sessions = sessions
@@ -56,6 +58,7 @@ class Fanout:
         self._messages = messages
         self._clock = clock
         self._small_conversation = small_conversation
+        self._listed_participants = listed_participants
 
     def is_small(self, conversation: Conversation) -> bool:
         """Whether the participants are told live of each other's typing, presence and reading."""
@@ -87,7 +90,7 @@ class Fanout:
         """`conversation_created` to all participants' sockets."""
         self._sio.emit_now(
             ServerEvent.CONVERSATION_CREATED,
-            {"conversation": protocol.dump_conversation(conversation)},
+            {"conversation": protocol.dump_conversation(conversation, listed=self._listed_participants)},
             room=[user_room(user_id) for user_id in conversation.participant_ids],
         )
 

@@ -41,7 +41,7 @@ from .logs import Sample, get_logger
 from .metrics import CONNECT, UNKNOWN_EVENT, Metrics
 from .presence import Presence
 from .protocol import MAX_SAFE_INTEGER, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
-from .protocol_pages import fit, gap_before
+from .protocol_pages import Page, fit, gap_before
 from .rates import Rates
 from .realtime import AsyncServer, ConnectionRefusedError, Refusal, received_s
 from .sessions import Connection, Guest, Sessions
@@ -62,6 +62,7 @@ class Handlers:
 
     Args:
         joined_per_socket, watched_per_socket: bounds on what one socket may have open; 0 for none.
+        listed_participants: how many participants a conversation names; 0 for all.
         page_bytes: about how long an answer's page may be, as JSON; 0 for no bound.
         logged_per_second: bound on the messages, and on the refused requests, that have lines in the log; 0 for none.
     """
@@ -85,6 +86,7 @@ class Handlers:
         joined_per_socket: int,
         watched_per_socket: int,
         page_bytes: int,
+        listed_participants: int,
         logged_per_second: int,
         sio: AsyncServer,
     ) -> None:
@@ -105,6 +107,7 @@ class Handlers:
         self._joined_per_socket = joined_per_socket
         self._watched_per_socket = watched_per_socket
         self._page_bytes = page_bytes
+        self._listed_participants = listed_participants
         self._logged_messages = Sample(log, logged_per_second)
         self._logged_refusals = Sample(log, logged_per_second)
         self._misplaced = MisplacedTokens()
@@ -116,6 +119,7 @@ class Handlers:
             domain.SendMessage: self._send_message,
             domain.MarkRead: self._mark_read,
             domain.FetchHistory: self._fetch_history,
+            domain.ListParticipants: self._list_participants,
             domain.SetTyping: self._set_typing,
             domain.SetVisibility: self._set_visibility,
         }
@@ -291,20 +295,22 @@ class Handlers:
         self, connection: Connection, user_id: UserId, command: domain.CreateConversation
     ) -> Ack:
         created = await self._chat.create_conversation(user_id, command)
-        return dump_ok(conversation=protocol.dump_conversation(created.conversation), duplicate=created.duplicate)
+        conversation = protocol.dump_conversation(created.conversation, listed=self._listed_participants)
+        return dump_ok(conversation=conversation, duplicate=created.duplicate)
 
     async def _list_conversations(
         self, connection: Connection, user_id: UserId, command: domain.ListConversations
     ) -> Ack:
         page = await self._chat.list_conversations(user_id, command)
-        encoded = fit(page.summaries, protocol.dump_summary, most_bytes=self._page_bytes, newest=False)
-        summaries = page.summaries[: len(encoded)]
+        fitted = fit(page.summaries, protocol.dump_summary, most_bytes=self._page_bytes, newest=False)
+        self._charge(connection, fitted)
+        summaries = page.summaries[: len(fitted.items)]
         has_more = page.has_more or len(summaries) < len(page.summaries)
         direct = [summary.conversation for summary in summaries if summary.conversation.kind == "direct"]
         others = [other for conversation in direct for other in conversation.participant_ids if other != user_id]
         await self._watch(connection, others)
         return dump_ok(
-            conversations=encoded,
+            conversations=fitted.items,
             presence=[
                 protocol.dump_presence(other, self._presence.is_online(other), self._presence.last_seen_ms(other))
                 for other in others
@@ -337,23 +343,19 @@ class Handlers:
         if self._fanout.is_small(conversation):
             await self._watch(connection, [other for other in conversation.participant_ids if other != user_id])
         messages = fit(snapshot.messages, protocol.dump_message, most_bytes=self._page_bytes, newest=True)
+        marks = [read if mark.user_id == user_id else mark for mark in snapshot.read_marks]
+        participants = fit(marks, self._dump_participant, most_bytes=0, newest=False)
+        self._charge(connection, messages, participants)
         ack = dump_ok(
-            conversation=protocol.dump_conversation(conversation),
-            participants=[
-                protocol.dump_participant(
-                    read if mark.user_id == user_id else mark,
-                    online=self._presence.is_online(mark.user_id),
-                    last_seen_at_ms=self._presence.last_seen_ms(mark.user_id),
-                )
-                for mark in snapshot.read_marks
-            ],
-            messages=messages,
+            conversation=protocol.dump_conversation(conversation, listed=self._listed_participants),
+            participants=participants.items,
+            messages=messages.items,
             change=snapshot.change,
             lastSeq=snapshot.last_seq,
             readSeq=read.read_seq,
             unreadCount=max(0, snapshot.last_seq - read.read_seq),
         )
-        gap = gap_before(snapshot, len(messages), command.after)
+        gap = gap_before(snapshot, len(messages.items), command.after)
         if gap is not None:
             ack["gap"] = protocol.dump_gap(gap)
         return ack
@@ -404,7 +406,32 @@ class Handlers:
         page = await self._chat.fetch_history(user_id, command)
         newest = command.after_seq is None
         messages = fit(page.messages, protocol.dump_message, most_bytes=self._page_bytes, newest=newest)
-        return dump_ok(messages=messages, hasMore=page.has_more or len(messages) < len(page.messages))
+        self._charge(connection, messages)
+        return dump_ok(messages=messages.items, hasMore=page.has_more or len(messages.items) < len(page.messages))
+
+    async def _list_participants(
+        self, connection: Connection, user_id: UserId, command: domain.ListParticipants
+    ) -> Ack:
+        page = await self._chat.list_participants(user_id, command)
+        participants = fit(page.marks, self._dump_participant, most_bytes=self._page_bytes, newest=False)
+        self._charge(connection, participants)
+        shown = page.marks[: len(participants.items)]
+        has_more = page.has_more or len(shown) < len(page.marks)
+        return dump_ok(
+            participants=participants.items, hasMore=has_more, nextAfter=shown[-1].user_id if has_more else None
+        )
+
+    def _dump_participant(self, mark: domain.ReadMark) -> protocol.ParticipantWire:
+        return protocol.dump_participant(
+            mark,
+            online=self._presence.is_online(mark.user_id),
+            last_seen_at_ms=self._presence.last_seen_ms(mark.user_id),
+        )
+
+    def _charge(self, connection: Connection, *pages: Page) -> None:
+        """Charge the user for the pages of an answer."""
+        rows, size_bytes = sum(len(page.items) for page in pages), sum(page.size_bytes for page in pages)
+        self._rates.answered(connection, self._clock.monotonic_s(), rows=rows, size_bytes=size_bytes)
 
     async def _set_typing(self, connection: Connection, user_id: UserId, command: domain.SetTyping) -> Ack:
         conversation = await self._joined(connection, user_id, command.conversation_id)

@@ -39,6 +39,12 @@ class TokenBucket:
             return 0.0
         return (cost - self.tokens) / self.rate
 
+    def spend(self, now_s: float, cost: float) -> None:
+        """Take the tokens of what is done already. Those that are not there yet are a debt: what comes next waits."""
+        if self.rate > 0:
+            self._refill(now_s)
+            self.tokens -= cost
+
     def give_back(self, cost: float = 1) -> None:
         """Undo one `take`, for a request that turned out to cost nothing."""
         self.tokens = min(self.burst, self.tokens + cost)

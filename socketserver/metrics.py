@@ -217,7 +217,8 @@ class Metrics:
         )
         self._lag: Final = self._histogram("event_loop_lag_seconds", "How late the event loop is.", LATENCY_S)
         self._messages = 0  # not a Counter: one lock less per message
-        self.registry.register(_AtScrape(lambda: self._read(), lambda: self._messages))
+        self._store_log_bytes = 0
+        self.registry.register(_AtScrape(lambda: self._read(), lambda: self._messages, lambda: self._store_log_bytes))
 
         self._end: Final = {code: self._ends.labels(code) for code in END_CODES}
         self._done: Final = {event.value: self._events.labels(event.value, OK).inc for event in ClientEvent}
@@ -313,6 +314,9 @@ class Metrics:
     def failed(self) -> None:
         self._store_errors.inc()
 
+    def log_size(self, size_bytes: int) -> None:
+        self._store_log_bytes = size_bytes
+
     # Reading
 
     async def measure_lag(self) -> None:
@@ -355,9 +359,12 @@ class Metrics:
 class _AtScrape(Collector):
     """What is counted elsewhere: the gauges, from one reading per scrape, so that they belong together."""
 
-    def __init__(self, read: Callable[[], Reading], messages: Callable[[], int]) -> None:
+    def __init__(
+        self, read: Callable[[], Reading], messages: Callable[[], int], store_log_bytes: Callable[[], int]
+    ) -> None:
         self._read = read
         self._messages = messages
+        self._store_log_bytes = store_log_bytes
 
     def collect(self) -> Iterator[Metric]:
         reading = self._read()
@@ -385,6 +392,7 @@ class _AtScrape(Collector):
             dropped.add_metric([event], reading.dropped_lines.get(event, 0))
         yield dropped
         yield _total("messages", "Messages that were stored.", self._messages())
+        yield _gauge("store_log_bytes", "Size of SQLite's write-ahead log.", self._store_log_bytes())
         yield _total("sweep_findings", "Differences between registries that sweeps have mended.", reading.mended)
         yield _gauge("resident_memory_bytes", "Resident memory of the process.", resident_bytes())
         yield _total("cpu_seconds", "Processor time that the process has used.", time.process_time())

@@ -48,6 +48,7 @@ class ClientEvent(StrEnum):
     SEND_MESSAGE = "send_message"
     MARK_READ = "mark_read"
     FETCH_HISTORY = "fetch_history"
+    LIST_PARTICIPANTS = "list_participants"
     SET_TYPING = "set_typing"
     SET_VISIBILITY = "set_visibility"
 
@@ -78,6 +79,7 @@ class ConversationWire(TypedDict):
     kind: str
     title: str | None
     participantIds: list[str]
+    participantCount: int
     createdBy: str
     createdAt: int
 
@@ -217,12 +219,14 @@ def dump_user(identity: Identity) -> UserWire:
     return {"id": identity.user_id, "name": identity.name}
 
 
-def dump_conversation(conversation: domain.Conversation) -> ConversationWire:
+def dump_conversation(conversation: domain.Conversation, *, listed: int = 0) -> ConversationWire:
+    """Args: listed: so many participants are named; 0 for all that are known."""
     return {
         "id": conversation.id,
         "kind": conversation.kind,
         "title": conversation.title,
-        "participantIds": list(conversation.participant_ids),
+        "participantIds": list(conversation.participant_ids[: listed or None]),
+        "participantCount": conversation.participant_count,
         "createdBy": conversation.created_by,
         "createdAt": conversation.created_at_ms,
     }
@@ -422,6 +426,14 @@ class Payloads:
                     "limit": Int(**page),
                 },
             ),
+            ClientEvent.LIST_PARTICIPANTS: (
+                domain.ListParticipants,
+                {
+                    "conversation_id": _conversation_id(),
+                    "after": Text(most=MAX_USER_ID_CHARS),
+                    "limit": Int(**page),
+                },
+            ),
             ClientEvent.SET_TYPING: (
                 domain.SetTyping,
                 {"conversation_id": _conversation_id(), "typing": Bool(required=True)},
@@ -484,7 +496,7 @@ class _Loader:
             found += key in self._required
         else:
             if found == len(self._required):
-                return self._command(**values)  # type: ignore[no-any-return]  # one of the ten commands
+                return self._command(**values)  # type: ignore[no-any-return]  # one of the commands
         try:
             values = self.schema.load(payload)
         except ValidationError as error:

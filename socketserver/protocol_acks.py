@@ -72,6 +72,12 @@ class FetchHistoryAck(TypedDict):
     hasMore: bool
 
 
+class ListParticipantsAck(TypedDict):
+    participants: list[ParticipantWire]
+    hasMore: bool
+    nextAfter: str | None
+
+
 class SetTypingAck(TypedDict):
     pass
 
@@ -97,6 +103,7 @@ ACKS: Final[Mapping[ClientEvent, type]] = {
     ClientEvent.SEND_MESSAGE: SendMessageAck,
     ClientEvent.MARK_READ: MarkReadAck,
     ClientEvent.FETCH_HISTORY: FetchHistoryAck,
+    ClientEvent.LIST_PARTICIPANTS: ListParticipantsAck,
     ClientEvent.SET_TYPING: SetTypingAck,
     ClientEvent.SET_VISIBILITY: SetVisibilityAck,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import orjson
 
@@ -13,7 +13,14 @@ from .store.base import Snapshot
 T = TypeVar("T")
 
 
-def fit(items: Sequence[T], dump: Callable[[T], object], *, most_bytes: int, newest: bool) -> list[orjson.Fragment]:
+class Page(NamedTuple):
+    """Items as JSON, and how long they are together."""
+
+    items: list[orjson.Fragment]
+    size_bytes: int
+
+
+def fit(items: Sequence[T], dump: Callable[[T], object], *, most_bytes: int, newest: bool) -> Page:
     """As many items as fit, in their order, encoded; always at least one, if there is one.
 
     Args:
@@ -24,13 +31,13 @@ def fit(items: Sequence[T], dump: Callable[[T], object], *, most_bytes: int, new
     size = 0
     for item in reversed(items) if newest else items:
         data = orjson.dumps(dump(item))
-        size += len(data) + 1  # a comma
-        if kept and 0 < most_bytes < size:
+        if kept and 0 < most_bytes < size + len(data) + 1:
             break
+        size += len(data) + 1  # a comma
         kept.append(orjson.Fragment(data))
     if newest:
         kept.reverse()
-    return kept
+    return Page(kept, size)
 
 
 def gap_before(snapshot: Snapshot, kept: int, after: int | None) -> Gap | None:

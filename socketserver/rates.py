@@ -1,4 +1,4 @@
-"""How fast a user may send events, and when somebody who does not listen to refusals is to be ended.
+"""How fast a user may send events, by what they cost, and when somebody who does not listen to refusals is to be ended.
 
 Pure; the time is passed in. Messages have a bucket of their own in chat.py, which alone knows a repeat from a new one;
 everything else that a user sends comes out of the bucket here. A socket without a user has one of its own.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from .domain import UserId
 from .errors import RateLimited
 from .limits import Buckets
 from .sessions import Connection
@@ -22,11 +23,20 @@ REFUSALS_PER_SECOND: Final = 1.0
 class Rates:
     """The buckets of events and of refusals.
 
+    An event is paid with one token when it comes. An answer that is longer than one token's worth is paid for when it
+    is known: the bucket may then be overdrawn, and what comes next waits until the debt is paid.
+
     Args:
         events_per_second, events_burst: 0 events per second means no limit.
+        rows_per_event, bytes_per_event: how many rows and how many bytes of an answer are one token's worth; 0: they
+            cost nothing.
     """
 
-    def __init__(self, events_per_second: float, events_burst: int) -> None:
+    def __init__(
+        self, events_per_second: float, events_burst: int, *, rows_per_event: int = 0, bytes_per_event: int = 0
+    ) -> None:
+        self._rows_per_event = rows_per_event or math.inf
+        self._bytes_per_event = bytes_per_event or math.inf
         self._events: Buckets[str] = Buckets(events_per_second, events_burst)
         self._refusals: Buckets[str] = Buckets(REFUSALS_PER_SECOND, REFUSALS_BURST)
 
@@ -40,6 +50,16 @@ class Rates:
         """
         if wait_s := self._events.get(_key(connection), now_s).take(now_s):
             raise RateLimited(retry_after_ms=math.ceil(wait_s * 1000))
+
+    def answered(self, connection: Connection, now_s: float, *, rows: int, size_bytes: int) -> None:
+        """Charge an answer: messages, conversations, participants, and their length. One token is paid already."""
+        cost = rows / self._rows_per_event + size_bytes / self._bytes_per_event
+        if cost > 1:
+            self._events.get(_key(connection), now_s).spend(now_s, cost - 1)
+
+    def looked_up(self, user_id: UserId, now_s: float, *, rows: int) -> None:
+        """Charge what had to be read for a user beside the answer."""
+        self._events.get(_user_key(user_id), now_s).spend(now_s, rows / self._rows_per_event)
 
     def repeat(self, connection: Connection, now_s: float) -> bool:
         """Charge one repeat of a stored message, which is never refused.
@@ -63,4 +83,8 @@ class Rates:
 
 def _key(connection: Connection) -> str:
     # A sid is 20 characters long and random: no user id can be made to be one.
-    return connection.sid if connection.identity is None else f"user {connection.identity.user_id}"
+    return connection.sid if connection.identity is None else _user_key(connection.identity.user_id)
+
+
+def _user_key(user_id: UserId) -> str:
+    return f"user {user_id}"

@@ -327,6 +327,10 @@ class Settings(BaseSettings):
         20.0, "Events other than messages that a user may send in the long run.", unit="1/s", ge=0
     )
     events_burst: int = _setting(100, "Events other than messages that a user may send at once.", unit="events", ge=1)
+    rows_per_event: int = _setting(
+        100, "Messages, conversations and participants that cost as much as one event.", unit="rows", ge=0
+    )
+    bytes_per_event: int = _setting(65_536, "How much of an answer costs as much as one event.", unit="bytes", ge=0)
     max_body_chars: int = _setting(4000, "Longest message body.", unit="characters", ge=1)
     max_metadata_bytes: int = _setting(4096, "Largest message metadata, as JSON.", unit="bytes", ge=2)
     max_event_bytes: int = _setting(65536, "Largest packet that a client may send.", unit="bytes", ge=1024)
@@ -359,8 +363,20 @@ class Settings(BaseSettings):
         unit="participants",
         ge=0,
     )
+    listed_participants: int = _setting(
+        20, "Participants that a conversation names; list_participants has all.", unit="users", ge=2
+    )
+    joined_participants: int = _setting(
+        100,
+        "Participants with their read marks in the answer to a join; list_participants has all.",
+        unit="users",
+        ge=2,
+    )
     cached_conversations: int = _setting(
         10_000, "Conversations whose participants are kept in memory.", unit="conversations", ge=1
+    )
+    cached_conversations_bytes: int = _setting(
+        33_554_432, "Memory that those conversations may take.", unit="bytes", ge=0
     )
 
     presence_grace_s: float = _setting(

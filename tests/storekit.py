@@ -109,6 +109,7 @@ class Watching:
         self.commits: list[tuple[int, float]] = []
         self.retries = 0
         self.failures = 0
+        self.log_sizes: list[int] = []
 
     @property
     def writes(self) -> int:
@@ -122,6 +123,9 @@ class Watching:
 
     def failed(self) -> None:
         self.failures += 1
+
+    def log_size(self, size_bytes: int) -> None:
+        self.log_sizes.append(size_bytes)
 
 
 def bodies(messages: Sequence[Any]) -> list[str]:

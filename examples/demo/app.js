@@ -580,7 +580,8 @@ function drawMarks() {
   if (!conversation) return;
   const others = chat.othersIn(conversation);
   const marks = others.map((id) => conversation.reads.get(id) ?? 0);
-  const all = Math.min(...marks);
+  const known = others.length + 1 >= conversation.participantCount; // of a large group the others are on their way
+  const all = known ? Math.min(...marks) : 0;
   const some = Math.max(...marks);
   const last = conversation.messages.at(-1)?.seq ?? 0;
   const group = conversation.kind === "group";

@@ -79,8 +79,9 @@ class Conversation {
     this.kind = wire.kind;
     /** @type {string | null} */
     this.title = wire.title;
-    /** @type {string[]} */
+    /** The first of them, and all once the conversation has been opened. @type {string[]} */
     this.participantIds = wire.participantIds;
+    this.participantCount = wire.participantCount;
     this.activityAt = wire.activityAt ?? wire.createdAt;
     /** The newest message of all, for the list: sender and the beginning of the text. */
     this.preview = null;
@@ -396,7 +397,9 @@ export class ChatClient extends EventTarget {
   /** What to call a conversation: its title, else the others in it. */
   titleOf(conversation) {
     if (conversation.title) return conversation.title;
-    return this.othersIn(conversation).join(", ") || this.me.name;
+    const unnamed = conversation.participantCount - conversation.participantIds.length;
+    const names = this.othersIn(conversation).join(", ") || this.me.name;
+    return unnamed > 0 ? `${names} and ${unnamed} more` : names;
   }
 
   othersIn(conversation) {
@@ -497,8 +500,15 @@ export class ChatClient extends EventTarget {
       void this.#list();
       return;
     }
-    this.#advance(conversation, seq, senderId, preview, createdAt);
+    this.#advance(conversation, seq, senderId, preview, this.#now(createdAt));
     this.#emit("conversations");
+  }
+
+  /** The place in the list of what happens now: before all others, also where the server's clock was set back. */
+  #now(createdAt) {
+    let newest = 0;
+    for (const { activityAt } of this.#conversations.values()) newest = Math.max(newest, activityAt);
+    return createdAt >= newest ? createdAt : newest + 1;
   }
 
   #advance(conversation, seq, senderId, body, createdAt) {
@@ -587,11 +597,13 @@ export class ChatClient extends EventTarget {
     conversation.confirm(ack.lastSeq);
     conversation.joined = true;
     conversation.loaded = true;
-    conversation.participantIds = ack.conversation.participantIds;
+    conversation.participantCount = ack.conversation.participantCount;
     conversation.title = ack.conversation.title;
-    for (const { userId, readSeq, online, lastSeenAt } of ack.participants) {
-      conversation.reads.set(userId, Math.max(readSeq, conversation.reads.get(userId) ?? 0));
-      this.presence.set(userId, { online, lastSeenAt });
+    this.#meet(conversation, ack.participants);
+    if (ack.participants.length === conversation.participantCount) {
+      conversation.participantIds = ack.participants.map(({ userId }) => userId);
+    } else {
+      void this.#listParticipants(conversation);
     }
     for (const message of ack.messages) this.#insert(conversation, message);
     conversation.cursor = ack.change;
@@ -608,6 +620,35 @@ export class ChatClient extends EventTarget {
     this.#emit("typing", { conversationId: conversation.id });
   }
 
+  #meet(conversation, participants) {
+    for (const { userId, readSeq, online, lastSeenAt } of participants) {
+      conversation.reads.set(userId, Math.max(readSeq, conversation.reads.get(userId) ?? 0));
+      this.presence.set(userId, { online, lastSeenAt });
+    }
+  }
+
+  /** The members of a group that is too large for the answer to a join. */
+  async #listParticipants(conversation) {
+    const wanted = () => this.#opened === conversation;
+    const ids = [];
+    let after = null;
+    try {
+      do {
+        const where = { conversationId: conversation.id, limit: 200, ...(after !== null && { after }) };
+        const page = await this.#insist("list_participants", () => where, wanted);
+        if (!wanted()) return;
+        this.#meet(conversation, page.participants);
+        ids.push(...page.participants.map(({ userId }) => userId));
+        after = page.nextAfter;
+      } while (after !== null);
+      conversation.participantIds = ids;
+      this.#emit("presence", { userId: null });
+      this.#emit("messages", { conversationId: conversation.id, cause: "participants" });
+    } catch (error) {
+      if (error.code !== "disconnected") this.#emit("notice", { error });
+    }
+  }
+
   /** A message from the server: an event, or the ack of one's own. */
   #take(message, cause) {
     const conversation = this.#conversations.get(message.conversationId);
@@ -617,7 +658,7 @@ export class ChatClient extends EventTarget {
     }
     this.#setTyping(conversation, message.senderId, false);
     this.#settle(message);
-    this.#advance(conversation, message.seq, message.senderId, message.body, message.createdAt);
+    this.#advance(conversation, message.seq, message.senderId, message.body, this.#now(message.createdAt));
     if (conversation === this.#opened && (conversation.joined || conversation.joining)) {
       const isNew = this.#insert(conversation, message);
       if (conversation.cursor === null || message.change > conversation.cursor) conversation.ahead.add(message.change);

@@ -47,7 +47,8 @@ class Snapshot:
     """A conversation at one moment.
 
     Attributes:
-        read_marks: one per participant, in the order of `conversation.participant_ids`.
+        read_marks: one per participant, in the order of `conversation.participant_ids`, or those of them that were
+            asked for.
         messages: in seq order.
         last_seq, change: the newest numbers at that moment; 0 while it is empty. Everything up to `change` is either in
             `messages`, or in `gap`, or was known to the caller, or is older than the page.
@@ -67,6 +68,14 @@ class MessagePage:
     """Messages in seq order; `has_more` says whether there are more in the direction that was asked for."""
 
     messages: tuple[Message, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMarkPage:
+    """Participants' read marks in the order of their user ids; `has_more`: there are participants after them."""
+
+    marks: tuple[ReadMark, ...]
     has_more: bool
 
 
@@ -101,6 +110,9 @@ class Observer(Protocol):
 
     def failed(self) -> None:
         """A commit or a read failed because the database could not be used."""
+
+    def log_size(self, size_bytes: int) -> None:
+        """How large the file of the database's write-ahead log is; told now and then, by SQLite's store only."""
 
 
 class Store(Protocol):
@@ -140,15 +152,30 @@ class Store(Protocol):
     async def create_conversation(self, draft: ConversationDraft) -> Created:
         """Store a conversation, or find the one that has the draft's `dedupe_key` (or its id: the same call again).
 
+        Its activity is the draft's place_ms.
         Atomic: conversation, participants and their read marks (0) exist together or not at all.
         Raises: IdempotencyConflict if the one with that key is not `same_conversation`.
         """
 
+    async def newest_activity(self) -> int:
+        """The latest activity of the conversations that were written to last; 0 if there is none. Costs little."""
+
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
         """The conversation, or None. What is returned never changes, so it may be cached."""
 
-    async def get_snapshot(self, conversation_id: ConversationId, *, after: int | None, limit: int) -> Snapshot | None:
+    async def get_snapshot(
+        self,
+        conversation_id: ConversationId,
+        *,
+        after: int | None,
+        limit: int,
+        reader: UserId | None = None,
+        participants: int | None = None,
+    ) -> Snapshot | None:
         """A consistent view of one moment, for joining; None if there is no such conversation.
+
+        Read marks: all; or with `participants`, those of the first so many, and of the `reader`. The conversation has
+        the ids of those then.
 
         Messages: with `after` None, the newest `limit`, and no gap. Else those with change > after: all of them, or the
         newest `limit` and a gap that names the rest. An `after` beyond the newest change (the client knows another
@@ -157,11 +184,25 @@ class Store(Protocol):
             A mark that advance_read raises while the snapshot is taken may be missing: announce it to whoever joins.
         """
 
+    async def list_read_marks(
+        self, conversation_id: ConversationId, *, after: UserId | None, limit: int
+    ) -> ReadMarkPage:
+        """Read marks in the order of user ids (by code points); only those of users after `after`, if given.
+
+        An unknown conversation is an empty page.
+        """
+
     async def list_conversations(
-        self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
+        self,
+        user_id: UserId,
+        *,
+        limit: int,
+        before: tuple[int, ConversationId] | None,
+        participants: int | None = None,
     ) -> ConversationPage:
         """The user's conversations by (activity_at_ms, id), descending; only those less than `before`, if given.
 
+        Each with the ids of all its participants, or with those of the first `participants`.
         Order: each as it was after every append that returned before this call was made.
         """
 
@@ -173,7 +214,7 @@ class Store(Protocol):
         Order: calls for one conversation are numbered in the order in which they were made on this store, and return in
         that order. A number is never given out before its row is stored; a repeat or a refusal costs none.
         Also: raises the sender's read mark to the new seq, with the message, so that sending counts as reading, and
-        sets the conversation's activity to the draft's created_at_ms (never back).
+        sets the conversation's activity to the draft's place_ms (never back).
         Raises: IdempotencyConflict if the stored one is not `same_content`; ConversationNotFound.
         The caller has checked that the sender takes part.
         """

@@ -93,7 +93,7 @@ async def _copy(source: Copyable, target: Copyable, draft: ConversationDraft, re
     report(last)
     async for page in _pages(source, draft.id, after=last):
         results = await asyncio.gather(
-            *(target.append_message(_draft(message)) for message in page), return_exceptions=True
+            *(target.append_message(_draft(message, draft)) for message in page), return_exceptions=True
         )
         for message, result in zip(page, results, strict=True):
             if isinstance(result, IdempotencyConflict):
@@ -185,7 +185,7 @@ async def _each(source: Copyable, step: str, total: int, progress: Callable[[Pro
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-def _draft(message: Message) -> MessageDraft:
+def _draft(message: Message, conversation: ConversationDraft) -> MessageDraft:
     return MessageDraft(
         message.id,
         message.conversation_id,
@@ -194,6 +194,7 @@ def _draft(message: Message) -> MessageDraft:
         message.body,
         message.metadata,
         message.created_at_ms,
+        conversation.activity_at_ms,
     )
 
 

@@ -10,11 +10,13 @@ Motor is deprecated in favour of PyMongo's own async API: docs/decisions/0012-mo
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import logging
+import os
 import random
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -51,7 +53,18 @@ from ..errors import (
     StoreUnavailable,
 )
 from . import mongo_documents as documents
-from .base import Appended, ConversationPage, Created, MessagePage, Observer, ReadAdvance, Snapshot, StoreUnusable
+from .base import (
+    Appended,
+    ConversationPage,
+    Created,
+    MessagePage,
+    Observer,
+    ReadAdvance,
+    ReadMarkPage,
+    Snapshot,
+    StoreUnusable,
+)
+from .checking import SharedCheck
 from .copying import Counts
 from .mongo_appends import ATTEMPTS, RETRY_AFTER_MS, Append, Appender, Call, Key, pause
 from .mongo_documents import CONVERSATIONS, INDEXES, MESSAGES, Document, Index
@@ -78,8 +91,13 @@ _COMMITTED: Final = ReadConcern("majority")
 # … but a guess at the next number is better the newer it is: the unique index has the last word.
 _NEWEST: Final = ReadConcern("local")
 
+_NEWEST_MESSAGES: Final = 1000
+_ACTIVITY: Final = {"_id": 0, "activity_at_ms": 1}
+
 _FLIGHTS: Final = 2
 _WRITES_PER_FLIGHT: Final = 500
+# Callers that use the database at once, beside the flights: fewer than motor has threads, five a core.
+_QUESTIONS: Final = max(2, min(8, 5 * (os.cpu_count() or 1) - 3))
 _PROBE_S: Final = 0.25  # between two looks whether a database that is away is back
 
 
@@ -119,6 +137,8 @@ class MongoStore:
         self._away = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._folding: set[ConversationId] = set()
+        self._asking = asyncio.Semaphore(_QUESTIONS)
+        self._shared_check = SharedCheck(self._check)
 
     @property
     def races(self) -> int:
@@ -159,6 +179,7 @@ class MongoStore:
         self._messages = database.get_collection(MESSAGES, read_concern=_COMMITTED, **everything)
         self._newest = database.get_collection(CONVERSATIONS, read_concern=_NEWEST, **everything)
         self._appender.forget()
+        self._asking = asyncio.Semaphore(_QUESTIONS)
         self._away = False
         self._client, self._loop = client, loop
 
@@ -179,7 +200,11 @@ class MongoStore:
             await _close(client)
 
     async def check(self) -> None:
-        with self._answering():
+        self._require()
+        await self._shared_check()
+
+    async def _check(self) -> None:
+        async with self._answering():
             await self._conversations.database.command("ping", read_preference=ReadPreference.PRIMARY)
 
     # ----------------------------------------------------------------------------------------------------- writes
@@ -200,7 +225,7 @@ class MongoStore:
         same: list[Document] = [{"_id": draft.id}]
         if draft.dedupe_key is not None:
             same.append({"dedupe": draft.dedupe_key})
-        with self._answering():
+        async with self._answering():
             for attempt in range(ATTEMPTS):
                 started = time.perf_counter()
                 with contextlib.suppress(DuplicateKeyError):
@@ -234,7 +259,7 @@ class MongoStore:
             metadata,
             at_ms=draft.created_at_ms,
         )
-        call = Append(self._admit().create_future(), draft, metadata, ObjectId())
+        call = Append(self._admit().create_future(), draft, metadata, documents.write_id(draft))
         return await self._queue(self._appends, draft.conversation_id, call)
 
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
@@ -338,15 +363,30 @@ class MongoStore:
 
     # ------------------------------------------------------------------------------------------------------ reads
 
+    async def newest_activity(self) -> int:
+        async with self._answering():
+            rows: list[Document]
+            rows = await self._messages.find({}, _ACTIVITY).sort("_id", -1).limit(_NEWEST_MESSAGES).to_list(None)
+            rows += await self._conversations.find({}, _ACTIVITY).sort("activity_at_ms", -1).limit(1).to_list(None)
+        return max((row.get("activity_at_ms", 0) for row in rows), default=0)
+
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
         documents.check_value(conversation_id)
-        with self._answering():
+        async with self._answering():
             found = await self._conversations.find_one({"_id": conversation_id}, {"marks": 0})
         return None if found is None else documents.load_conversation(found)
 
-    async def get_snapshot(self, conversation_id: ConversationId, *, after: int | None, limit: int) -> Snapshot | None:
+    async def get_snapshot(
+        self,
+        conversation_id: ConversationId,
+        *,
+        after: int | None,
+        limit: int,
+        reader: UserId | None = None,
+        participants: int | None = None,
+    ) -> Snapshot | None:
         documents.check_value(conversation_id)
-        with self._answering():
+        async with self._answering():
             # The conversation before its messages: its read marks are then never ahead of them.
             found = await self._conversations.find_one({"_id": conversation_id})
             if found is None:
@@ -366,17 +406,42 @@ class MongoStore:
             if newest and newest[-1]["seq"] > found["folded"] + 1:
                 unfolded = await self._own_messages([(conversation_id, found["folded"], None)])
         marks = documents.load_marks(found, (row for row in unfolded if found["folded"] < row["seq"] <= last_seq))
+        conversation = documents.load_conversation(found, participants)
+        shown = [marks[user_id] for user_id in conversation.participant_ids]
+        if reader in marks and reader not in conversation.participant_ids:
+            shown.append(marks[reader])
         messages = tuple(documents.load_message(row) for row in reversed(page))
-        return Snapshot(documents.load_conversation(found), tuple(marks.values()), messages, last_seq, last_change, gap)
+        return Snapshot(conversation, tuple(shown), messages, last_seq, last_change, gap)
+
+    async def list_read_marks(
+        self, conversation_id: ConversationId, *, after: UserId | None, limit: int
+    ) -> ReadMarkPage:
+        documents.check_value(conversation_id, after)
+        async with self._answering():
+            found = await self._conversations.find_one(
+                {"_id": conversation_id}, {"participants": 1, "marks": 1, "folded": 1}
+            )
+            if found is None:
+                return ReadMarkPage((), has_more=False)
+            people: list[UserId] = found["participants"]
+            start = 0 if after is None else bisect.bisect_right(people, after)
+            own = await self._own_messages([(conversation_id, found["folded"], None)])
+        marks = documents.load_marks(found, own)
+        page = tuple(marks[user_id] for user_id in people[start : start + limit])
+        return ReadMarkPage(page, has_more=start + limit < len(people))
 
     async def list_conversations(
-        self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
+        self,
+        user_id: UserId,
+        *,
+        limit: int,
+        before: tuple[int, ConversationId] | None,
+        participants: int | None = None,
     ) -> ConversationPage:
         documents.check_value(user_id, before[1] if before else None)
-        with self._answering():
-            rows = await self._conversations.aggregate(documents.page_of_conversations(user_id, limit, before)).to_list(
-                None
-            )
+        async with self._answering():
+            stages = documents.page_of_conversations(user_id, limit, before, participants)
+            rows = await self._conversations.aggregate(stages).to_list(None)
             page = {row["_id"]: row for row in rows[:limit]}
             marks = await self._load_marks(page, [(conversation_id, user_id) for conversation_id in page])
         return ConversationPage(
@@ -400,13 +465,13 @@ class MongoStore:
             which["seq"] = {"$lt": documents.int64(before_seq)}
         if after_seq is not None:
             which["seq"] = {"$gt": documents.int64(after_seq)}
-        with self._answering():
+        async with self._answering():
             rows = await self._page(which, -1 if after_seq is None else 1, limit + 1)
         page = rows[:limit] if after_seq is not None else reversed(rows[:limit])
         return MessagePage(tuple(documents.load_message(row) for row in page), has_more=len(rows) > limit)
 
     async def count(self) -> Counts:
-        with self._answering():
+        async with self._answering():
             return Counts(
                 await self._conversations.count_documents({}, hint="_id_"),
                 await self._messages.count_documents({}, hint="_id_"),
@@ -414,8 +479,9 @@ class MongoStore:
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         which = {} if after is None else {"_id": {"$gt": after}}
-        with self._answering():
-            rows = await self._conversations.find(which, {"marks": 0}).sort("_id", 1).limit(limit).to_list(None)
+        async with self._answering():
+            page: list[Document] = [{"$match": which}, {"$sort": {"_id": 1}}, {"$limit": limit}, {"$unset": "marks"}]
+            rows = await self._conversations.aggregate([*page, *documents.LAST]).to_list(None)
         return [documents.load_conversation_draft(row) for row in rows]
 
     async def _page(self, which: Document, direction: int, limit: int) -> list[Document]:
@@ -468,14 +534,20 @@ class MongoStore:
     def _left(self, _: asyncio.Future[Any]) -> None:
         self._queued -= 1
 
-    @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Around a caller's own use of the database: outages become StoreUnavailable."""
+    @contextlib.asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """Around a caller's own use of the database: outages become StoreUnavailable.
+
+        A few at a time, and the others wait here rather than for one of motor's threads: there each would run into a
+        timeout of its own when the database is away; here all are refused after the first.
+        """
         self._require()
-        try:
-            yield
-        except PyMongoError as error:
-            raise self._outage(error) from error
+        async with self._asking:
+            self._require()
+            try:
+                yield
+            except PyMongoError as error:
+                raise self._outage(error) from error
 
     @contextlib.contextmanager
     def _landing(self, calls: Sequence[Append] | Sequence[_Advance]) -> Iterator[None]:
@@ -502,7 +574,7 @@ class MongoStore:
             self._observer.failed()
         if not self._away:
             _log.warning("MongoDB cannot be used: %s", error)
-            if isinstance(error, ConnectionFailure):
+            if isinstance(error, ConnectionFailure) or error.timeout:
                 self._away = True
                 if self._loop is not None:  # whoever closes the store does not wait until the database is back
                     self._start(self._probe())

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bson import ObjectId
+
 from ..domain import (
     Conversation,
     ConversationDraft,
@@ -63,6 +65,7 @@ class Index:
 INDEXES: Final = (
     Index(CONVERSATIONS, "dedupe", ("dedupe",), sparse=True),
     Index(CONVERSATIONS, "participants", ("participants",), unique=False),
+    Index(CONVERSATIONS, "activity", ("activity_at_ms",), unique=False),
     Index(MESSAGES, "seq", ("conversation", "seq")),
     Index(MESSAGES, "change", ("conversation", "change")),
     Index(MESSAGES, "key", ("conversation", "sender", "key")),
@@ -74,8 +77,8 @@ class Tail:
     """Where a conversation's log ends.
 
     Attributes:
-        activity_at_ms: the latest time of all its messages, or of its creation. Each message carries it, so that the
-            newest message tells it: whoever writes number n has seen number n - 1.
+        activity_at_ms: the latest activity of all its messages, or of its creation. Each message carries it, so that
+            the newest message tells it: whoever writes number n has seen number n - 1.
         folded: up to which seq the senders' own messages are in the stored read marks.
     """
 
@@ -85,7 +88,7 @@ class Tail:
     folded: int
 
     def after(self, draft: MessageDraft) -> Tail:
-        return Tail(self.seq + 1, self.change + 1, max(self.activity_at_ms, draft.created_at_ms), self.folded)
+        return Tail(self.seq + 1, self.change + 1, max(self.activity_at_ms, draft.place_ms), self.folded)
 
 
 # ------------------------------------------------------------------------------------------------------- documents
@@ -99,6 +102,7 @@ def dump_conversation(draft: ConversationDraft, write: object) -> Document:
         "title": draft.title,
         "created_by": draft.created_by,
         "created_at_ms": draft.created_at_ms,
+        "activity_at_ms": draft.place_ms,
         "participants": list(draft.participant_ids),
         "marks": [{"seq": 0, "at_ms": None} for _ in draft.participant_ids],
         "folded": 0,
@@ -109,18 +113,21 @@ def dump_conversation(draft: ConversationDraft, write: object) -> Document:
     return document
 
 
-def load_conversation(document: Mapping[str, Any]) -> Conversation:
+def load_conversation(document: Mapping[str, Any], participants: int | None = None) -> Conversation:
+    """With the first so many participants; None for all there are: a list's documents have only those, in `first`."""
     return Conversation(
         document["_id"],
         document["kind"],
         document["title"],
         document["created_by"],
-        tuple(document["participants"]),
+        tuple(document.get("first", document["participants"])[:participants]),
         document["created_at_ms"],
+        document.get("count", len(document["participants"])),
     )
 
 
 def load_conversation_draft(document: Mapping[str, Any]) -> ConversationDraft:
+    """Of a conversation that was looked up with `LAST`."""
     each = load_conversation(document)
     return ConversationDraft(
         each.id,
@@ -130,6 +137,7 @@ def load_conversation_draft(document: Mapping[str, Any]) -> ConversationDraft:
         each.participant_ids,
         each.created_at_ms,
         document.get("dedupe"),
+        load_tail(document).activity_at_ms,
     )
 
 
@@ -151,7 +159,7 @@ def load_tail(document: Mapping[str, Any]) -> Tail:
     last = document.get("last")
     if last is not None:
         return Tail(last["seq"], last["change"], last["activity_at_ms"], document["folded"])
-    return Tail(0, 0, document["created_at_ms"], document["folded"])
+    return Tail(0, 0, document.get("activity_at_ms", document["created_at_ms"]), document["folded"])
 
 
 def load_summary(document: Mapping[str, Any], mark: ReadMark) -> ConversationSummary:
@@ -172,6 +180,13 @@ def dump_metadata(metadata: dict[str, Any] | None) -> str | None:
     Raises: ValueError for what is not JSON (NaN among it).
     """
     return None if metadata is None else json.dumps(metadata, allow_nan=False, separators=(",", ":"))
+
+
+def write_id(draft: MessageDraft) -> ObjectId:
+    """A name for a call that stores a message. They are in the order of activity, by seconds, and not of a clock that
+    may go back: the newest activity of all is found among the last of them."""
+    second = max(0, min(draft.place_ms // 1000, 2**32 - 1))
+    return ObjectId(second.to_bytes(4, "big") + ObjectId().binary[4:])
 
 
 def dump_message(message: Message, metadata: str | None, activity_at_ms: int, write: object) -> Document:
@@ -233,12 +248,30 @@ def with_last(ids: Sequence[ConversationId], *fields: str) -> list[Document]:
     return [*stages, *LAST]
 
 
-def page_of_conversations(user_id: UserId, limit: int, before: tuple[int, ConversationId] | None) -> list[Document]:
-    """Pipeline over conversations: a page of a user's list."""
+def page_of_conversations(
+    user_id: UserId, limit: int, before: tuple[int, ConversationId] | None, participants: int | None
+) -> list[Document]:
+    """Pipeline over conversations: a page of a user's list.
+
+    Of a thousand participants come `count`, the `first` few, and the user's own mark.
+    """
+    own = {"$indexOfArray": ["$participants", user_id]}
+    shown: Document = {
+        "count": {"$size": "$participants"},
+        "first": "$participants" if participants is None else {"$slice": ["$participants", participants]},
+        "participants": [{"$literal": user_id}],
+        "marks": {"$slice": ["$marks", own, 1]},
+    }
+    kept = dict.fromkeys(("kind", "title", "created_by", "created_at_ms", "activity_at_ms", "folded"), 1)
     stages: list[Document] = [
         {"$match": {"participants": user_id}},
+        {"$project": {**kept, **shown}},
         *LAST,
-        {"$set": {"activity": {"$ifNull": ["$last.activity_at_ms", "$created_at_ms"]}}},
+        {
+            "$set": {
+                "activity": {"$ifNull": ["$last.activity_at_ms", {"$ifNull": ["$activity_at_ms", "$created_at_ms"]}]}
+            }
+        },
     ]
     if before is not None:
         at_ms, conversation_id = int64(before[0]), before[1]

@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file, a thread that writes, two that read, and many callers per transaction.
+"""The embedded store: one SQLite file, threads that write, read and check, and many callers per transaction.
 
 Owns the event loop's side. The way of a write: the call joins its tick's list; at the end of the tick the list goes to
 the writer in one hop; the writer takes every list that waits and commits all in one transaction (sqlite_threads.py,
@@ -16,11 +16,23 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from ..domain import Conversation, ConversationDraft, ConversationId, MessageDraft, UserId
-from ..errors import ChatError, Overloaded, StoreUnavailable
+from ..errors import Overloaded, StoreUnavailable
 from . import sqlite_sql
-from .base import Appended, ConversationPage, Created, MessagePage, Observer, ReadAdvance, Snapshot, StoreUnusable
+from .base import (
+    Appended,
+    ConversationPage,
+    Created,
+    MessagePage,
+    Observer,
+    ReadAdvance,
+    ReadMarkPage,
+    Snapshot,
+    StoreUnusable,
+)
+from .checking import SharedCheck
 from .copying import Counts
-from .sqlite_file import Connection, DatabaseFile
+from .sqlite_file import LOG_LIMIT_BYTES, Connection, DatabaseFile
+from .sqlite_log import LOOK_S, LogKeeper
 from .sqlite_sql import Advance, Append, Call, Create
 from .sqlite_threads import WRITES_PER_COMMIT, CallQueue, Job, Worker
 
@@ -43,6 +55,7 @@ class SqliteStore:
         max_queued_writes: writes that may wait or be under way; one more is refused with Overloaded.
         busy_timeout_s: how long to wait for another process's lock before StoreUnavailable.
         observer: told of commits, retries and failures, on the threads that have them.
+        log_limit_bytes, log_look_s: see sqlite_log.py.
 
     Several processes on one machine may use one file; SQLite's locks do not hold across network file systems.
     Source: docs/storage.md#sqlite
@@ -55,19 +68,24 @@ class SqliteStore:
         max_queued_writes: int = 10_000,
         busy_timeout_s: float = 2.0,
         observer: Observer | None = None,
+        log_limit_bytes: int = LOG_LIMIT_BYTES,
+        log_look_s: float = LOOK_S,
     ) -> None:
         self._observer = observer
+        self._log_limit_bytes = log_limit_bytes
+        self._log_look_s = log_look_s
+        self._keeper: LogKeeper | None = None
         self._file = DatabaseFile(path, busy_s=busy_timeout_s)
         self._max_queued_writes = max_queued_writes
         self._loop: asyncio.AbstractEventLoop | None = None  # set while the store is open
         self._to_writer: CallQueue = queue.SimpleQueue()
         self._to_readers: CallQueue = queue.SimpleQueue()
+        self._to_checker: CallQueue = queue.SimpleQueue()
         self._writer: Worker | None = None
         self._running: list[asyncio.Future[None]] = []
         self._tick: list[Call[Any]] = []
         self._queued = 0
-        self._unsaved = 0
-        self._checkpoint: asyncio.Task[None] | None = None
+        self._shared_check = SharedCheck(self._check)
 
     async def open(self) -> None:
         if self._loop is not None:
@@ -77,27 +95,42 @@ class SqliteStore:
         except StoreUnavailable as error:
             raise StoreUnusable(error.message) from error
         self._loop = asyncio.get_running_loop()
-        self._to_writer, self._to_readers = queue.SimpleQueue(), queue.SimpleQueue()
+        self._to_writer, self._to_readers, self._to_checker = (queue.SimpleQueue() for _ in range(3))
         self._writer = self._start(
             "sqlite-writer", self._to_writer, lambda: self._file.writer(create=False), self._settle_queued, connection
         )
         if not self._file.in_memory:
             for number in range(_READERS):
                 self._start(f"sqlite-reader-{number}", self._to_readers, self._file.reader, _settle)
+            self._keeper = LogKeeper(
+                self._file.path,
+                writes_per_copy=WRITES_PER_CHECKPOINT,
+                limit_bytes=self._log_limit_bytes,
+                on_reader=self._on_reader,
+                on_writer=self._on_writer,
+                observer=self._observer,
+                look_s=self._log_look_s,
+            )
+            self._start("sqlite-checker", self._to_checker, lambda: self._file.writer(create=False), _settle)
 
     async def close(self) -> None:
+        if self._keeper is not None:
+            await self._keeper.close()
+            self._keeper = None
         if self._loop is not None:
             self._flush()
             self._loop = None
-            for _ in range(len(self._running) - 1):
+            for _ in range(_READERS):
                 self._to_readers.put(None)
+            self._to_checker.put(None)
             self._to_writer.put(None)
         if self._running:
             await asyncio.wait(self._running)
-        if self._checkpoint is not None:
-            await asyncio.wait([self._checkpoint])
 
     async def check(self) -> None:
+        await self._shared_check()
+
+    async def _check(self) -> None:
         writer = self._writer
 
         def check(connection: Connection) -> None:
@@ -106,7 +139,12 @@ class SqliteStore:
                     # Taking the lock does not tell whether a full disk has room again; a write does.
                     connection.touch()
 
-        await self._queue(Job(self._opened().create_future(), check))
+        job = Job(self._opened().create_future(), check)
+        if self._file.in_memory:
+            await self._queue(job)
+        else:  # on a thread and a connection of its own: a probe that waits for a lock holds up no write
+            self._to_checker.put([job])
+            await job.future
 
     async def create_conversation(self, draft: ConversationDraft) -> Created:
         return await self._queue(Create(self._admit().create_future(), draft))
@@ -118,16 +156,39 @@ class SqliteStore:
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         return await self._queue(Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms))
 
+    async def newest_activity(self) -> int:
+        return await self._read(sqlite_sql.newest_activity)
+
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
         return await self._read(lambda sql: sqlite_sql.get_conversation(sql, conversation_id))
 
-    async def get_snapshot(self, conversation_id: ConversationId, *, after: int | None, limit: int) -> Snapshot | None:
-        return await self._read(lambda sql: sqlite_sql.get_snapshot(sql, conversation_id, after, limit))
+    async def get_snapshot(
+        self,
+        conversation_id: ConversationId,
+        *,
+        after: int | None,
+        limit: int,
+        reader: UserId | None = None,
+        participants: int | None = None,
+    ) -> Snapshot | None:
+        return await self._read(
+            lambda sql: sqlite_sql.get_snapshot(sql, conversation_id, after, limit, reader, participants)
+        )
+
+    async def list_read_marks(
+        self, conversation_id: ConversationId, *, after: UserId | None, limit: int
+    ) -> ReadMarkPage:
+        return await self._read(lambda sql: sqlite_sql.list_read_marks(sql, conversation_id, after, limit))
 
     async def list_conversations(
-        self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
+        self,
+        user_id: UserId,
+        *,
+        limit: int,
+        before: tuple[int, ConversationId] | None,
+        participants: int | None = None,
     ) -> ConversationPage:
-        return await self._read(lambda sql: sqlite_sql.list_conversations(sql, user_id, limit, before))
+        return await self._read(lambda sql: sqlite_sql.list_conversations(sql, user_id, limit, before, participants))
 
     async def list_messages(
         self,
@@ -189,6 +250,9 @@ class SqliteStore:
         self._to_readers.put([job])
         return await job.future
 
+    async def _on_writer(self, run: Callable[[Connection], T]) -> T:
+        return await self._queue(Job(self._opened().create_future(), run))
+
     def _start(
         self,
         name: str,
@@ -220,24 +284,8 @@ class SqliteStore:
     def _settle_queued(self, calls: Sequence[Call[Any]]) -> None:
         self._queued -= len(calls)
         _settle(calls)
-        self._unsaved += len(calls)
-        if self._unsaved >= WRITES_PER_CHECKPOINT and self._checkpoint is None and not self._file.in_memory:
-            self._unsaved = 0
-            self._checkpoint = asyncio.ensure_future(self._check_point())
-
-    async def _check_point(self) -> None:
-        """Copy the log into the database file beside the writer, which would stand still for it.
-
-        First a reader does the bulk, while the writer goes on; then the writer does the rest, which is little, so that
-        the log is finished for a moment and can start anew. Left to a reader alone it would grow for ever under load.
-        """
-        try:
-            await self._on_reader(Connection.checkpoint)
-            await self._queue(Job(self._opened().create_future(), Connection.checkpoint))
-        except ChatError:
-            pass  # an outage; SQLite's own checkpoints are still there
-        finally:
-            self._checkpoint = None
+        if self._keeper is not None:
+            self._keeper.written(len(calls))
 
 
 def _settle(calls: Sequence[Call[Any]]) -> None:

@@ -27,6 +27,7 @@ OLDEST_SQLITE: Final = (3, 33, 0)
 _CACHE_KB: Final = 32_768
 # 64 MB of log, at 4096 bytes a page: for whoever writes less than the store does before it asks for a `checkpoint`.
 _CHECKPOINT_PAGES: Final = 16_384
+LOG_LIMIT_BYTES: Final = _CHECKPOINT_PAGES * 4096
 
 # One script per schema version; `PRAGMA user_version` counts those that a file has had. Never edit an entry that has
 # been released: append one.
@@ -75,6 +76,11 @@ MIGRATIONS: Final = (
     CREATE UNIQUE INDEX message_seq ON message (conversation, seq);
     CREATE UNIQUE INDEX message_key ON message (conversation, sender_id, idempotency_key);
     """,
+    # A list shows how many take part without counting them.
+    """
+    ALTER TABLE conversation ADD COLUMN participant_count INTEGER NOT NULL DEFAULT 0;
+    UPDATE conversation SET participant_count = (SELECT count(*) FROM participant WHERE conversation = num);
+    """,
 )
 
 
@@ -87,6 +93,12 @@ def is_outage(error: BaseException) -> bool:
     return (
         isinstance(error, StoreUnavailable | sqlite3.OperationalError | OSError) or type(error) is sqlite3.DatabaseError
     )
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether somebody else holds a lock that was waited for."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
@@ -142,6 +154,8 @@ class DatabaseFile:
         if self.in_memory:
             sql = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
             return Connection(sql, None, None, self._busy_s)
+        if mode == "rwc":
+            _make(self.path)
         sql = sqlite3.connect(
             f"{Path(self.path).as_uri()}?mode={mode}",
             uri=True,
@@ -160,6 +174,8 @@ class DatabaseFile:
             # are read again for each batch and copied into the database every few: 55 µs of CPU per message, not 38.
             sql.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
             sql.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            # Without it the log's file stays as large as a reader that did not end has made it.
+            sql.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
         except BaseException:
             sql.close()
             raise
@@ -236,7 +252,7 @@ class Connection:
                 self.sql.execute(statement)
                 return
             except sqlite3.OperationalError as error:
-                if not _is_locked(error) or time.monotonic() > deadline:
+                if not is_locked(error) or time.monotonic() > deadline:
                     raise
             time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - jitter
 
@@ -267,9 +283,15 @@ class Connection:
             if self.sql.in_transaction:
                 self.sql.execute("ROLLBACK")
 
-    def checkpoint(self) -> None:
-        """Copy what the log holds into the database file, as far as nobody is in the way; nobody waits for it."""
-        self.sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    def checkpoint(self, *, cut: bool = False) -> int:
+        """Copy what the log holds into the database file, as far as nobody is in the way; nobody waits for it.
+
+        Args:
+            cut: then make the log's file empty, if nobody reads from it. Holds the write lock meanwhile.
+        Returns: how many pages could not be copied, or are still read; 0 when the log can start anew.
+        """
+        busy, pages, copied = self.sql.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if cut else 'PASSIVE'})").fetchone()
+        return max(int(pages) - int(copied), int(busy))
 
     def touch(self) -> None:
         """Write something without changing anything."""
@@ -280,8 +302,13 @@ class Connection:
             self.sql.close()
 
 
-def _is_locked(error: sqlite3.OperationalError) -> bool:
-    return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+def _make(path: str) -> None:
+    """Make an empty file that only its owner may read, if there is none: SQLite gives its log and index the same mode.
+
+    An existing file keeps the mode that somebody gave it.
+    """
+    with contextlib.suppress(OSError):  # SQLite says what is in the way
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _identity(path: str) -> tuple[int, int]:

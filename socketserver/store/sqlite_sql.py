@@ -32,7 +32,7 @@ from ..domain import (
     same_conversation,
 )
 from ..errors import ConversationNotFound, IdempotencyConflict
-from .base import Appended, ConversationPage, Created, MessagePage, ReadAdvance, Snapshot
+from .base import Appended, ConversationPage, Created, MessagePage, ReadAdvance, ReadMarkPage, Snapshot
 from .copying import Counts
 
 T = TypeVar("T")
@@ -45,10 +45,28 @@ _ROWS_PER_STATEMENT: Final = 256
 
 _INT64_MAX: Final = 2**63 - 1
 
+_NEWEST_MESSAGES: Final = 1000
+
 _MESSAGE: Final = (
     "m.seq, m.change, m.id, m.sender_id, m.idempotency_key, m.body, m.metadata, m.created_at_ms"  # as `_message` reads
 )
-_CONVERSATION: Final = "c.num, c.id, c.kind, c.title, c.created_by, c.created_at_ms"  # as `_conversation` reads
+
+
+def _columns_of_conversation(participants: int = -1) -> str:
+    """As `_conversation` reads them, with the first so many participants; -1 for all."""
+    # Packed into one text, because every row more would be a turn of the GIL. The count is 0 where an earlier version,
+    # still running beside this one, has created the conversation.
+    return (
+        "c.num, c.id, c.kind, c.title, c.created_by, c.created_at_ms,"
+        " CASE c.participant_count WHEN 0 THEN"
+        " (SELECT count(*) FROM participant WHERE conversation = c.num) ELSE c.participant_count END,"
+        " (SELECT json_group_array(user_id) FROM"
+        f" (SELECT user_id FROM participant WHERE conversation = c.num ORDER BY user_id LIMIT {participants:d}))"
+    )
+
+
+_CONVERSATION: Final = _columns_of_conversation()
+_CONVERSATION_COLUMNS: Final = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -128,15 +146,16 @@ def _create(sql: sqlite3.Connection, create: Create) -> None:
             f"SELECT {_CONVERSATION} FROM conversation c WHERE c.dedupe_key = ?", (draft.dedupe_key,)
         ).fetchone()
     if row is not None:
-        conversation = _conversation(sql, row)
+        conversation = _conversation(row)
         if same_conversation(conversation, draft):
             create.result = Created(conversation, duplicate=True)
         else:
             create.error = IdempotencyConflict()
         return
     cursor = sql.execute(
-        "INSERT INTO conversation (id, kind, title, created_by, created_at_ms, dedupe_key, activity_at_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO conversation"
+        " (id, kind, title, created_by, created_at_ms, dedupe_key, activity_at_ms, participant_count)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             draft.id,
             draft.kind,
@@ -144,7 +163,8 @@ def _create(sql: sqlite3.Connection, create: Create) -> None:
             draft.created_by,
             draft.created_at_ms,
             draft.dedupe_key,
-            draft.created_at_ms,
+            draft.place_ms,
+            len(draft.participant_ids),
         ),
     )
     num = cursor.lastrowid
@@ -190,7 +210,7 @@ def _append(sql: sqlite3.Connection, appends: Sequence[Append]) -> None:
             continue
         at.seq += 1
         at.change += 1
-        at.activity_at_ms = max(at.activity_at_ms, draft.created_at_ms)
+        at.activity_at_ms = max(at.activity_at_ms, draft.place_ms)
         message = Message(
             draft.id,
             draft.conversation_id,
@@ -314,27 +334,41 @@ def _raise_marks(sql: sqlite3.Connection, marks: dict[tuple[int, UserId], tuple[
 # ----------------------------------------------------------------------------------------------------------- reads
 
 
+def newest_activity(sql: sqlite3.Connection) -> int:
+    # Of those that were written last: there is no index by activity, which every message would have to change.
+    rows = sql.execute(
+        "SELECT activity_at_ms FROM conversation WHERE num = (SELECT max(num) FROM conversation) OR num IN"
+        " (SELECT conversation FROM (SELECT conversation FROM message ORDER BY rowid DESC LIMIT ?))",
+        (_NEWEST_MESSAGES,),
+    )
+    return max((activity_at_ms for (activity_at_ms,) in rows), default=0)
+
+
 def get_conversation(sql: sqlite3.Connection, conversation_id: ConversationId) -> Conversation | None:
     row = sql.execute(f"SELECT {_CONVERSATION} FROM conversation c WHERE c.id = ?", (conversation_id,)).fetchone()
-    return None if row is None else _conversation(sql, row)
+    return None if row is None else _conversation(row)
 
 
 def get_snapshot(
-    sql: sqlite3.Connection, conversation_id: ConversationId, after: int | None, limit: int
+    sql: sqlite3.Connection,
+    conversation_id: ConversationId,
+    after: int | None,
+    limit: int,
+    reader: UserId | None,
+    participants: int | None,
 ) -> Snapshot | None:
+    columns = _columns_of_conversation(-1 if participants is None else participants)
     row = sql.execute(
-        f"SELECT c.last_seq, c.last_change, {_CONVERSATION} FROM conversation c WHERE c.id = ?", (conversation_id,)
+        f"SELECT c.last_seq, c.last_change, {columns} FROM conversation c WHERE c.id = ?", (conversation_id,)
     ).fetchone()
     if row is None:
         return None
     last_seq, last_change, *rest = row
     num = rest[0]
-    marks = tuple(
-        ReadMark(*mark)
-        for mark in sql.execute(
-            "SELECT user_id, read_seq, read_at_ms FROM participant WHERE conversation = ? ORDER BY user_id", (num,)
-        )
-    )
+    conversation = _conversation(rest)
+    marks = _marks(sql, num, None, -1 if participants is None else participants)
+    if reader is not None and reader not in conversation.participant_ids:
+        marks += _marks_of(sql, num, reader)
     gap = None
     if after is None or after > last_change:
         messages = _newest(sql, conversation_id, num, _INT64_MAX, limit)
@@ -350,37 +384,41 @@ def get_snapshot(
         if len(messages) > limit:
             gap = Gap(after + 1, messages.pop().seq)
         messages.reverse()
-    conversation = _with_participants(rest, [mark.user_id for mark in marks])
-    return Snapshot(conversation, marks, tuple(messages), last_seq, last_change, gap)
+    return Snapshot(conversation, tuple(marks), tuple(messages), last_seq, last_change, gap)
+
+
+def list_read_marks(
+    sql: sqlite3.Connection, conversation_id: ConversationId, after: UserId | None, limit: int
+) -> ReadMarkPage:
+    row = sql.execute("SELECT num FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
+    marks = [] if row is None else _marks(sql, row[0], after, limit + 1)
+    return ReadMarkPage(tuple(marks[:limit]), has_more=len(marks) > limit)
 
 
 def list_conversations(
-    sql: sqlite3.Connection, user_id: UserId, limit: int, before: tuple[int, ConversationId] | None
+    sql: sqlite3.Connection,
+    user_id: UserId,
+    limit: int,
+    before: tuple[int, ConversationId] | None,
+    participants: int | None,
 ) -> ConversationPage:
     # Sorted when it is asked for: an index in this order would be rewritten for every participant at every message.
+    # First which conversations, by their own rows alone, then what is shown of them.
     rows = sql.execute(
-        f"SELECT c.last_seq, c.last_change, c.activity_at_ms, p.read_seq, {_CONVERSATION}, {_MESSAGE}"
-        " FROM participant p CROSS JOIN conversation c ON c.num = p.conversation"
+        "SELECT c.last_seq, c.last_change, c.activity_at_ms, p.read_seq,"
+        f" {_columns_of_conversation(-1 if participants is None else participants)}, {_MESSAGE} FROM ("
+        "SELECT c.num FROM participant p CROSS JOIN conversation c ON c.num = p.conversation WHERE p.user_id = ?"
+        f" {'' if before is None else 'AND (c.activity_at_ms, c.id) < (?, ?)'}"
+        " ORDER BY c.activity_at_ms DESC, c.id DESC LIMIT ?) v CROSS JOIN conversation c ON c.num = v.num"
+        " CROSS JOIN participant p ON p.conversation = v.num AND p.user_id = ?"
         " LEFT JOIN message m ON m.conversation = c.num AND m.seq = c.last_seq"
-        f" WHERE p.user_id = ? {'' if before is None else 'AND (c.activity_at_ms, c.id) < (?, ?)'}"
-        " ORDER BY c.activity_at_ms DESC, c.id DESC LIMIT ?",
-        (user_id, *(() if before is None else (_int64(before[0]), before[1])), limit + 1),
+        " ORDER BY c.activity_at_ms DESC, c.id DESC",
+        (user_id, *(() if before is None else (_int64(before[0]), before[1])), limit + 1, user_id),
     ).fetchall()
-    page = rows[:limit]
-    people: dict[int, list[UserId]] = {row[4]: [] for row in page}
-    for chunk in _chunks([(num,) for num in people]):
-        statement = _statement(
-            "SELECT conversation, user_id FROM participant WHERE conversation IN (VALUES {values})"
-            " ORDER BY conversation, user_id",
-            len(chunk),
-            1,
-        )
-        for num, participant_id in sql.execute(statement, _flat(chunk)):
-            people[num].append(participant_id)
     summaries = []
-    for last_seq, last_change, activity_at_ms, read_seq, *row in page:
-        conversation = _with_participants(row[:6], people[row[0]])
-        message = None if last_seq == 0 else _message(conversation.id, row[6:])
+    for last_seq, last_change, activity_at_ms, read_seq, *row in rows[:limit]:
+        conversation = _conversation(row[:_CONVERSATION_COLUMNS])
+        message = None if last_seq == 0 else _message(conversation.id, row[_CONVERSATION_COLUMNS:])
         summaries.append(ConversationSummary(conversation, message, last_seq, last_change, read_seq, activity_at_ms))
     return ConversationPage(tuple(summaries), has_more=len(rows) > limit)
 
@@ -409,16 +447,23 @@ def count(sql: sqlite3.Connection) -> Counts:
 
 def list_drafts(sql: sqlite3.Connection, after: ConversationId | None, limit: int) -> list[ConversationDraft]:
     rows = sql.execute(
-        f"SELECT c.dedupe_key, {_CONVERSATION} FROM conversation c"
+        f"SELECT c.dedupe_key, c.activity_at_ms, {_CONVERSATION} FROM conversation c"
         f" {'' if after is None else 'WHERE c.id > ?'} ORDER BY c.id LIMIT ?",
         (limit,) if after is None else (after, limit),
     ).fetchall()
     drafts = []
-    for dedupe_key, *row in rows:
-        each = _conversation(sql, row)
+    for dedupe_key, activity_at_ms, *row in rows:
+        each = _conversation(row)
         drafts.append(
             ConversationDraft(
-                each.id, each.kind, each.title, each.created_by, each.participant_ids, each.created_at_ms, dedupe_key
+                each.id,
+                each.kind,
+                each.title,
+                each.created_by,
+                each.participant_ids,
+                each.created_at_ms,
+                dedupe_key,
+                activity_at_ms,
             )
         )
     return drafts
@@ -443,14 +488,25 @@ def _message(conversation_id: ConversationId, row: Sequence[Any]) -> Message:
     return Message(MessageId(message_id), conversation_id, seq, change, sender_id, key, body, loaded, created_at_ms)
 
 
-def _conversation(sql: sqlite3.Connection, row: Sequence[Any]) -> Conversation:
-    people = sql.execute("SELECT user_id FROM participant WHERE conversation = ? ORDER BY user_id", (row[0],))
-    return _with_participants(row, [user_id for (user_id,) in people])
+def _conversation(row: Sequence[Any]) -> Conversation:
+    _, conversation_id, kind, title, created_by, created_at_ms, count, people = row
+    return Conversation(conversation_id, kind, title, created_by, json.loads(people), created_at_ms, count)
 
 
-def _with_participants(row: Sequence[Any], participant_ids: Iterable[UserId]) -> Conversation:
-    _, conversation_id, kind, title, created_by, created_at_ms = row
-    return Conversation(conversation_id, kind, title, created_by, tuple(participant_ids), created_at_ms)
+def _marks(sql: sqlite3.Connection, num: int, after: UserId | None, limit: int) -> list[ReadMark]:
+    rows = sql.execute(
+        "SELECT user_id, read_seq, read_at_ms FROM participant WHERE conversation = ?"
+        f" {'' if after is None else 'AND user_id > ?'} ORDER BY user_id LIMIT ?",
+        (num, limit) if after is None else (num, after, limit),
+    )
+    return [ReadMark(*row) for row in rows]
+
+
+def _marks_of(sql: sqlite3.Connection, num: int, user_id: UserId) -> list[ReadMark]:
+    rows = sql.execute(
+        "SELECT user_id, read_seq, read_at_ms FROM participant WHERE conversation = ? AND user_id = ?", (num, user_id)
+    )
+    return [ReadMark(*row) for row in rows]
 
 
 def _int64(number: int) -> int:

@@ -6,6 +6,7 @@ Owns batching, rollback and recovery. Knows nothing of what a call reads or writ
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -19,7 +20,7 @@ from typing import Any, Final, TypeVar
 from ..errors import ChatError, InternalError, LimitExceeded
 from . import sqlite_sql
 from .base import Observer
-from .sqlite_file import Connection, is_outage, unavailable
+from .sqlite_file import Connection, is_locked, is_outage, unavailable
 from .sqlite_sql import Advance, Append, Call, Create, Write
 
 _log = logging.getLogger(__name__)
@@ -113,14 +114,13 @@ class Worker:
 
     def _do(self, batch: list[Call[Any]]) -> None:
         writes = [call for call in batch if isinstance(call, Append | Create | Advance)]
-        if writes:
-            outage = self._commit(writes)
-            if outage is not None:
-                self._fail_waiting(batch, outage)
-                return
-        for call in batch:  # after the writes: reads of ':memory:' come this way and see everything acknowledged
-            if isinstance(call, Job):
-                self._run_job(call)
+        jobs = [call for call in batch if isinstance(call, Job)]
+        outage = self._commit(writes) if writes else None
+        while jobs and outage is None:
+            # After the writes: reads of ':memory:' come this way and see everything acknowledged.
+            outage = self._run_job(jobs.pop(0))
+        if outage is not None:
+            self._fail_waiting(batch, jobs, outage)
 
     def _commit(self, writes: Sequence[Write]) -> BaseException | None:
         """Do writes in one transaction; if one of them cannot be done, each in its own. Returns an outage."""
@@ -131,6 +131,9 @@ class Worker:
                 sqlite_sql.apply(connection.sql, writes)
         except Exception as error:
             if is_outage(error):
+                self._lost(error)
+                for write in writes:
+                    write.result, write.error = None, unavailable(error)
                 return error
             if len(writes) > 1:
                 if self._observer is not None:
@@ -151,33 +154,43 @@ class Worker:
         for place, write in enumerate(writes):
             outage = self._commit([write])
             if outage is not None:
-                self._lost(outage)
-                for failed in writes[place:]:
+                for failed in writes[place + 1 :]:
                     failed.error = unavailable(outage)
-                return None
+                return outage
         return None
 
-    def _fail_waiting(self, batch: list[Call[Any]], outage: BaseException) -> None:
-        """Fail a batch, and with it all that waits: each would only wait for the same lock in its turn."""
-        self._lost(outage)
-        while self._waiting or not self._calls.empty():
-            if not self._take():
-                self._calls.put(None)
-                break
-            batch.extend(self._waiting)
-            self._waiting.clear()
-        for call in batch:
+    def _fail_waiting(self, batch: list[Call[Any]], jobs: list[Job[Any]], outage: BaseException) -> None:
+        """Fail all that waits, the rest of a batch first: each would only wait for the same lock in its turn.
+
+        Args:
+            batch: what is handed back next; gets what waits.
+            jobs: those of its calls that were not tried.
+        """
+        failed: list[Call[Any]] = [*jobs, *self._waiting]
+        batch.extend(self._waiting)
+        self._waiting.clear()
+        with contextlib.suppress(queue.Empty):
+            while (calls := self._calls.get_nowait()) is not None:
+                failed.extend(calls)
+                batch.extend(calls)
+            self._calls.put(None)
+        for call in failed:
             call.error = unavailable(outage)
 
-    def _run_job(self, job: Job[Any]) -> None:
+    def _run_job(self, job: Job[Any]) -> BaseException | None:
+        """Returns an outage that the others who wait would run into as well."""
         try:
             job.result = job.run(self._connected())
         except Exception as error:
-            if is_outage(error):
-                self._lost(error)
-                job.error = unavailable(error)
-            else:
+            if not is_outage(error):
                 job.error = _refusal(error)
+                return None
+            # Read from a broken place of the file, the others may still be lucky; without a connection nobody is.
+            shared = self._connection is None or is_locked(error)
+            self._lost(error)
+            job.error = unavailable(error)
+            return error if shared else None
+        return None
 
     def _connected(self) -> Connection:
         if self._connection is not None and not self._connection.is_current():

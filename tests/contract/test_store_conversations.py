@@ -238,3 +238,59 @@ async def test_a_large_group(store: Store) -> None:
     assert await store.get_conversation(created.conversation.id) == created.conversation
     (summary,) = (await everything(store, people[350])).summaries
     assert summary.conversation == created.conversation
+
+
+PEOPLE = tuple(
+    sorted(UserId(name) for name in ("Zoe", "ann", "bob", "cat", "dan", "émile", "漢", "😀", "a\x1fb", 'a,b"'))
+)
+
+
+async def test_a_list_has_the_first_participants_and_how_many_there_are(store: Store) -> None:
+    """A list carried the thousand ids of each of its groups."""
+    await store.create_conversation(conversation_draft(*PEOPLE, title="large"))
+    await store.create_conversation(conversation_draft(BOB))
+    for most in (1, 2, 9, 10, 11):
+        page = await store.list_conversations(ANN, limit=5, before=None, participants=most)
+        shown = {each.conversation.kind: each.conversation for each in page.summaries}
+        assert shown["group"].participant_ids == PEOPLE[:most]
+        assert shown["group"].participant_count == len(PEOPLE)
+        assert shown["direct"].participant_ids == (ANN, BOB)[:most]
+        assert shown["direct"].participant_count == 2
+
+
+async def test_read_marks_page_by_page(store: Store) -> None:
+    """Every participant once, in the order of ids, with the mark as it is; sending counts as reading here too."""
+    created = await store.create_conversation(conversation_draft(*PEOPLE, title="large"))
+    conversation_id = created.conversation.id
+    await say(store, conversation_id, 3)
+    await store.advance_read(conversation_id, BOB, 2, NOW_MS + 9)
+    for limit in (1, 3, 10, 11):
+        marks: list[ReadMark] = []
+        after: UserId | None = None
+        more = True
+        while more:
+            page = await store.list_read_marks(conversation_id, after=after, limit=limit)
+            assert 0 < len(page.marks) <= limit
+            marks += page.marks
+            after, more = page.marks[-1].user_id, page.has_more
+        assert tuple(mark.user_id for mark in marks) == PEOPLE
+        known = {mark.user_id: mark for mark in marks}
+        assert known[ANN] == ReadMark(ANN, 3, NOW_MS + 3)
+        assert known[BOB] == ReadMark(BOB, 2, NOW_MS + 9)
+        assert known[CAT] == ReadMark(CAT)
+    assert (await store.list_read_marks(conversation_id, after=UserId("bo"), limit=1)).marks[0].user_id == BOB
+    assert (await store.list_read_marks(conversation_id, after=PEOPLE[-1], limit=5)).marks == ()
+    nowhere = await store.list_read_marks(ConversationId("no such"), after=None, limit=5)
+    assert (nowhere.marks, nowhere.has_more) == ((), False)
+
+
+async def test_a_snapshot_has_the_first_participants_and_the_reader(store: Store) -> None:
+    """Joining a large group carried everybody's read mark."""
+    created = await store.create_conversation(conversation_draft(*PEOPLE, title="large"))
+    conversation_id = created.conversation.id
+    for reader, shown in ((PEOPLE[-1], (*PEOPLE[:2], PEOPLE[-1])), (PEOPLE[0], PEOPLE[:2]), (None, PEOPLE[:2])):
+        snapshot = await store.get_snapshot(conversation_id, after=None, limit=1, reader=reader, participants=2)
+        assert snapshot is not None
+        assert tuple(mark.user_id for mark in snapshot.read_marks) == shown
+        assert snapshot.conversation.participant_ids == PEOPLE[:2]
+        assert snapshot.conversation.participant_count == len(PEOPLE)

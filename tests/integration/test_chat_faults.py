@@ -62,17 +62,15 @@ class TroubledStore(SqliteStore):
         self._before()
         return await super().get_conversation(conversation_id)
 
-    async def get_snapshot(self, conversation_id: ConversationId, *, after: int | None, limit: int) -> Snapshot | None:
+    async def get_snapshot(self, conversation_id: ConversationId, **options: Any) -> Snapshot | None:
         self._before()
         await self._hold()
-        return await super().get_snapshot(conversation_id, after=after, limit=limit)
+        return await super().get_snapshot(conversation_id, **options)
 
-    async def list_conversations(
-        self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
-    ) -> ConversationPage:
+    async def list_conversations(self, user_id: UserId, **options: Any) -> ConversationPage:
         self._before()
         await self._hold()
-        return await super().list_conversations(user_id, limit=limit, before=before)
+        return await super().list_conversations(user_id, **options)
 
     async def append_message(self, draft: MessageDraft) -> Appended:
         self._before()

@@ -76,7 +76,7 @@ async def test_history_goes_on_where_the_page_ends(direction: str) -> None:
 
 async def test_a_list_of_large_groups() -> None:
     """Every conversation is listed once."""
-    async with chatting(outbox_bytes=40_000, events_per_second=0) as chat, http() as session:
+    async with chatting(outbox_bytes=40_000, events_per_second=0, listed_participants=1000) as chat, http() as session:
         alice = await enter(session, chat, "alice")
         people = [f"somebody-{number:04}" for number in range(200)]
         for number in range(12):

@@ -72,6 +72,7 @@ async def test_acks_and_events_have_their_declared_shapes(tmp_path: Path) -> Non
         await ask(ben, ClientEvent.LIST_CONVERSATIONS, {"limit": 1})
         await ask(ben, ClientEvent.MARK_READ, {**where, "seq": 3})
         await ask(ben, ClientEvent.FETCH_HISTORY, {**where, "limit": 2})
+        await ask(ben, ClientEvent.LIST_PARTICIPANTS, {**where, "limit": 1})
         await ask(ben, ClientEvent.SET_TYPING, {**where, "typing": True})
         await ask(ben, ClientEvent.SET_VISIBILITY, {**where, "visible": False})
         await ask(ben, ClientEvent.LEAVE_CONVERSATION, where)

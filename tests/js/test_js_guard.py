@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.domain import ConversationId, MessageDraft, UserId
+from socketserver.domain import MessageDraft, UserId
 from socketserver.store.base import Appended, ConversationPage
 from socketserver.store.sqlite import SqliteStore
 from typing import Any
@@ -118,9 +118,7 @@ async def test_events_without_an_ack(stage: Stage, server: LocalServer) -> None:
 class BrokenStore(SqliteStore):
     """Has a bug."""
 
-    async def list_conversations(
-        self, user_id: UserId, *, limit: int, before: tuple[int, ConversationId] | None
-    ) -> ConversationPage:
+    async def list_conversations(self, user_id: UserId, **options: Any) -> ConversationPage:
         raise RuntimeError("injected, with a secret in it")
 
 

@@ -37,6 +37,7 @@ class MovedClock:
 
     def __init__(self, ahead_s: float = 0.0) -> None:
         self._ahead_s = ahead_s
+        self._wrong_s = 0.0
         self._held: tuple[int, float] | None = None
         self._clock = SystemClock()
 
@@ -44,13 +45,17 @@ class MovedClock:
         """Let time pass."""
         self._ahead_s += seconds
 
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the wall clock; no time passes."""
+        self._wrong_s += seconds
+
     def hold(self) -> None:
         """From now on time passes by `advance` only."""
         self._held = self._clock.now_ms(), self._clock.monotonic_s()
 
     def now_ms(self) -> int:
         now_ms = self._held[0] if self._held else self._clock.now_ms()
-        return now_ms + int(self._ahead_s * 1000)
+        return now_ms + int((self._ahead_s + self._wrong_s) * 1000)
 
     def monotonic_s(self) -> float:
         return (self._held[1] if self._held else self._clock.monotonic_s()) + self._ahead_s

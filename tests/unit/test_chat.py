@@ -13,6 +13,7 @@ from socketserver.domain import (
     FetchHistory,
     JoinConversation,
     ListConversations,
+    ListParticipants,
     MarkRead,
     Message,
     MessageDraft,
@@ -151,6 +152,7 @@ ASKING: dict[str, Callable[[ChatService, UserId, ConversationId], Awaitable[obje
     "send_message": send,
     "mark_read": lambda chat, user, c: chat.mark_read(user, MarkRead(c, 1)),
     "fetch_history": lambda chat, user, c: chat.fetch_history(user, FetchHistory(c, 10)),
+    "list_participants": lambda chat, user, c: chat.list_participants(user, ListParticipants(c, 10)),
 }
 
 

@@ -28,6 +28,7 @@ SMALLEST: dict[ClientEvent, tuple[dict[str, Any], domain.Command]] = {
     ),
     ClientEvent.MARK_READ: ({"conversationId": "c", "seq": 0}, domain.MarkRead(ConversationId("c"), 0)),
     ClientEvent.FETCH_HISTORY: ({"conversationId": "c"}, domain.FetchHistory(ConversationId("c"), 50)),
+    ClientEvent.LIST_PARTICIPANTS: ({"conversationId": "c"}, domain.ListParticipants(ConversationId("c"), 50)),
     ClientEvent.SET_TYPING: ({"conversationId": "c", "typing": True}, domain.SetTyping(ConversationId("c"), True)),
     ClientEvent.SET_VISIBILITY: (
         {"conversationId": "c", "visible": False},
@@ -54,6 +55,10 @@ EVERYTHING: dict[ClientEvent, tuple[dict[str, Any], domain.Command]] = {
     ClientEvent.FETCH_HISTORY: (
         {"conversationId": "c", "afterSeq": 0, "limit": 1},
         domain.FetchHistory(ConversationId("c"), 1, None, 0),
+    ),
+    ClientEvent.LIST_PARTICIPANTS: (
+        {"conversationId": "c", "after": "ann", "limit": 1},
+        domain.ListParticipants(ConversationId("c"), 1, UserId("ann")),
     ),
 }
 ANYTHING = st.recursive(
@@ -233,6 +238,7 @@ def test_summary(last: domain.Message | None) -> None:
         "kind": "group",
         "title": None,
         "participantIds": ["ann", "bob"],
+        "participantCount": 2,
         "createdBy": "ann",
         "createdAt": 4,
         "lastMessage": protocol.dump_message(MESSAGE) if last else None,

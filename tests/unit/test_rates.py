@@ -75,3 +75,63 @@ def test_sweep() -> None:
     assert len(rates) == 2
     rates.sweep(10)
     assert len(rates) == 0
+
+
+def refused_for(rates: Rates, connection: Connection, now_s: float) -> float | None:
+    try:
+        rates.take(connection, now_s)
+    except RateLimited as error:
+        return error.retry_after_ms
+    return None
+
+
+@pytest.mark.parametrize(
+    ("rows", "size_bytes", "left"),
+    [(0, 0, 9), (50, 0, 9), (100, 0, 9), (200, 0, 8), (0, 1000, 9), (0, 3000, 7), (100, 1000, 8), (800, 0, 2)],
+)
+def test_an_answer_is_charged_by_what_it_cost(rows: int, size_bytes: int, left: int) -> None:
+    """A page of 200 with bodies was one event like a sign of typing. Up to one token's worth it still is."""
+    rates = Rates(1, 10, rows_per_event=100, bytes_per_event=1000)
+    ann = socket("a", "ann")
+    rates.take(ann, 0)
+    rates.answered(ann, 0, rows=rows, size_bytes=size_bytes)
+    assert [refused_for(rates, ann, 0) is None for _ in range(left + 1)] == [True] * left + [False]
+
+
+def test_who_has_overdrawn_waits_until_it_is_paid() -> None:
+    """The refusal says when: not before, and then at once; it is the user who waits, on each socket."""
+    rates = Rates(2, 5, rows_per_event=100)
+    ann, other = socket("a", "ann"), socket("b", "ann")
+    rates.take(ann, 0)
+    rates.answered(ann, 0, rows=1000, size_bytes=10**9)
+    assert refused_for(rates, other, 0) == 3000  # 5 - 10 tokens, and one for the next event, at 2 per second
+    assert refused_for(rates, other, 2.99) is not None
+    assert refused_for(rates, other, 3.0) is None
+    assert refused_for(rates, socket("c", "bob"), 0) is None
+
+
+def test_what_is_read_beside_the_answer_is_charged_to_the_user() -> None:
+    """A thousand participants that had to be looked up."""
+    rates = Rates(1, 10, rows_per_event=100)
+    rates.looked_up(UserId("ann"), 0, rows=900)
+    assert refused_for(rates, socket("a", "ann"), 0) is None
+    assert refused_for(rates, socket("a", "ann"), 0) is not None
+
+
+def test_rows_and_bytes_may_cost_nothing() -> None:
+    """0 means that they are free; so is everything without a rate."""
+    ann = socket("a", "ann")
+    for rates in (Rates(1, 10), Rates(0, 1, rows_per_event=1, bytes_per_event=1)):
+        rates.take(ann, 0)
+        rates.answered(ann, 0, rows=10**6, size_bytes=10**9)
+        assert refused_for(rates, ann, 0) is None
+
+
+def test_a_debt_is_not_forgotten_by_the_sweep() -> None:
+    """A bucket in debt is not as good as new."""
+    rates = Rates(1, 2, rows_per_event=1)
+    ann = socket("a", "ann")
+    rates.take(ann, 0)
+    rates.answered(ann, 0, rows=50, size_bytes=0)
+    rates.sweep(10)
+    assert refused_for(rates, ann, 10) is not None

@@ -39,7 +39,8 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
   const title = item ? titleOf(item, me.id) : (chat.title ?? (others.map((each) => each.userId).join(", ") || "…"));
 
   // What has been read by others, as numbers: rows change only when their own state does.
-  const readByAll = others.length > 0 ? Math.min(...others.map((each) => reads.get(each.userId) ?? 0)) : 0;
+  const known = others.length > 0 && participants.length >= chat.participantCount;
+  const readByAll = known ? Math.min(...others.map((each) => reads.get(each.userId) ?? 0)) : 0;
   const rows = useMemo(() => {
     const waiting = pending.map((each) => ({ ...each, senderId: me.id, idempotencyKey: each.key, seq: null }));
     const stored = messages.map((each) => ({ ...each, failure: null }));
@@ -71,7 +72,9 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
           <h1 id="title" dir="auto">
             {title}
           </h1>
-          <p className="subtitle">{joined ? subtitle(others) : chat.cursor === null ? " " : "not connected"}</p>
+          <p className="subtitle">
+            {joined ? subtitle(others, chat.participantCount) : chat.cursor === null ? " " : "not connected"}
+          </p>
         </div>
       </header>
       <div className="stage">
@@ -157,7 +160,7 @@ function stateOf(row: { seq: number | null; failure: string | null }, mine: bool
   return row.seq <= readByAll ? "seen" : "sent";
 }
 
-function subtitle(others: readonly Participant[]): string {
+function subtitle(others: readonly Participant[], count: number): string {
   const [only] = others;
   if (only && others.length === 1) {
     if (only.online) return "online";
@@ -166,7 +169,7 @@ function subtitle(others: readonly Participant[]): string {
       : `last seen ${dayName(dayOf(only.lastSeenAt)).toLowerCase()}, ${clockTime(only.lastSeenAt)}`;
   }
   const online = others.filter((each) => each.online).length;
-  return `${others.length + 1} people${online > 0 ? `, ${online} of the others online` : ""}`;
+  return `${count} people${online > 0 ? `, ${online} of the others online` : ""}`;
 }
 
 function usePageIsVisible(): boolean {

@@ -147,6 +147,7 @@ export interface Conversation {
   kind: "direct" | "group";
   title: string | null;
   participantIds: string[];
+  participantCount: number;
   createdBy: string;
   createdAt: number;
 }
@@ -248,6 +249,12 @@ export interface FetchHistoryAck {
   hasMore: boolean;
 }
 
+export interface ListParticipantsAck {
+  participants: Participant[];
+  hasMore: boolean;
+  nextAfter: string | null;
+}
+
 export type SetTypingAck = object;
 
 export type SetVisibilityAck = object;
@@ -297,6 +304,12 @@ export interface FetchHistory {
   limit?: number;
 }
 
+export interface ListParticipants {
+  conversationId: string;
+  after?: string;
+  limit?: number;
+}
+
 export interface SetTyping {
   conversationId: string;
   typing: boolean;
@@ -316,6 +329,7 @@ export interface ClientToServerEvents {
   send_message: (payload: SendMessage, ack: (answer: Answer<SendMessageAck>) => void) => void;
   mark_read: (payload: MarkRead, ack: (answer: Answer<MarkReadAck>) => void) => void;
   fetch_history: (payload: FetchHistory, ack: (answer: Answer<FetchHistoryAck>) => void) => void;
+  list_participants: (payload: ListParticipants, ack: (answer: Answer<ListParticipantsAck>) => void) => void;
   set_typing: (payload: SetTyping, ack: (answer: Answer<SetTypingAck>) => void) => void;
   set_visibility: (payload: SetVisibility, ack: (answer: Answer<SetVisibilityAck>) => void) => void;
 }
@@ -341,6 +355,7 @@ export interface Requests {
   send_message: { payload: SendMessage; ack: SendMessageAck };
   mark_read: { payload: MarkRead; ack: MarkReadAck };
   fetch_history: { payload: FetchHistory; ack: FetchHistoryAck };
+  list_participants: { payload: ListParticipants; ack: ListParticipantsAck };
   set_typing: { payload: SetTyping; ack: SetTypingAck };
   set_visibility: { payload: SetVisibility; ack: SetVisibilityAck };
 }

@@ -58,8 +58,13 @@ export function hue(name: string): CSSProperties {
 }
 
 /** A conversation's title, or else the others in it. */
-export function titleOf(conversation: { title: string | null; participantIds: readonly string[] }, me: string): string {
-  return conversation.title ?? (conversation.participantIds.filter((id) => id !== me).join(", ") || me);
+export function titleOf(
+  conversation: { title: string | null; participantIds: readonly string[]; participantCount: number },
+  me: string,
+): string {
+  const unnamed = conversation.participantCount - conversation.participantIds.length;
+  const names = conversation.participantIds.filter((id) => id !== me).join(", ") || me;
+  return conversation.title ?? (unnamed > 0 ? `${names} and ${unnamed} more` : names);
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });

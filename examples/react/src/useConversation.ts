@@ -6,7 +6,7 @@
  */
 import { useEffect, useEffectEvent, useReducer, useRef, useState } from "react";
 import { ChatError, type Connection } from "./connection";
-import type { JoinConversationAck, Message, MessagesRead, Participant, Presence, UserTyping } from "./events";
+import type { JoinConversationAck, ListParticipantsAck, Message, MessagesRead, Participant, Presence, UserTyping } from "./events";
 import type { Pending } from "./outbox";
 import { useConnectionId, useSocketEvent, useWebSocket } from "./WebSocketContext";
 
@@ -18,7 +18,9 @@ interface State {
   title: string | null;
   /** By rising seq. */
   messages: readonly Message[];
+  /** All, or the first of them as long as the others are on their way. */
   participants: readonly Participant[];
+  participantCount: number;
   /**
    * How far each has read, by user id: events may be ahead of the participants of an answer. A Map, as in an object
    * somebody called `constructor` or `__proto__` would be there before they have read anything.
@@ -36,6 +38,7 @@ interface State {
 type Action =
   | { type: "joined"; ack: JoinConversationAck; after: number | null; connectionId: string }
   | { type: "refused"; message: string }
+  | { type: "participants"; participants: readonly Participant[] }
   | { type: "messages"; messages: readonly Message[] }
   | { type: "forget"; beforeSeq: number }
   | { type: "read"; event: MessagesRead }
@@ -46,6 +49,7 @@ const EMPTY: State = {
   title: null,
   messages: [],
   participants: [],
+  participantCount: 0,
   reads: new Map(),
   typing: [],
   cursor: null,
@@ -64,6 +68,7 @@ function reduce(state: State, action: Action): State {
         title: ack.conversation.title,
         messages,
         participants: ack.participants,
+        participantCount: ack.conversation.participantCount,
         reads: advanceReads(advanceReads(kept.reads, ack.participants), sent(ack.messages)),
         typing: [],
         cursor: advanceCursor(ack.change, messages),
@@ -73,6 +78,10 @@ function reduce(state: State, action: Action): State {
     }
     case "refused":
       return { ...state, error: action.message };
+    case "participants": {
+      const reads = advanceReads(state.reads, action.participants);
+      return { ...state, participants: action.participants, participantCount: action.participants.length, reads };
+    }
     case "messages": {
       const messages = merge(state.messages, action.messages);
       if (messages === state.messages) return state;
@@ -177,6 +186,17 @@ export function useConversation(conversationId: string, visible: boolean) {
     return () => controller.abort();
   }, [connection, connectionId, joined, behind]);
 
+  // A group that is too large for one answer: its members come page by page.
+  const partly = joined && state.participants.length < state.participantCount;
+  useEffect(() => {
+    if (!partly) return;
+    const controller = new AbortController();
+    listParticipants(connection, conversationId, controller.signal).then((participants) => {
+      if (!controller.signal.aborted) dispatch({ type: "participants", participants });
+    }, ignore);
+    return () => controller.abort();
+  }, [connection, conversationId, partly]);
+
   useEffect(
     () => () => {
       connection.request("leave_conversation", { conversationId }).catch(ignore);
@@ -258,6 +278,18 @@ export function useConversation(conversationId: string, visible: boolean) {
     typing: joined ? state.typing : [],
     setTyping,
   };
+}
+
+async function listParticipants(connection: Connection, conversationId: string, wanted: AbortSignal) {
+  const found: Participant[] = [];
+  let after: string | null = null;
+  do {
+    const where = { conversationId, limit: 200, ...(after !== null && { after }) };
+    const page: ListParticipantsAck = await connection.insist("list_participants", () => where, wanted);
+    found.push(...page.participants);
+    after = page.nextAfter;
+  } while (after !== null);
+  return found;
 }
 
 const TYPING_REPEAT_MS = 3_000; // the server forgets after 6 s

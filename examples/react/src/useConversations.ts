@@ -62,7 +62,10 @@ function reduce(state: State, action: Action): State {
       const item = state.items[conversationId];
       if (!item || item.lastSeq >= seq) return state;
       const readSeq = mine ? seq : item.readSeq; // sending counts as reading
-      const changed = { ...item, lastSeq: seq, readSeq, activityAt: at, preview: { senderId, text }, stale: false };
+      // Before all others, also where the server's clock was set back.
+      const newest = Math.max(...Object.values(state.items).map(({ activityAt }) => activityAt));
+      const activityAt = at >= newest ? at : newest + 1;
+      const changed = { ...item, lastSeq: seq, readSeq, activityAt, preview: { senderId, text }, stale: false };
       return { ...state, items: { ...state.items, [item.id]: changed } };
     }
     case "read": {

@@ -1,0 +1,130 @@
+"""Probes and readers beside an outage: whatever waits, waits once, and nobody waits behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from socketserver.domain import new_id
+from socketserver.errors import StoreUnavailable
+from socketserver.store.mongo import MongoStore
+from socketserver.store.sqlite import SqliteStore
+from socketserver.store.sqlite_file import Connection, DatabaseFile
+from typing import Any
+
+import pytest
+from mongoserver import with_database
+from pymongo import MongoClient
+from pymongo.uri_parser import parse_uri
+from storekit import ANN, BOB, Watching, conversation_draft, group, message_draft
+from tcpproxy import Proxy, proxy_to
+
+BUSY_S = 0.2
+MOST_AT_ONCE = 8  # questions that MongoDB is asked at a time
+
+
+async def test_probes_do_not_stand_before_a_write(tmp_path: Path) -> None:
+    """Each of 5 probes waited for the lock before the message behind them was tried: refused after 11.5 s, not 2."""
+    path = tmp_path / "chat.db"
+    watching = Watching()
+    store = SqliteStore(str(path), busy_timeout_s=BUSY_S, observer=watching)
+    await store.open()
+    conversation_id = await group(store)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        probes = [asyncio.ensure_future(store.check()) for _ in range(100)]
+        await asyncio.sleep(0)
+        message = asyncio.ensure_future(store.append_message(message_draft(conversation_id)))
+        results = await asyncio.gather(*probes, message, return_exceptions=True)
+    assert {type(result) for result in results} == {StoreUnavailable}
+    assert watching.failures == 2, "one check for all probes, and one commit"
+    await store.check()
+    assert (await store.append_message(message_draft(conversation_id))).message.seq == 1
+    await store.close()
+
+
+async def test_a_prober_that_hangs_up_does_not_take_the_answer_from_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    store = SqliteStore(str(path), busy_timeout_s=BUSY_S)
+    await store.open()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first, second = (asyncio.ensure_future(store.check()) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(StoreUnavailable):
+            await second
+    await store.close()
+
+
+class LockedForReaders(DatabaseFile):
+    """A file whose reading connections wait for a lock that never comes; `tries` counts them."""
+
+    tries = 0
+
+    def reader(self) -> Connection:
+        self.tries += 1
+        time.sleep(BUSY_S)
+        raise sqlite3.OperationalError("database is locked")
+
+
+async def test_readers_that_wait_for_a_lock_fail_together(tmp_path: Path) -> None:
+    """Each read waited for the lock by itself, two at a time: the hundredth was refused after fifty timeouts."""
+    path = str(tmp_path / "chat.db")
+    store = SqliteStore(path, busy_timeout_s=BUSY_S)
+    file = store._file = LockedForReaders(path, busy_s=BUSY_S)
+    await store.open()
+    reads = (store.list_conversations(ANN, limit=1, before=None) for _ in range(100))
+    results = await asyncio.gather(*reads, return_exceptions=True)
+    assert {type(result) for result in results} == {StoreUnavailable}
+    assert file.tries <= 3, "once for each thread that reads, and once more where one was quicker than the other"
+    await store.close()
+
+
+async def test_a_file_that_is_broken_in_one_place_fails_only_who_reads_there(tmp_path: Path) -> None:
+    """An error without a wait concerns its own call: the others may read another part of the file."""
+    store = SqliteStore(str(tmp_path / "chat.db"), busy_timeout_s=BUSY_S)
+    await store.open()
+    kept = await group(store)
+
+    def broken(connection: Connection) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    jobs = [store._on_reader(broken) for _ in range(4)]
+    reads = [store.get_conversation(kept) for _ in range(20)]
+    results = await asyncio.gather(*jobs, *reads, return_exceptions=True)
+    assert {type(result) for result in results[:4]} == {StoreUnavailable}
+    assert all(not isinstance(result, BaseException) for result in results[4:])
+    await store.close()
+
+
+@pytest.fixture
+async def proxy(mongo_url: str) -> AsyncIterator[Proxy]:
+    ((host, port), *_) = parse_uri(mongo_url)["nodelist"]
+    async with proxy_to(host, port) as made:
+        yield made
+
+
+async def test_callers_of_a_database_that_hangs_fail_together(proxy: Proxy, mongo_url: str) -> None:
+    """Motor has a few threads: a hundred reads and probes ran into a timeout of their own, in rows of ten."""
+    name = f"test_{new_id()}"
+    watching = Watching()
+    options = "directConnection=true&timeoutMS=1000&serverSelectionTimeoutMS=800&connectTimeoutMS=800"
+    store = MongoStore(f"mongodb://127.0.0.1:{proxy.port}/{name}?{options}", observer=watching)
+    await store.open()
+    conversation_id = await group(store)
+    proxy.reply_delay_s = 60
+    calls: list[Any] = [store.list_conversations(ANN, limit=1, before=None) for _ in range(100)]
+    calls += [store.check() for _ in range(100)]
+    calls += [store.create_conversation(conversation_draft(BOB, title=str(number))) for number in range(100)]
+    calls += [store.append_message(message_draft(conversation_id))]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(result) for result in results} == {StoreUnavailable}
+    assert watching.failures <= MOST_AT_ONCE + 1, "those that asked when it stopped answering, and one flight"
+    proxy.heal()
+    await store.close()
+    with MongoClient[dict[str, Any]](with_database(mongo_url, name)) as client:
+        client.drop_database(name)
