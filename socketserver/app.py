@@ -162,6 +162,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
 
     def gone(connection: Connection, code: str) -> None:
         guards.gone(connection, code)
+        auto_read.gone(connection.sid)
         if code != REFUSED:
             metrics.ended(connection.identity.user_id if connection.identity else None, code)
 
@@ -186,6 +187,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         sessions=sessions,
         presence=presence,
         typing=typing,
+        auto_read=auto_read,
         fanout=fanout,
         messages=messages,
         metrics=metrics,

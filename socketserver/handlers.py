@@ -17,6 +17,7 @@ from aiohttp import web
 
 from . import domain, protocol
 from .auth import Authenticator
+from .auto_read import AutoRead
 from .chat import ChatService
 from .domain import Clock, Conversation, ConversationId, Identity, UserId
 from .errors import (
@@ -75,6 +76,7 @@ class Handlers:
         sessions: Sessions,
         presence: Presence,
         typing: TypingIndicator,
+        auto_read: AutoRead,
         fanout: Fanout,
         messages: MessageEncoder,
         metrics: Metrics,
@@ -93,6 +95,7 @@ class Handlers:
         self._sessions = sessions
         self._presence = presence
         self._typing = typing
+        self._auto_read = auto_read
         self._fanout = fanout
         self._messages = messages
         self._metrics = metrics
@@ -277,7 +280,7 @@ class Handlers:
             if self._joined_per_socket and len(connection.joined) >= self._joined_per_socket:
                 raise LimitExceeded(f"A socket may join at most {self._joined_per_socket} conversations; leave one.")
             await self._fanout.enter(connection, conversation_room(conversation.id))
-        connection.joined[conversation.id] = command.visible
+        self._show(connection, user_id, conversation.id, command.visible)
         try:
             snapshot = await self._chat.snapshot(user_id, command)
             read = next(mark for mark in snapshot.read_marks if mark.user_id == user_id)
@@ -306,6 +309,7 @@ class Handlers:
             lastSeq=snapshot.last_seq,
             readSeq=read.read_seq,
             unreadCount=max(0, snapshot.last_seq - read.read_seq),
+            typing=[typist for typist in self._typing.users(conversation.id) if typist != user_id],
         )
         gap = gap_before(snapshot, len(messages), command.after)
         if gap is not None:
@@ -364,7 +368,7 @@ class Handlers:
         conversation = await self._joined(connection, user_id, command.conversation_id)
         if not command.typing:
             self._stop_typing(connection, conversation.id, user_id)
-        elif self._fanout.is_small(conversation):
+        elif self._fanout.is_small(conversation) and self._fanout.reaches(connection):
             typing = Typing(conversation.id, user_id, connection.sid)
             if self._typing.start(typing, self._clock.monotonic_s()):
                 self._fanout.typing(conversation.id, user_id, True, sid=connection.sid)
@@ -372,7 +376,7 @@ class Handlers:
 
     async def _set_visibility(self, connection: Connection, user_id: UserId, command: domain.SetVisibility) -> Ack:
         conversation = await self._joined(connection, user_id, command.conversation_id)
-        connection.joined[conversation.id] = command.visible
+        self._show(connection, user_id, conversation.id, command.visible)
         if command.visible and self._fanout.reaches(connection):  # whatever is there by now is being looked at
             await self._chat.mark_read(user_id, domain.MarkRead(conversation.id, MAX_SAFE_INTEGER))
         return dump_ok()
@@ -383,11 +387,22 @@ class Handlers:
             raise NotJoined
         return conversation
 
+    def _show(self, connection: Connection, user_id: UserId, conversation_id: ConversationId, visible: bool) -> None:
+        """Note whether the user looks at the conversation on this socket. Who looks away does not type there either."""
+        looked = connection.joined.get(conversation_id, False)
+        connection.joined[conversation_id] = visible
+        if looked and not visible:
+            self._auto_read.looked_away(conversation_id, user_id)
+            self._stop_typing(connection, conversation_id, user_id)
+
     async def _leave(self, connection: Connection, conversation_id: ConversationId) -> None:
-        if connection.joined.pop(conversation_id, None) is None:
+        if conversation_id not in connection.joined:
             return
         if connection.identity is not None:
-            self._stop_typing(connection, conversation_id, connection.identity.user_id)
+            user_id = connection.identity.user_id
+            self._show(connection, user_id, conversation_id, False)
+            self._stop_typing(connection, conversation_id, user_id)
+        del connection.joined[conversation_id]
         await self._fanout.leave(connection, conversation_room(conversation_id))
 
     async def _watch(self, connection: Connection, user_ids: list[UserId]) -> None:

@@ -50,6 +50,7 @@ class JoinConversationAck(TypedDict):
     lastSeq: int
     readSeq: int
     unreadCount: int
+    typing: list[str]
     gap: NotRequired[GapWire]
 
 

@@ -582,6 +582,9 @@ export class ChatClient extends EventTarget {
       conversation.reads.set(userId, Math.max(readSeq, conversation.reads.get(userId) ?? 0));
       this.presence.set(userId, { online, lastSeenAt });
     }
+    for (const userId of new Set([...conversation.typing.keys(), ...ack.typing])) {
+      this.#setTyping(conversation, userId, ack.typing.includes(userId));
+    }
     for (const message of ack.messages) this.#insert(conversation, message);
     conversation.cursor = ack.change;
     this.#advanceCursor(conversation);

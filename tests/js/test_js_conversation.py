@@ -187,7 +187,8 @@ async def test_what_a_user_looks_at_becomes_read(stage: Stage, server: LocalServ
 
 
 async def test_typing(stage: Stage, server: LocalServer) -> None:
-    """Typing is shown to the others once, and ends by itself unless renewed, by sending, by saying so, by leaving."""
+    """Typing is shown to the others, now and then again, and ends by itself unless renewed, by sending, by saying so,
+    by looking away, by leaving."""
     ana, ben = await stage.people("ana", "ben")
     server.clock.hold()
     chat, other = await ana.create("ben"), await ana.create("ben", "carl")
@@ -211,7 +212,7 @@ async def test_typing(stage: Stage, server: LocalServer) -> None:
     # The one that was not renewed has ended; the other, looked at by the same tick, has not.
     await ana.client.wait("user_typing", lambda sign: sign["conversationId"] == other and not sign["typing"])
     await ana.settle()
-    assert signs() == [(chat, True), (other, True), (other, False)]
+    assert signs() == [(chat, True), (other, True), (chat, True), (other, False)]
     server.clock.advance(4)
     await ana.client.wait("user_typing", lambda sign: sign["conversationId"] == chat and not sign["typing"])
 
@@ -223,15 +224,20 @@ async def test_typing(stage: Stage, server: LocalServer) -> None:
     await ben.send(chat, "sent")
     await types(other)
     await ben.client.ok("leave_conversation", {"conversationId": other})
+    await ben.join(other, visible=True)
+    await types(other)
+    await ben.client.ok("set_visibility", {"conversationId": other, "visible": False})
     await types(chat)
     await ben.client.disconnect()
-    await ana.client.wait_count("user_typing", mark + 8)
+    await ana.client.wait_count("user_typing", mark + 10)
     await ana.settle()
     assert signs()[mark:] == [
         (chat, True),
         (chat, False),
         (chat, True),
         (chat, False),
+        (other, True),
+        (other, False),
         (other, True),
         (other, False),
         (chat, True),

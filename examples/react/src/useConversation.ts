@@ -62,7 +62,7 @@ function reduce(state: State, action: Action): State {
         messages,
         participants: ack.participants,
         reads: advanceReads(advanceReads(kept.reads, ack.participants), sent(ack.messages)),
-        typing: [],
+        typing: ack.typing,
         cursor: advanceCursor(ack.change, messages),
         joinedOn: connectionId,
         error: null,
