@@ -41,6 +41,7 @@ from .settings import Settings
 from .store import open_store
 from .store.base import Store, StoreUnusable
 from .typing_indicator import TypingIndicator
+from .watching import Watching
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +178,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         on_user=lambda user_id, replaces: metrics.authenticated(user_id, replaces=replaces),
         on_gone=gone,
     )
+    watching = Watching(sessions, presence, fanout, readers=store.list_readers, most=settings.watched_per_socket)
     handlers = Handlers(
         payloads=Payloads(settings),
         authenticator=authenticator,
@@ -185,7 +187,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         guards=guards,
         rates=rates,
         sessions=sessions,
-        presence=presence,
+        watching=watching,
         typing=typing,
         auto_read=auto_read,
         fanout=fanout,
@@ -193,7 +195,6 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         metrics=metrics,
         clock=clock,
         joined_per_socket=settings.joined_per_socket,
-        watched_per_socket=settings.watched_per_socket,
         page_bytes=settings.outbox_bytes // 2,
         logged_per_second=settings.log_messages_per_second,
     )

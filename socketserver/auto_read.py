@@ -1,6 +1,6 @@
 """Automatic mark-as-read: what a user is looking at becomes read a moment later, in one write, if the page is alive.
 
-A mark goes three steps: seen (a message was put on a visible page; several become one mark), asked (the page's socket was
+A mark goes three steps: seen (a message is on a visible page; several become one mark), asked (the page's socket was
 asked for a sign of life, which a frozen page does not give), confirmed (the sign has come). Pure: no I/O and no timers;
 `due` and `confirmed` are called now and then. A mark that waits is worth nothing after a crash: the messages are unread
 still, which is what the user would expect. Source: docs/protocol.md#presence-typing-and-reading

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from . import protocol
 from .auto_read import AutoRead, Seen
 from .domain import Clock, Conversation, ConversationId, Message, ReadMark, UserId
-from .protocol import MessageEncoder, ServerEvent
+from .protocol import MessageEncoder, PresenceWire, ServerEvent
 from .sessions import Connection, Sessions
 
 if TYPE_CHECKING:
@@ -117,6 +117,10 @@ class Fanout:
             protocol.dump_presence(user_id, online, last_seen_ms),
             room=watch_room(user_id),
         )
+
+    def presence_to(self, connection: Connection, presence: PresenceWire) -> None:
+        """`presence_changed` to one socket, that begins to watch the user without having asked."""
+        self._sio.emit_now(ServerEvent.PRESENCE_CHANGED, presence, room=connection.sid)
 
     def ask(self, seen: Seen) -> None:
         """Ask those of the user's sockets that show the conversation whether they are alive; AutoRead is told of the

@@ -34,18 +34,18 @@ from .errors import (
     TooManyConnects,
     UnknownEvent,
 )
-from .fanout import Fanout, conversation_room, watch_room
+from .fanout import Fanout, conversation_room
 from .guards import Guards
 from .lifecycle import REFUSED, Lifecycle
 from .logs import Sample, get_logger
 from .metrics import CONNECT, UNKNOWN_EVENT, Metrics
-from .presence import Presence
 from .protocol import MAX_SAFE_INTEGER, MAX_TOKEN_CHARS, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
 from .protocol_pages import fit, gap_before
 from .rates import Rates
 from .realtime import AsyncServer, ConnectionRefusedError, received_s
 from .sessions import Connection, Sessions
 from .typing_indicator import Typing, TypingIndicator
+from .watching import Watching
 
 log = get_logger(__name__)
 
@@ -59,7 +59,7 @@ class Handlers:
     """Answers clients' events.
 
     Args:
-        joined_per_socket, watched_per_socket: bounds on what one socket may have open; 0 for none.
+        joined_per_socket: bound on what one socket may have open; 0 for none.
         page_bytes: about how long an answer's page may be, as JSON; 0 for no bound.
         logged_per_second: bound on the messages, and on the refused requests, that have lines in the log; 0 for none.
     """
@@ -74,7 +74,7 @@ class Handlers:
         guards: Guards,
         rates: Rates,
         sessions: Sessions,
-        presence: Presence,
+        watching: Watching,
         typing: TypingIndicator,
         auto_read: AutoRead,
         fanout: Fanout,
@@ -82,7 +82,6 @@ class Handlers:
         metrics: Metrics,
         clock: Clock,
         joined_per_socket: int,
-        watched_per_socket: int,
         page_bytes: int,
         logged_per_second: int,
     ) -> None:
@@ -93,7 +92,7 @@ class Handlers:
         self._guards = guards
         self._rates = rates
         self._sessions = sessions
-        self._presence = presence
+        self._watching = watching
         self._typing = typing
         self._auto_read = auto_read
         self._fanout = fanout
@@ -101,7 +100,6 @@ class Handlers:
         self._metrics = metrics
         self._clock = clock
         self._joined_per_socket = joined_per_socket
-        self._watched_per_socket = watched_per_socket
         self._page_bytes = page_bytes
         self._logged_messages = Sample(log, logged_per_second)
         self._logged_refusals = Sample(log, logged_per_second)
@@ -257,15 +255,10 @@ class Handlers:
         encoded = fit(page.summaries, protocol.dump_summary, most_bytes=self._page_bytes, newest=False)
         summaries = page.summaries[: len(encoded)]
         has_more = page.has_more or len(summaries) < len(page.summaries)
-        direct = [summary.conversation for summary in summaries if summary.conversation.kind == "direct"]
-        others = [other for conversation in direct for other in conversation.participant_ids if other != user_id]
-        await self._watch(connection, others)
+        presence = await self._watching.listed(connection, user_id, [summary.conversation for summary in summaries])
         return dump_ok(
             conversations=encoded,
-            presence=[
-                protocol.dump_presence(other, self._presence.is_online(other), self._presence.last_seen_ms(other))
-                for other in others
-            ],
+            presence=presence,
             hasMore=has_more,
             nextBefore=protocol.dump_cursor(summaries[-1]) if has_more else None,
         )
@@ -291,19 +284,13 @@ class Handlers:
             if joining:
                 await self._leave(connection, conversation.id)
             raise
-        if self._fanout.is_small(conversation):
-            await self._watch(connection, [other for other in conversation.participant_ids if other != user_id])
+        marks = [read if mark.user_id == user_id else mark for mark in snapshot.read_marks]
+        participants = await self._watching.joined(connection, user_id, conversation, marks, again=not joining)
+        await self._watching.take_part(conversation, user_id)
         messages = fit(snapshot.messages, protocol.dump_message, most_bytes=self._page_bytes, newest=True)
         ack = dump_ok(
             conversation=protocol.dump_conversation(conversation),
-            participants=[
-                protocol.dump_participant(
-                    read if mark.user_id == user_id else mark,
-                    online=self._presence.is_online(mark.user_id),
-                    last_seen_at_ms=self._presence.last_seen_ms(mark.user_id),
-                )
-                for mark in snapshot.read_marks
-            ],
+            participants=participants,
             messages=messages,
             change=snapshot.change,
             lastSeq=snapshot.last_seq,
@@ -319,8 +306,10 @@ class Handlers:
     async def _leave_conversation(
         self, connection: Connection, user_id: UserId, command: domain.LeaveConversation
     ) -> Ack:
-        await self._chat.conversation(user_id, command.conversation_id)
-        await self._leave(connection, command.conversation_id)
+        conversation = await self._chat.conversation(user_id, command.conversation_id)
+        if conversation.id in connection.joined:
+            self._watching.leave(connection, conversation)
+            await self._leave(connection, conversation.id)
         return dump_ok()
 
     async def _send_message(self, connection: Connection, user_id: UserId, command: domain.SendMessage) -> Ack:
@@ -350,12 +339,15 @@ class Handlers:
         if appended.duplicate and not self._rates.repeat(connection, self._clock.monotonic_s()):
             self._lifecycle.end_soon(connection, FLOODING, retry_after_ms=FLOODING_RETRY_MS)
         self._stop_typing(connection, command.conversation_id, user_id)
+        await self._take_part(user_id, command.conversation_id)
         ack = dump_ok(message=self._messages.encode(appended.message), duplicate=appended.duplicate)
         self._metrics.message_acked(received, duplicate=appended.duplicate)
         return ack
 
     async def _mark_read(self, connection: Connection, user_id: UserId, command: domain.MarkRead) -> Ack:
         advance = await self._chat.mark_read(user_id, command)
+        if advance.mark.read_seq:
+            await self._take_part(user_id, command.conversation_id)
         return dump_ok(readSeq=advance.mark.read_seq, unreadCount=advance.last_seq - advance.mark.read_seq)
 
     async def _fetch_history(self, connection: Connection, user_id: UserId, command: domain.FetchHistory) -> Ack:
@@ -377,6 +369,8 @@ class Handlers:
     async def _set_visibility(self, connection: Connection, user_id: UserId, command: domain.SetVisibility) -> Ack:
         conversation = await self._joined(connection, user_id, command.conversation_id)
         self._show(connection, user_id, conversation.id, command.visible)
+        if command.visible:
+            self._watching.look(connection, conversation)
         if command.visible and self._fanout.reaches(connection):  # whatever is there by now is being looked at
             await self._chat.mark_read(user_id, domain.MarkRead(conversation.id, MAX_SAFE_INTEGER))
         return dump_ok()
@@ -396,8 +390,6 @@ class Handlers:
             self._stop_typing(connection, conversation_id, user_id)
 
     async def _leave(self, connection: Connection, conversation_id: ConversationId) -> None:
-        if conversation_id not in connection.joined:
-            return
         if connection.identity is not None:
             user_id = connection.identity.user_id
             self._show(connection, user_id, conversation_id, False)
@@ -405,14 +397,9 @@ class Handlers:
         del connection.joined[conversation_id]
         await self._fanout.leave(connection, conversation_room(conversation_id))
 
-    async def _watch(self, connection: Connection, user_ids: list[UserId]) -> None:
-        for user_id in user_ids:
-            if user_id in connection.watched:
-                continue
-            if self._watched_per_socket and len(connection.watched) >= self._watched_per_socket:
-                return
-            connection.watched[user_id] = None
-            await self._fanout.enter(connection, watch_room(user_id))
+    async def _take_part(self, user_id: UserId, conversation_id: ConversationId) -> None:
+        if not self._watching.knows(conversation_id, user_id):
+            await self._watching.take_part(await self._chat.conversation(user_id, conversation_id), user_id)
 
     def _stop_typing(self, connection: Connection, conversation_id: ConversationId, user_id: UserId) -> None:
         if self._typing.stop(Typing(conversation_id, user_id, connection.sid)):

@@ -35,6 +35,7 @@ async def do_everything(store: Store) -> None:
             await store.get_snapshot(conversation_id, after=after, limit=2)
         await store.advance_read(conversation_id, CAT, 2, NOW_MS)
     await store.list_conversations(ANN, limit=2, before=None)
+    await store.list_readers([(conversation_id, BOB), (conversation_id, ANN)])
     await store.list_conversations(ANN, limit=2, before=(NOW_MS, here))
     for edges in ({}, {"before_seq": 2}, {"after_seq": 1}):
         await store.list_messages(here, limit=2, **edges)

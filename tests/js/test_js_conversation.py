@@ -256,6 +256,7 @@ async def test_presence_with_a_grace(stage: Stage, server: LocalServer) -> None:
     assert joined["participants"][1]["lastSeenAt"] is None
 
     ben = await stage.person("ben")
+    await ben.join(chat)
     seen = await ana.client.wait("presence_changed")
     assert seen == {"userId": "ben", "online": True, "lastSeenAt": None}
 
@@ -278,16 +279,27 @@ async def test_presence_with_a_grace(stage: Stage, server: LocalServer) -> None:
     assert (mark["online"], mark["lastSeenAt"]) == (False, left_ms)
 
 
-async def test_the_list_tells_who_is_online(stage: Stage) -> None:
+async def test_the_list_tells_who_is_online(stage: Stage, server: LocalServer) -> None:
     """A list of conversations comes with the presence of those one talks to directly, and news of it."""
     ana, ben = await stage.people("ana", "ben")
-    await ana.create("ben")
-    await ana.create("carl")
-    ack = await ana.client.ok("list_conversations", {})
-    presence = {item["userId"]: item["online"] for item in ack["presence"]}
-    assert presence == {"ben": True, "carl": False}
     carl = await stage.person("carl")
-    assert (await ana.client.wait("presence_changed"))["userId"] == "carl"
+    for other in (ben, carl):
+        await other.create("ana")
+    await carl.client.disconnect()
+    await eventually("carl is gone", lambda: len(server.sessions) == 2)
+    server.clock.advance(16)
+
+    async def listed() -> dict[str, bool]:
+        ack = await ana.client.ok("list_conversations", {})
+        return {item["userId"]: item["online"] for item in ack["presence"]}
+
+    while (await listed())["carl"]:
+        pass
+    assert await listed() == {"ben": True, "carl": False}
+    mark = len(ana.client.seen("presence_changed"))
+    carl = await stage.person("carl")
+    await ana.client.wait_count("presence_changed", mark + 1)
+    assert ana.client.seen("presence_changed")[mark] == {"userId": "carl", "online": True, "lastSeenAt": None}
     await carl.client.disconnect()
     await ben.client.disconnect()
 
