@@ -44,6 +44,7 @@ from .store import open_store
 from .store.base import Store, StoreUnusable
 from .store.checking import SharedCheck
 from .typing_indicator import TypingIndicator
+from .watching import Watching
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +218,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
 
     def gone(connection: Connection, code: str) -> None:
         guards.loops.gone(connection, code)
+        auto_read.gone(connection.sid)
         if code != REFUSED:
             metrics.ended(connection.identity.user_id if connection.identity else None, code)
 
@@ -236,6 +238,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         on_user=on_user,
         on_gone=gone,
     )
+    watching = Watching(sessions, presence, fanout, readers=store.list_readers, most=settings.watched_per_socket)
     handlers = Handlers(
         payloads=Payloads(settings),
         authenticator=authenticator,
@@ -244,14 +247,14 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         guards=guards,
         rates=rates,
         sessions=sessions,
-        presence=presence,
+        watching=watching,
         typing=typing,
+        auto_read=auto_read,
         fanout=fanout,
         messages=messages,
         metrics=metrics,
         clock=clock,
         joined_per_socket=settings.joined_per_socket,
-        watched_per_socket=settings.watched_per_socket,
         page_bytes=settings.outbox_bytes // 2,
         listed_participants=settings.listed_participants,
         logged_per_second=settings.log_messages_per_second,

@@ -5,12 +5,13 @@ Nothing here waits: an event is put into the recipients' outboxes, or not at all
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import protocol
 from .auto_read import AutoRead, Seen
 from .domain import Clock, Conversation, ConversationId, Message, ReadMark, UserId
-from .protocol import MessageEncoder, ServerEvent
+from .protocol import MessageEncoder, PresenceWire, ServerEvent
 from .sessions import Connection, Sessions
 
 if TYPE_CHECKING:
@@ -102,12 +103,14 @@ class Fanout:
         self._sio.emit_now(ServerEvent.MESSAGES_READ, protocol.dump_messages_read(conversation.id, mark), room=rooms)
 
     def typing(self, conversation_id: ConversationId, user_id: UserId, typing: bool, *, sid: str) -> None:
-        """`user_typing` to the sockets that joined, but not the one that types."""
+        """`user_typing` to the sockets that joined, but to none of the user who types: one that was told that the user
+        types on another would not be told of the end on itself."""
+        own = {sid, *(connection.sid for connection in self._sessions.of_user(user_id))}
         self._sio.emit_now(
             ServerEvent.USER_TYPING,
             protocol.dump_typing(conversation_id, user_id, typing),
             room=conversation_room(conversation_id),
-            skip_sid=sid,
+            skip_sid=own if len(own) > 1 else sid,
         )
 
     def presence(self, user_id: UserId, *, online: bool, last_seen_ms: int | None) -> None:
@@ -117,6 +120,22 @@ class Fanout:
             protocol.dump_presence(user_id, online, last_seen_ms),
             room=watch_room(user_id),
         )
+
+    def presence_to(self, connection: Connection, presence: PresenceWire) -> None:
+        """`presence_changed` to one socket, that begins to watch the user without having asked."""
+        self._sio.emit_now(ServerEvent.PRESENCE_CHANGED, presence, room=connection.sid)
+
+    def ask(self, seen: Seen) -> None:
+        """Ask those of the user's sockets that show the conversation whether they are alive; AutoRead is told of the
+        answers. A page that is frozen gives none until it wakes up, one that is gone gives none at all."""
+        for connection in self._sessions.of_user(seen.user_id):
+            shows = connection.joined.get(seen.conversation_id) and self.reaches(connection)
+            if shows and self._auto_read.ask(connection.sid, seen):
+                self._sio.probe(connection.sid, partial(self._answered, connection.sid))
+
+    def _answered(self, sid: str) -> None:
+        if self._auto_read.answered(sid):
+            self._sio.probe(sid, partial(self._answered, sid))
 
     def reaches(self, connection: Connection) -> bool:
         """Whether the socket is there still, as far as one can know: its last requests are handled when it is not."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from . import domain, protocol
 from .auth import Authenticator
+from .auto_read import AutoRead
 from .chat import ChatService
 from .credentials import MisplacedTokens, misplaced
 from .domain import Clock, Conversation, ConversationId, Identity, UserId
@@ -34,18 +35,18 @@ from .errors import (
     TooManyConnects,
     UnknownEvent,
 )
-from .fanout import Fanout, conversation_room, watch_room
+from .fanout import Fanout, conversation_room
 from .guards import Guards
 from .lifecycle import REFUSED, Lifecycle
 from .logs import Sample, get_logger
 from .metrics import CONNECT, UNKNOWN_EVENT, Metrics
-from .presence import Presence
-from .protocol import MAX_SAFE_INTEGER, ClientEvent, MessageEncoder, Payloads, dump_failure, dump_ok
+from .protocol import MAX_SAFE_INTEGER, ClientEvent, MessageEncoder, ParticipantWire, Payloads, dump_failure, dump_ok
 from .protocol_pages import Page, fit, gap_before
 from .rates import Rates
 from .realtime import AsyncServer, ConnectionRefusedError, Refusal, received_s
 from .sessions import Connection, Guest, Sessions
 from .typing_indicator import Typing, TypingIndicator
+from .watching import Watching
 
 log = get_logger(__name__)
 
@@ -61,7 +62,7 @@ class Handlers:
     """Answers clients' events.
 
     Args:
-        joined_per_socket, watched_per_socket: bounds on what one socket may have open; 0 for none.
+        joined_per_socket: bound on what one socket may have open; 0 for none.
         listed_participants: how many participants a conversation names; 0 for all.
         page_bytes: about how long an answer's page may be, as JSON; 0 for no bound.
         logged_per_second: bound on the messages, and on the refused requests, that have lines in the log; 0 for none.
@@ -77,14 +78,14 @@ class Handlers:
         guards: Guards,
         rates: Rates,
         sessions: Sessions,
-        presence: Presence,
+        watching: Watching,
         typing: TypingIndicator,
+        auto_read: AutoRead,
         fanout: Fanout,
         messages: MessageEncoder,
         metrics: Metrics,
         clock: Clock,
         joined_per_socket: int,
-        watched_per_socket: int,
         page_bytes: int,
         listed_participants: int,
         logged_per_second: int,
@@ -98,14 +99,14 @@ class Handlers:
         self._guards = guards
         self._rates = rates
         self._sessions = sessions
-        self._presence = presence
+        self._watching = watching
         self._typing = typing
+        self._auto_read = auto_read
         self._fanout = fanout
         self._messages = messages
         self._metrics = metrics
         self._clock = clock
         self._joined_per_socket = joined_per_socket
-        self._watched_per_socket = watched_per_socket
         self._page_bytes = page_bytes
         self._listed_participants = listed_participants
         self._logged_messages = Sample(log, logged_per_second)
@@ -306,15 +307,10 @@ class Handlers:
         self._charge(connection, fitted)
         summaries = page.summaries[: len(fitted.items)]
         has_more = page.has_more or len(summaries) < len(page.summaries)
-        direct = [summary.conversation for summary in summaries if summary.conversation.kind == "direct"]
-        others = [other for conversation in direct for other in conversation.participant_ids if other != user_id]
-        await self._watch(connection, others)
+        presence = await self._watching.listed(connection, user_id, [summary.conversation for summary in summaries])
         return dump_ok(
             conversations=fitted.items,
-            presence=[
-                protocol.dump_presence(other, self._presence.is_online(other), self._presence.last_seen_ms(other))
-                for other in others
-            ],
+            presence=presence,
             hasMore=has_more,
             nextBefore=protocol.dump_cursor(summaries[-1]) if has_more else None,
         )
@@ -329,7 +325,7 @@ class Handlers:
             if self._joined_per_socket and len(connection.joined) >= self._joined_per_socket:
                 raise LimitExceeded(f"A socket may join at most {self._joined_per_socket} conversations; leave one.")
             await self._fanout.enter(connection, conversation_room(conversation.id))
-        connection.joined[conversation.id] = command.visible
+        self._show(connection, user_id, conversation.id, command.visible)
         try:
             snapshot = await self._chat.snapshot(user_id, command)
             read = next(mark for mark in snapshot.read_marks if mark.user_id == user_id)
@@ -340,11 +336,11 @@ class Handlers:
             if joining:
                 await self._leave(connection, conversation.id)
             raise
-        if self._fanout.is_small(conversation):
-            await self._watch(connection, [other for other in conversation.participant_ids if other != user_id])
-        messages = fit(snapshot.messages, protocol.dump_message, most_bytes=self._page_bytes, newest=True)
         marks = [read if mark.user_id == user_id else mark for mark in snapshot.read_marks]
-        participants = fit(marks, self._dump_participant, most_bytes=0, newest=False)
+        people = await self._watching.participants(connection, user_id, conversation, marks, again=not joining)
+        await self._watching.take_part(conversation, user_id)
+        messages = fit(snapshot.messages, protocol.dump_message, most_bytes=self._page_bytes, newest=True)
+        participants = fit(people, _as_it_is, most_bytes=0, newest=False)
         self._charge(connection, messages, participants)
         ack = dump_ok(
             conversation=protocol.dump_conversation(conversation, listed=self._listed_participants),
@@ -354,6 +350,7 @@ class Handlers:
             lastSeq=snapshot.last_seq,
             readSeq=read.read_seq,
             unreadCount=max(0, snapshot.last_seq - read.read_seq),
+            typing=[typist for typist in self._typing.users(conversation.id) if typist != user_id],
         )
         gap = gap_before(snapshot, len(messages.items), command.after)
         if gap is not None:
@@ -363,8 +360,10 @@ class Handlers:
     async def _leave_conversation(
         self, connection: Connection, user_id: UserId, command: domain.LeaveConversation
     ) -> Ack:
-        await self._chat.conversation(user_id, command.conversation_id)
-        await self._leave(connection, command.conversation_id)
+        conversation = await self._chat.conversation(user_id, command.conversation_id)
+        if conversation.id in connection.joined:
+            self._watching.leave(connection, conversation)
+            await self._leave(connection, conversation.id)
         return dump_ok()
 
     async def _send_message(self, connection: Connection, user_id: UserId, command: domain.SendMessage) -> Ack:
@@ -394,12 +393,15 @@ class Handlers:
         if appended.duplicate and not self._rates.repeat(connection, self._clock.monotonic_s()):
             self._lifecycle.end_soon(connection, FLOODING, retry_after_ms=FLOODING_RETRY_MS)
         self._stop_typing(connection, command.conversation_id, user_id)
+        await self._take_part(user_id, command.conversation_id)
         ack = dump_ok(message=self._messages.encode(appended.message), duplicate=appended.duplicate)
         self._metrics.message_acked(received, duplicate=appended.duplicate)
         return ack
 
     async def _mark_read(self, connection: Connection, user_id: UserId, command: domain.MarkRead) -> Ack:
         advance = await self._chat.mark_read(user_id, command)
+        if advance.mark.read_seq:
+            await self._take_part(user_id, command.conversation_id)
         return dump_ok(readSeq=advance.mark.read_seq, unreadCount=advance.last_seq - advance.mark.read_seq)
 
     async def _fetch_history(self, connection: Connection, user_id: UserId, command: domain.FetchHistory) -> Ack:
@@ -412,20 +414,15 @@ class Handlers:
     async def _list_participants(
         self, connection: Connection, user_id: UserId, command: domain.ListParticipants
     ) -> Ack:
+        conversation = await self._chat.conversation(user_id, command.conversation_id)
         page = await self._chat.list_participants(user_id, command)
-        participants = fit(page.marks, self._dump_participant, most_bytes=self._page_bytes, newest=False)
+        people = await self._watching.participants(connection, user_id, conversation, page.marks, again=True)
+        participants = fit(people, _as_it_is, most_bytes=self._page_bytes, newest=False)
         self._charge(connection, participants)
         shown = page.marks[: len(participants.items)]
         has_more = page.has_more or len(shown) < len(page.marks)
         return dump_ok(
             participants=participants.items, hasMore=has_more, nextAfter=shown[-1].user_id if has_more else None
-        )
-
-    def _dump_participant(self, mark: domain.ReadMark) -> protocol.ParticipantWire:
-        return protocol.dump_participant(
-            mark,
-            online=self._presence.is_online(mark.user_id),
-            last_seen_at_ms=self._presence.last_seen_ms(mark.user_id),
         )
 
     def _charge(self, connection: Connection, *pages: Page) -> None:
@@ -437,7 +434,7 @@ class Handlers:
         conversation = await self._joined(connection, user_id, command.conversation_id)
         if not command.typing:
             self._stop_typing(connection, conversation.id, user_id)
-        elif self._fanout.is_small(conversation):
+        elif self._fanout.is_small(conversation) and self._fanout.reaches(connection):
             typing = Typing(conversation.id, user_id, connection.sid)
             if self._typing.start(typing, self._clock.monotonic_s()):
                 self._fanout.typing(conversation.id, user_id, True, sid=connection.sid)
@@ -445,7 +442,9 @@ class Handlers:
 
     async def _set_visibility(self, connection: Connection, user_id: UserId, command: domain.SetVisibility) -> Ack:
         conversation = await self._joined(connection, user_id, command.conversation_id)
-        connection.joined[conversation.id] = command.visible
+        self._show(connection, user_id, conversation.id, command.visible)
+        if command.visible:
+            self._watching.look(connection, conversation)
         if command.visible and self._fanout.reaches(connection):  # whatever is there by now is being looked at
             await self._chat.mark_read(user_id, domain.MarkRead(conversation.id, MAX_SAFE_INTEGER))
         return dump_ok()
@@ -456,22 +455,30 @@ class Handlers:
             raise NotJoined
         return conversation
 
+    def _show(self, connection: Connection, user_id: UserId, conversation_id: ConversationId, visible: bool) -> None:
+        """Note whether the user looks at the conversation on this socket. Who looks away does not type there either."""
+        looked = connection.joined.get(conversation_id, False)
+        connection.joined[conversation_id] = visible
+        if looked and not visible:
+            self._auto_read.looked_away(conversation_id, user_id)
+            self._stop_typing(connection, conversation_id, user_id)
+
     async def _leave(self, connection: Connection, conversation_id: ConversationId) -> None:
-        if connection.joined.pop(conversation_id, None) is None:
-            return
         if connection.identity is not None:
-            self._stop_typing(connection, conversation_id, connection.identity.user_id)
+            user_id = connection.identity.user_id
+            self._show(connection, user_id, conversation_id, False)
+            self._stop_typing(connection, conversation_id, user_id)
+        del connection.joined[conversation_id]
         await self._fanout.leave(connection, conversation_room(conversation_id))
 
-    async def _watch(self, connection: Connection, user_ids: list[UserId]) -> None:
-        for user_id in user_ids:
-            if user_id in connection.watched:
-                continue
-            if self._watched_per_socket and len(connection.watched) >= self._watched_per_socket:
-                return
-            connection.watched[user_id] = None
-            await self._fanout.enter(connection, watch_room(user_id))
+    async def _take_part(self, user_id: UserId, conversation_id: ConversationId) -> None:
+        if not self._watching.knows(conversation_id, user_id):
+            await self._watching.take_part(await self._chat.conversation(user_id, conversation_id), user_id)
 
     def _stop_typing(self, connection: Connection, conversation_id: ConversationId, user_id: UserId) -> None:
         if self._typing.stop(Typing(conversation_id, user_id, connection.sid)):
             self._fanout.typing(conversation_id, user_id, False, sid=connection.sid)
+
+
+def _as_it_is(participant: ParticipantWire) -> ParticipantWire:
+    return participant

@@ -103,9 +103,10 @@ class Housekeeping:
             self.mended += await self._lifecycle.sweep()
 
     async def write_read_marks(self) -> None:
-        """Write the automatic read marks that are due; they share the store's commits."""
-        due = self._auto_read.due(self._clock.monotonic_s())
-        await asyncio.gather(*(self._write_read_mark(seen) for seen in due))
+        """Ask for the automatic read marks that are due, and write those that are confirmed; they share commits."""
+        for seen in self._auto_read.due(self._clock.monotonic_s()):
+            self._fanout.ask(seen)
+        await asyncio.gather(*(self._write_read_mark(seen) for seen in self._auto_read.confirmed()))
 
     async def _write_read_mark(self, seen: Seen) -> None:
         try:

@@ -50,6 +50,7 @@ class JoinConversationAck(TypedDict):
     lastSeq: int
     readSeq: int
     unreadCount: int
+    typing: list[str]
     gap: NotRequired[GapWire]
 
 
@@ -106,6 +107,29 @@ ACKS: Final[Mapping[ClientEvent, type]] = {
     ClientEvent.LIST_PARTICIPANTS: ListParticipantsAck,
     ClientEvent.SET_TYPING: SetTypingAck,
     ClientEvent.SET_VISIBILITY: SetVisibilityAck,
+}
+
+# Where to find what an event announces, for whoever did not hear it: fields of acks. None: it announces no state.
+# docs/decisions/0019-what-is-announced-is-in-an-answer-too.md
+SNAPSHOTS: Final[Mapping[ServerEvent, Mapping[ClientEvent, str] | None]] = {
+    ServerEvent.WELCOME: None,  # it comes with every connection
+    ServerEvent.MESSAGE_CREATED: {
+        ClientEvent.JOIN_CONVERSATION: "messages",
+        ClientEvent.LIST_CONVERSATIONS: "conversations",
+        ClientEvent.FETCH_HISTORY: "messages",
+    },
+    ServerEvent.CONVERSATION_ACTIVITY: {ClientEvent.LIST_CONVERSATIONS: "conversations"},
+    ServerEvent.CONVERSATION_CREATED: {ClientEvent.LIST_CONVERSATIONS: "conversations"},
+    ServerEvent.MESSAGES_READ: {
+        ClientEvent.JOIN_CONVERSATION: "participants",
+        ClientEvent.LIST_CONVERSATIONS: "conversations",
+    },
+    ServerEvent.USER_TYPING: {ClientEvent.JOIN_CONVERSATION: "typing"},
+    ServerEvent.PRESENCE_CHANGED: {
+        ClientEvent.JOIN_CONVERSATION: "participants",
+        ClientEvent.LIST_CONVERSATIONS: "presence",
+    },
+    ServerEvent.SESSION_ENDED: None,  # there is no connection any more that could ask
 }
 
 PAYLOADS: Final[Mapping[ServerEvent, type]] = {

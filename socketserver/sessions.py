@@ -62,7 +62,8 @@ class Connection:
         since_s: when it connected, monotonic seconds.
         identity: its user, once authenticated.
         joined: the conversations it has joined → whether the user is looking at them.
-        watched: users whose presence it is told of.
+        watched: users whose presence it is told of → in how many of its joined conversations; the last ones begun or
+            renewed last.
         end: why the server is ending it; from then on nothing it sends is listened to.
         guest: where it comes from.
         hint: what it should know as long as it has no user; None for nothing special.
@@ -73,7 +74,7 @@ class Connection:
     guest: Guest = NOBODY
     identity: Identity | None = None
     joined: dict[ConversationId, bool] = field(default_factory=dict)
-    watched: dict[UserId, None] = field(default_factory=dict)
+    watched: dict[UserId, int] = field(default_factory=dict)
     end: End | None = None
     hint: str | None = None
 

@@ -605,6 +605,9 @@ export class ChatClient extends EventTarget {
     } else {
       void this.#listParticipants(conversation);
     }
+    for (const userId of new Set([...conversation.typing.keys(), ...ack.typing])) {
+      this.#setTyping(conversation, userId, ack.typing.includes(userId));
+    }
     for (const message of ack.messages) this.#insert(conversation, message);
     conversation.cursor = ack.change;
     this.#advanceCursor(conversation);

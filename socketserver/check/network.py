@@ -125,7 +125,7 @@ async def _names(address: str, port: int, host: str) -> str:
         await _close(writer)
     try:
         names = x509.load_der_x509_certificate(shown).extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (ValueError, x509.ExtensionNotFound):
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return "no name"
     return ", ".join(str(name.value) for name in list(names.value)[:5])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import re
 import ssl
 import time
 import uuid
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal
+from urllib.parse import quote
 
 from . import network
 from .causes import Fault, error_of, of_answer, parse, refused
@@ -32,6 +34,10 @@ MAX_IDLE_S: Final = 600.0
 # A larger difference makes good tokens bad: the server's own leeway for a token's `iat` and `nbf`.
 CLOCK_TOLERANCE_S: Final = 30.0
 MAX_SHOWN_CHARS: Final = 200
+# A shorter token is no secret, and stands in every sentence.
+MIN_SECRET_CHARS: Final = 8
+# Beyond it a number of milliseconds is no time: the year 5138.
+MAX_TIME_MS: Final = 10**14
 
 Status = Literal["ok", "failed", "skipped"]
 # Faults after which the connection is gone, in the steps that use it; and such that stop nothing.
@@ -109,6 +115,8 @@ class Inspection:
         self._options = options
         self._on_step = on_step
         self._token = options.token
+        long = options.token is not None and len(options.token) >= MIN_SECRET_CHARS
+        self._secret = _writings(options.token) if options.token is not None and long else None
         self._addresses: list[str] = []
         self._context = ssl.create_default_context()
         self._stopped: str | None = None  # why there is no sense in going on
@@ -130,7 +138,7 @@ class Inspection:
             await self._step("certificate", self._certificate, "no_answer", "no browser connects with that certificate")
             await self._step("ready", self._ready, "no_answer", "nothing answers")
             await self._step("handshake", self._handshake, "no_answer", "there is no handshake")
-            with contextlib.suppress(Fault, TimeoutError):
+            with contextlib.suppress(Exception):  # whatever it is, the next steps say what it means
                 async with asyncio.timeout(timeout_s):
                     await self._log_in()
             await self._step("polling", self._polling, "polling_broken")
@@ -174,6 +182,10 @@ class Inspection:
                     seen = await work()
             except TimeoutError:
                 raise Fault(late, f"nothing came within {limit_s:g} s") from None
+            except (Fault, _Skip):
+                raise
+            except Exception as error:  # an answer that nobody thought of ends its step, and not the check
+                raise Fault("unexpected_answer", f"nothing that makes sense ({type(error).__name__})") from None
         except _Skip as skip:
             step = Step(name, "skipped", self._clean(str(skip)))
         except Fault as fault:
@@ -188,9 +200,12 @@ class Inspection:
         self._on_step(step)
 
     def _clean(self, text: str) -> str:
-        """A text of the server's, fit for a terminal and without the token."""
-        if self._token:
-            text = text.replace(self._token, "***")
+        """A text of the server's, fit for a terminal and without the token that was given to the check.
+
+        One that the server has given is no secret before it, and would let it choose what is struck out.
+        """
+        if self._secret is not None:
+            text = self._secret.sub("***", text)
         text = text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…"
         return "".join(character if character.isprintable() else "?" for character in text)
 
@@ -267,7 +282,7 @@ class Inspection:
         return "a request and its answer, over long-polling"
 
     async def _websocket(self) -> str:
-        socket = WebSocket(await self._http.websocket())
+        socket = WebSocket(self._http, await self._http.websocket())
         try:
             (first,) = await socket.receive()
             if (found := opened(first)) is None:
@@ -377,17 +392,18 @@ class Inspection:
         return min(max(IDLE_S, interval_s + IDLE_MARGIN_S), MAX_IDLE_S)
 
     async def _clock(self) -> str:
-        if self._welcome is not None and isinstance(server_ms := self._welcome.payload.get("serverTime"), int):
+        server_ms = self._welcome.payload.get("serverTime") if self._welcome is not None else None
+        if self._welcome is not None and isinstance(server_ms, int) and 0 < server_ms < MAX_TIME_MS:
             ahead_s, source = (server_ms - self._welcome.came_ms) / 1000, "its welcome"
         else:
             assert self._date is not None  # else the check was stopped
             try:
-                date = parsedate_to_datetime(self._date.headers["Date"])
-            except (KeyError, ValueError):
+                date_s = parsedate_to_datetime(self._date.headers["Date"]).timestamp()
+            except (LookupError, ValueError, TypeError, ArithmeticError, OSError):
                 raise _Skip("the server does not say what time it has") from None
             # The header has whole seconds, cut off.
             middle_ms = (self._date.asked_ms + self._date.came_ms) / 2
-            ahead_s, source = date.timestamp() + 0.5 - middle_ms / 1000, "the Date header"
+            ahead_s, source = date_s + 0.5 - middle_ms / 1000, "the Date header"
         if abs(ahead_s) <= 1:
             return f"the clocks agree to a second, by {source}"
         seen = f"the server's is {_duration(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}, by {source}"
@@ -407,6 +423,15 @@ class Inspection:
         if self._welcome is None:
             raise _Skip("only a user may")
         return client
+
+
+def _writings(secret: str) -> re.Pattern[str]:
+    """A secret as it is, escaped any number of times as JSON and Python do it, and as a part of an address."""
+    escaped = "".join(
+        r"\\+" if part.startswith("\\") else r"\\*".join(map(re.escape, part))
+        for part in re.findall(r"\\+|[^\\]+", secret)
+    )
+    return re.compile(f"{escaped}|{re.escape(quote(secret, safe=''))}|{re.escape(quote(secret))}")
 
 
 def _ms_since(started_s: float) -> int:

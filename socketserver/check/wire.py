@@ -1,8 +1,9 @@
 """A small Socket.IO client that keeps what it sees: HTTP answers, long-polling, a websocket, the upgrade between them.
 
 It reads when it is told to, in the caller's task and with the caller's deadline, and turns whatever is not as it
-should be into a Fault. python-socketio has a client too, but that one retries, falls back and reports "could not
-connect": it hides what this one is there to find.
+should be into a Fault. The server is believed nothing: what is read, and what is kept of it, is bounded.
+python-socketio has a client too, but that one retries, falls back and reports "could not connect": it hides what this
+one is there to find.
 Source: the Engine.IO protocol, revision 4; the Socket.IO protocol, revision 5.
 """
 
@@ -27,8 +28,14 @@ from .causes import Fault, of_answer, parse, refused
 
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_EVENTS: Final = 1_000
+# Those that are waited for are small.
+MAX_EVENT_CHARS: Final = 1 << 14
+# Of everything that comes during one check. A packet or an answer counts some more than its length.
+MAX_TOTAL_BYTES: Final = 1 << 25
+_OVERHEAD_BYTES: Final = 1 << 9
 CLOSE_S: Final = 1.0
 _SEPARATOR: Final = "\x1e"
+_KINDS: Final = frozenset("12346b")
 _PROBE: Final = "probe"
 
 T = TypeVar("T")
@@ -79,7 +86,10 @@ class _Socket(aiohttp.ClientWebSocketResponse):
         connection = self._response.connection
         transport = connection.transport if connection is not None else None
         try:
-            return await super().close(code=code, message=message)
+            async with asyncio.timeout(CLOSE_S):  # aiohttp waits as long as something comes
+                return await super().close(code=code, message=message)
+        except TimeoutError:
+            return False
         finally:
             if transport is not None:
                 transport.abort()
@@ -98,17 +108,29 @@ class Http:
         self._base = base
         self._path = path
         self.ours = False
+        self._left_bytes = MAX_TOTAL_BYTES
+        redirects = aiohttp.TraceConfig()
+        redirects.on_request_redirect.append(_refuse_redirect)
         connector = aiohttp.TCPConnector(resolver=_Pinned(address), ssl=context, limit=8)
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None),
-            headers={"User-Agent": f"socketserver-check/{__version__}"},
+            # Not compressed: a few bytes could become more than there is memory for.
+            headers={"User-Agent": f"socketserver-check/{__version__}", "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trace_configs=[redirects],
             ws_response_class=_Socket,
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # a load balancer's cookie, of an address too
         )
 
     async def close(self) -> None:
         await self._session.close()
+
+    def spend(self, size: int) -> None:
+        """Count what has come. Raises: Fault when it is more than any check needs."""
+        self._left_bytes -= size + _OVERHEAD_BYTES
+        if self._left_bytes < 0:
+            raise Fault("unexpected_answer", f"more than {MAX_TOTAL_BYTES >> 20} MiB came")
 
     async def get(self, path: str) -> Answer:
         """GET a path of the server's.
@@ -168,6 +190,7 @@ class Http:
                 body = await response.content.read(MAX_BODY_BYTES)
                 while len(body) < MAX_BODY_BYTES and (more := await response.content.read(MAX_BODY_BYTES)):
                     body += more
+                self.spend(len(body) + _length(response.headers))
                 text = body.decode("utf-8", "replace")
                 return Answer(response.status, response.headers, text, asked_ms, came_ms)
         except aiohttp.ClientResponseError:
@@ -200,7 +223,16 @@ def opened(packet: str) -> Opened | None:
         return None
     if not (0 < interval_s < math.inf and 0 < timeout_s < math.inf):
         return None
-    return Opened(sid, tuple(map(str, upgrades)), interval_s, timeout_s)
+    return Opened(sid, tuple(each for each in upgrades if isinstance(each, str)), interval_s, timeout_s)
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value) for name, value in headers.items())
+
+
+async def _refuse_redirect(*arguments: object) -> None:
+    """A websocket's handshake would be followed to wherever the server says."""
+    raise aiohttp.ClientConnectionError
 
 
 class Polling:
@@ -226,7 +258,7 @@ class Polling:
         if answer.status != 200:
             raise of_answer(answer.status, answer.headers, answer.body, ours=self._http.ours)
         packets = answer.body.split(_SEPARATOR)
-        if any(packet[:1] not in set("12346b") for packet in packets):
+        if any(packet[:1] not in _KINDS for packet in packets):
             raise Fault("polling_broken", f"a GET was answered with {answer.body!r}")
         return packets
 
@@ -240,7 +272,8 @@ class WebSocket:
 
     name: Final = "websocket"
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, http: Http, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._http = http
         self._socket = socket
 
     async def send(self, packet: str) -> None:
@@ -274,6 +307,7 @@ class WebSocket:
 
     async def _message(self) -> aiohttp.WSMessage:
         message = await self._socket.receive()
+        self._http.spend(len(message.data) if isinstance(message.data, str | bytes) else 0)
         if message.type is aiohttp.WSMsgType.PING:
             await self._socket.pong(message.data)
         elif message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED):
@@ -302,7 +336,7 @@ class Client:
     Attributes:
         sid: its Socket.IO id, once connected.
         refusal: the error with which the server refused the connect.
-        events: what the server emitted, at most MAX_EVENTS.
+        events: what the server emitted: at most MAX_EVENTS, and none that is longer than MAX_EVENT_CHARS.
         pings: how many Engine.IO pings were answered.
     """
 
@@ -344,9 +378,14 @@ class Client:
 
         Raises: Fault.
         """
-        return await self._until(
-            lambda: next((seen for seen in self.events if seen.name == event and where(seen.payload)), None)
-        )
+        looked_at = 0
+
+        def look() -> Event | None:
+            nonlocal looked_at
+            fresh, looked_at = self.events[looked_at:], len(self.events)
+            return next((seen for seen in fresh if seen.name == event and where(seen.payload)), None)
+
+        return await self._until(look)
 
     async def listen(self) -> None:
         """Take what comes and answer pings, without end.
@@ -366,7 +405,7 @@ class Client:
         socket = None
         try:
             try:
-                socket = WebSocket(await self._http.websocket(self.handshake.sid))
+                socket = WebSocket(self._http, await self._http.websocket(self.handshake.sid))
                 await socket.send(f"2{_PROBE}")
                 if (answer := await socket.receive()) != [f"3{_PROBE}"]:
                     raise Fault("upgrade_failed", f"the probe was answered with {answer[0]!r}")
@@ -421,7 +460,7 @@ class Client:
             event = Event(str(value[0]), value[1] if len(value) > 1 else None, time.time() * 1000)
             if event.name == "session_ended" and isinstance(event.payload, dict):
                 raise refused(event.payload, "session_ended")
-            if len(self.events) < MAX_EVENTS:
+            if len(self.events) < MAX_EVENTS and len(packet) <= MAX_EVENT_CHARS:
                 self.events.append(event)
         elif match is not None and kind == "3" and isinstance(value, list):
             if match[2] == str(self._asked):
@@ -434,7 +473,7 @@ class Client:
 
 
 async def _within(seconds: float, closing: Any) -> None:
-    """Await what may hang or fail, and give up after a while."""
-    with contextlib.suppress(Fault, aiohttp.ClientError, OSError, TimeoutError):
+    """Await what may hang or fail, in whatever way, and give up after a while."""
+    with contextlib.suppress(Exception):
         async with asyncio.timeout(seconds):
             await closing

@@ -258,6 +258,14 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         client = self.manager.client(sid, namespace)
         return client is not None and client.phase in (CONNECTING, CONNECTED) and client.session.open
 
+    def probe(self, sid: str, heard: Callable[[], None], namespace: str | None = None) -> None:
+        """Call `heard` once the client has shown that it is alive and takes what it was sent before; see
+        `session.Session.probe`. It costs an Engine.IO ping, which every client answers. Nothing happens for a client
+        that is gone."""
+        client = self.manager.client(sid, namespace)
+        if client is not None:
+            client.session.probe(heard)
+
     def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
         """Return what the connect handler got as environ, None when there is no such client."""
         client = self.manager.client(sid, namespace)

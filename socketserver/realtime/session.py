@@ -110,6 +110,7 @@ class Session:
         "_awaiting_pong",
         "_drained",
         "_engine",
+        "_heard",
         "_inbox",
         "_inbox_size",
         "_original",
@@ -162,6 +163,7 @@ class Session:
         self._room: asyncio.Event | None = None
         self._quiet: asyncio.Event | None = None
         self._awaiting_pong = False
+        self._heard: Callable[[], None] | None = None
         self._drained = -1
         self._pinged = self.created
         self._read_since = self.created
@@ -190,6 +192,9 @@ class Session:
         if not self.open:
             return
         try:
+            if self._heard is not None:
+                heard, self._heard = self._heard, None
+                heard()
             if type(data) is str:
                 kind = data[:1]
                 if kind == "4":
@@ -333,6 +338,18 @@ class Session:
             self._awaiting_pong = False
             if self._engine.wheel.clock() >= self._pinged + self._engine.ping_interval:
                 self._ping(self._engine.wheel.clock())
+
+    def probe(self, heard: Callable[[], None]) -> None:
+        """Call `heard` once the client has shown that it is alive: at the next packet that comes, whatever it is.
+
+        A ping is sent at once, so that there will be one; the heartbeat goes on beside it.
+
+        Args:
+            heard: takes the place of an earlier one. Not called any more when the session ends first.
+        """
+        if self.open:
+            self._heard = heard
+            self.outbox.push(PING)
 
     def check(self) -> bool:
         """Return whether the client may still be answered, after ending the session if its time is over.

@@ -5,6 +5,7 @@ Knows no driver and no wire. A store is used from one event loop; several stores
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -205,6 +206,12 @@ class Store(Protocol):
         Each with the ids of all its participants, or with those of the first `participants`.
         Order: each as it was after every append that returned before this call was made.
         """
+
+    async def list_readers(
+        self, parts: Sequence[tuple[ConversationId, UserId]]
+    ) -> frozenset[tuple[ConversationId, UserId]]:
+        """Those of some (conversation, user) whose read mark there is above 0: who has read, or written, which counts
+        as reading. What does not exist has not."""
 
     async def append_message(self, draft: MessageDraft) -> Appended:
         """Store a message under the next seq and change, or find the one with the same key.

@@ -449,6 +449,21 @@ class MongoStore:
             has_more=len(rows) > limit,
         )
 
+    async def list_readers(
+        self, parts: Sequence[tuple[ConversationId, UserId]]
+    ) -> frozenset[tuple[ConversationId, UserId]]:
+        documents.check_value(*(value for part in parts for value in part))
+        which = {"_id": {"$in": list({conversation_id for conversation_id, _ in parts})}}
+        async with self._answering():
+            rows = await self._conversations.find(which, {"participants": 1, "marks": 1, "folded": 1}).to_list(None)
+            found = {row["_id"]: row for row in rows}
+            own = [(each, found[each]["folded"], user_id) for each, user_id in parts if each in found]
+            written = await self._own_messages(own) if own else []
+        readers = {(row["conversation"], row["sender"]) for row in written}
+        for each, row in found.items():
+            readers |= {(each, mark.user_id) for mark in documents.load_marks(row, ()).values() if mark.read_seq}
+        return frozenset(readers.intersection(parts))
+
     async def list_messages(
         self,
         conversation_id: ConversationId,

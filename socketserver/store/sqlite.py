@@ -190,6 +190,11 @@ class SqliteStore:
     ) -> ConversationPage:
         return await self._read(lambda sql: sqlite_sql.list_conversations(sql, user_id, limit, before, participants))
 
+    async def list_readers(
+        self, parts: Sequence[tuple[ConversationId, UserId]]
+    ) -> frozenset[tuple[ConversationId, UserId]]:
+        return await self._read(lambda sql: sqlite_sql.list_readers(sql, parts))
+
     async def list_messages(
         self,
         conversation_id: ConversationId,

@@ -423,6 +423,21 @@ def list_conversations(
     return ConversationPage(tuple(summaries), has_more=len(rows) > limit)
 
 
+def list_readers(
+    sql: sqlite3.Connection, parts: Sequence[tuple[ConversationId, UserId]]
+) -> frozenset[tuple[ConversationId, UserId]]:
+    found: set[tuple[ConversationId, UserId]] = set()
+    for chunk in _chunks(parts):
+        statement = _statement(
+            "SELECT v.column1, v.column2 FROM (VALUES {values}) v CROSS JOIN conversation c ON c.id = v.column1"
+            " CROSS JOIN participant p ON p.conversation = c.num AND p.user_id = v.column2 WHERE p.read_seq > 0",
+            len(chunk),
+            2,
+        )
+        found.update(sql.execute(statement, _flat(chunk)))
+    return frozenset(found)
+
+
 def list_messages(
     sql: sqlite3.Connection, conversation_id: ConversationId, before_seq: int | None, after_seq: int | None, limit: int
 ) -> MessagePage:

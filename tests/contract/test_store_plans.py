@@ -39,6 +39,7 @@ async def do_everything(store: Store) -> None:
     await store.get_snapshot(here, after=None, limit=2, reader=CAT, participants=1)
     for after_user in (None, BOB):
         await store.list_read_marks(here, after=after_user, limit=1)
+    await store.list_readers([(conversation_id, BOB), (conversation_id, ANN)])
     for edges in ({}, {"before_seq": 2}, {"after_seq": 1}):
         await store.list_messages(here, limit=2, **edges)
 

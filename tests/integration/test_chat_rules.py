@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support import database as db
 from support.servers import LocalServer, serving, token
+from support.stage import Actor
 from support.waiting import eventually
 from support.wire import Wire, wire_to
 
@@ -39,9 +40,10 @@ async def test_large_conversations_are_quiet(tmp_path: Path) -> None:
         await ana.settle()
         assert [seen["conversationId"] for seen in ana.client.seen("user_typing")] == [small]
         assert ana.client.seen("messages_read") == []
-        await wire.person("carl")
+        carl = await wire.person("carl")
+        await carl.join(large)
         await ana.settle()
-        assert ana.client.seen("presence_changed") == []
+        assert {seen["userId"] for seen in ana.client.seen("presence_changed")} == {"ben"}
 
 
 async def test_how_many_conversations_a_socket_may_join(tmp_path: Path) -> None:
@@ -60,15 +62,106 @@ async def test_how_many_conversations_a_socket_may_join(tmp_path: Path) -> None:
 
 
 async def test_how_many_people_a_socket_watches(tmp_path: Path) -> None:
-    """Beyond the bound a socket is not told of more people's presence; the rest goes on."""
-    async with chat_server(tmp_path, watched_per_socket=1) as (_, wire):
+    """The presence of the open conversation was missing once a list had filled the bound: now the watch that was begun
+    longest ago goes, those of a list first."""
+    async with chat_server(tmp_path, watched_per_socket=2) as (server, wire):
         ana = await wire.person("ana")
-        for other in ("ben", "carl"):
-            await ana.join(await ana.create(other))
-        await wire.people("ben", "carl")
-        await ana.client.wait("presence_changed")
+        chats = {}
+        for other in ("ben", "carl", "dora", "emil"):
+            friend = await wire.person(other)
+            chats[other] = await friend.create("ana")
+            await friend.client.close()
+        (socket,) = server.sessions.of_user(UserId("ana"))
+
+        def watches() -> set[str]:
+            rooms = server.sio.manager.get_rooms(socket.sid, "/") or []
+            assert set(socket.watched) == {room[2:] for room in rooms if room.startswith("p:")}
+            return set(socket.watched)
+
+        async def after_a_list() -> set[str]:
+            await ana.client.ok("list_conversations", {})
+            return watches()
+
+        assert await after_a_list() == {"dora", "emil"}  # the top of it
+        await ana.join(chats["ben"])
+        assert await after_a_list() == {"ben", "emil"}
+        await ana.join(chats["carl"])
+        assert await after_a_list() == {"ben", "carl"}
+        await ana.client.ok("set_visibility", {"conversationId": chats["ben"], "visible": True})
+        await ana.join(chats["dora"])
+        assert await after_a_list() == {"ben", "dora"}
+        await ana.join(chats["ben"])  # again
+        await ana.client.ok("leave_conversation", {"conversationId": chats["ben"]})
+        assert watches() == {"ben", "dora"}
+        await ana.join(chats["emil"])
+        assert await after_a_list() == {"dora", "emil"}
+        for chat in chats.values():
+            await ana.client.ok("leave_conversation", {"conversationId": chat})
+        ben = await wire.person("ben")
+        await ana.join(chats["ben"])
+        await ben.client.close()
+        await eventually("ben is gone", lambda: len(server.sessions) == 1)
+        server.clock.advance(16)
+        await ana.client.wait("presence_changed", lambda seen: (seen["userId"], seen["online"]) == ("ben", False))
+
+
+async def test_presence_shows_when_somebody_has_taken_part(tmp_path: Path) -> None:
+    """A conversation made with somebody who was away told a stranger when they came and went, before they had written
+    or joined; it survives a restart who has."""
+    silent = {"online": False, "lastSeenAt": None}
+
+    async def shown(ana: Actor, chat: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What ana is told of ben: by joining, and by the list."""
+        joined = (await ana.join(chat))["participants"]
+        listed = (await ana.client.ok("list_conversations", {}))["presence"]
+        found = [next(each for each in some if each["userId"] == "ben") for some in (joined, listed)]
+        first, second = ({key: each[key] for key in silent} for each in found)
+        return first, second
+
+    async with chat_server(tmp_path, presence_grace_s=0) as (_, wire):
+        ana = await wire.person("ana")
+        chat, group = await ana.create("ben"), await ana.create("ben", "carl")
+        await ana.join(group)
+        assert await shown(ana, chat) == (silent, silent)
+        ben = await wire.person("ben")
+        assert await shown(ana, chat) == (silent, silent)
+        await ben.client.close()
+        ben = await wire.person("ben")
+        await ben.client.ok("list_conversations", {})
+        await ben.client.ok("fetch_history", {"conversationId": chat})
         await ana.settle()
-        assert [seen["userId"] for seen in ana.client.seen("presence_changed")] == ["ben"]
+        assert ana.client.seen("presence_changed") == []
+        await ben.send(chat, "hello")  # not joined
+        online = {"online": True, "lastSeenAt": None}
+        assert await ana.client.wait("presence_changed") == {"userId": "ben", **online}
+        assert await shown(ana, chat) == (online, online)
+        await ben.send(chat, "hello again")
+        await ben.client.close()
+        gone = await ana.client.wait("presence_changed", lambda seen: not seen["online"])
+        assert len(ana.client.seen("presence_changed")) == 2
+        assert gone["lastSeenAt"] is not None
+        (carl,) = await wire.people("carl")
+        (seen,) = [each for each in (await carl.join(group))["participants"] if each["userId"] == "ben"]
+        assert {key: seen[key] for key in silent} == silent  # in the group ben has not been so far
+
+    async with chat_server(tmp_path, presence_grace_s=0) as (_, wire):
+        ana, ben = await wire.people("ana", "ben")
+        assert await shown(ana, chat) == (online, online)
+
+
+@pytest.mark.parametrize("how", ["join_conversation", "mark_read", "send_message"])
+async def test_who_has_the_conversation_open_is_told_when_somebody_takes_part(tmp_path: Path, how: str) -> None:
+    """From then on: who joins, reads or writes for the first time comes into view for those who are there."""
+    async with chat_server(tmp_path) as (_, wire):
+        ana, ben, carl = await wire.people("ana", "ben", "carl")
+        chat = await ana.create("ben", "carl")
+        await ana.join(chat)
+        await ana.send(chat, "hello")
+        more: dict[str, Any] = {"mark_read": {"seq": 1}, "send_message": {"idempotencyKey": "k", "body": "hello"}}
+        await ben.client.ok(how, {"conversationId": chat, **more.get(how, {})})
+        assert (await ana.client.wait("presence_changed"))["userId"] == "ben"
+        await carl.settle()
+        assert carl.client.seen("presence_changed") == []
 
 
 @pytest.mark.parametrize(
@@ -156,10 +249,8 @@ async def test_the_sweep_heals_the_registry(tmp_path: Path, caplog: pytest.LogCa
     """A socket that is registered but does not exist is forgotten by the regular sweep, and its user goes offline."""
     async with chat_server(tmp_path) as (server, wire):
         ben = await wire.person("ben")
-        chat = await ben.create("ghost")
-        await ben.join(chat)
         ghost = await wire.person("ghost")
-        await ben.client.wait("presence_changed", lambda presence: presence["online"])
+        await ben.join(await ghost.create("ben"))
         sid = ghost.client.seen("connect")[0]
         await ghost.client.close()
         await eventually("the ghost is gone", lambda: len(server.sessions) == 1)

@@ -115,7 +115,7 @@ const demo = (socket, init) =>
 
 const ack = (shown) => ({
   ...{ conversation: CONVERSATION, participants: [], messages: shown },
-  ...{ change: shown.at(-1).seq, lastSeq: shown.at(-1).seq, readSeq: 0 },
+  ...{ change: shown.at(-1).seq, lastSeq: shown.at(-1).seq, readSeq: 0, typing: [] },
 });
 
 const list = (newest, readSeq = 0) => ({

@@ -187,7 +187,8 @@ async def test_what_a_user_looks_at_becomes_read(stage: Stage, server: LocalServ
 
 
 async def test_typing(stage: Stage, server: LocalServer) -> None:
-    """Typing is shown to the others once, and ends by itself unless renewed, by sending, by saying so, by leaving."""
+    """Typing is shown to the others, now and then again, and ends by itself unless renewed, by sending, by saying so,
+    by looking away, by leaving."""
     ana, ben = await stage.people("ana", "ben")
     server.clock.hold()
     chat, other = await ana.create("ben"), await ana.create("ben", "carl")
@@ -211,7 +212,7 @@ async def test_typing(stage: Stage, server: LocalServer) -> None:
     # The one that was not renewed has ended; the other, looked at by the same tick, has not.
     await ana.client.wait("user_typing", lambda sign: sign["conversationId"] == other and not sign["typing"])
     await ana.settle()
-    assert signs() == [(chat, True), (other, True), (other, False)]
+    assert signs() == [(chat, True), (other, True), (chat, True), (other, False)]
     server.clock.advance(4)
     await ana.client.wait("user_typing", lambda sign: sign["conversationId"] == chat and not sign["typing"])
 
@@ -223,15 +224,20 @@ async def test_typing(stage: Stage, server: LocalServer) -> None:
     await ben.send(chat, "sent")
     await types(other)
     await ben.client.ok("leave_conversation", {"conversationId": other})
+    await ben.join(other, visible=True)
+    await types(other)
+    await ben.client.ok("set_visibility", {"conversationId": other, "visible": False})
     await types(chat)
     await ben.client.disconnect()
-    await ana.client.wait_count("user_typing", mark + 8)
+    await ana.client.wait_count("user_typing", mark + 10)
     await ana.settle()
     assert signs()[mark:] == [
         (chat, True),
         (chat, False),
         (chat, True),
         (chat, False),
+        (other, True),
+        (other, False),
         (other, True),
         (other, False),
         (chat, True),
@@ -250,6 +256,7 @@ async def test_presence_with_a_grace(stage: Stage, server: LocalServer) -> None:
     assert joined["participants"][1]["lastSeenAt"] is None
 
     ben = await stage.person("ben")
+    await ben.join(chat)
     seen = await ana.client.wait("presence_changed")
     assert seen == {"userId": "ben", "online": True, "lastSeenAt": None}
 
@@ -272,16 +279,27 @@ async def test_presence_with_a_grace(stage: Stage, server: LocalServer) -> None:
     assert (mark["online"], mark["lastSeenAt"]) == (False, left_ms)
 
 
-async def test_the_list_tells_who_is_online(stage: Stage) -> None:
+async def test_the_list_tells_who_is_online(stage: Stage, server: LocalServer) -> None:
     """A list of conversations comes with the presence of those one talks to directly, and news of it."""
     ana, ben = await stage.people("ana", "ben")
-    await ana.create("ben")
-    await ana.create("carl")
-    ack = await ana.client.ok("list_conversations", {})
-    presence = {item["userId"]: item["online"] for item in ack["presence"]}
-    assert presence == {"ben": True, "carl": False}
     carl = await stage.person("carl")
-    assert (await ana.client.wait("presence_changed"))["userId"] == "carl"
+    for other in (ben, carl):
+        await other.create("ana")
+    await carl.client.disconnect()
+    await eventually("carl is gone", lambda: len(server.sessions) == 2)
+    server.clock.advance(16)
+
+    async def listed() -> dict[str, bool]:
+        ack = await ana.client.ok("list_conversations", {})
+        return {item["userId"]: item["online"] for item in ack["presence"]}
+
+    while (await listed())["carl"]:
+        pass
+    assert await listed() == {"ben": True, "carl": False}
+    mark = len(ana.client.seen("presence_changed"))
+    carl = await stage.person("carl")
+    await ana.client.wait_count("presence_changed", mark + 1)
+    assert ana.client.seen("presence_changed")[mark] == {"userId": "carl", "online": True, "lastSeenAt": None}
     await carl.client.disconnect()
     await ben.client.disconnect()
 

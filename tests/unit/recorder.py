@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from socketserver.realtime import AsyncServer
 from typing import Any
@@ -17,7 +18,7 @@ class Emitted:
     event: str
     data: Any
     rooms: tuple[str, ...]
-    skip_sid: str | None = None
+    skip_sid: str | set[str] | None = None
 
 
 @dataclass(eq=False)
@@ -27,6 +28,7 @@ class Recorder(AsyncServer):
     Attributes:
         busy: sids whose requests are answered when the event is set.
         drained: whether nothing is taken from clients any more.
+        probed: sids that were asked for a sign of life → what to call when it comes.
         ended: (sid, 'disconnect') for a client that has to stay away, (sid, 'close', reason) for one to come back.
     """
 
@@ -36,6 +38,7 @@ class Recorder(AsyncServer):
     unconnected: set[str] = field(default_factory=set)
     busy: dict[str, asyncio.Event] = field(default_factory=dict)
     drained: bool = False
+    probed: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     @property
     def manager(self) -> Any:  # type: ignore[override]
@@ -49,6 +52,13 @@ class Recorder(AsyncServer):
 
     def is_open(self, sid: str, namespace: str | None = None) -> bool:
         return sid not in self.unconnected
+
+    def probe(self, sid: str, heard: Callable[[], None], namespace: str | None = None) -> None:
+        self.probed[sid] = heard
+
+    def answer(self, sid: str) -> None:
+        """The client gives the sign of life that it was asked for."""
+        self.probed.pop(sid)()
 
     def is_pre_connected(self, sid: str, namespace: str) -> bool:
         return False

@@ -42,6 +42,44 @@ def test_users_and_conversations_apart() -> None:
     assert auto_read.due(2) == [seen(3, "c1", "bob")]
 
 
+def test_read_after_a_sign_of_life() -> None:
+    """What is due was read although the page was frozen: it is confirmed by an answer that was asked for afterwards."""
+    auto_read = AutoRead(0.3)
+    assert auto_read.ask("s1", seen(1))
+    assert not auto_read.ask("s1", seen(3))  # a question is on its way: its answer may be older than these
+    assert not auto_read.ask("s1", seen(2))
+    assert auto_read.confirmed() == []
+    assert auto_read.answered("s1")  # ask again
+    assert auto_read.confirmed() == [seen(1)]
+    assert not auto_read.answered("s1")
+    assert auto_read.confirmed() == [seen(3)]
+    assert not auto_read.answered("s1")
+    assert len(auto_read) == 0
+
+
+def test_one_live_page_is_enough() -> None:
+    """Of two pages of a user that show a conversation the one that is alive confirms it; the other may go."""
+    auto_read = AutoRead(0.3)
+    assert auto_read.ask("frozen", seen(4))
+    assert auto_read.ask("live", seen(4))
+    auto_read.answered("live")
+    assert auto_read.confirmed() == [seen(4)]
+    auto_read.gone("frozen")
+    assert not auto_read.answered("frozen")
+    assert (auto_read.confirmed(), len(auto_read)) == ([], 0)
+
+
+def test_looking_away_is_a_sign_of_life() -> None:
+    """What was shown until the user looked away is read, and what nobody showed is not."""
+    auto_read = AutoRead(0.3)
+    auto_read.see(seen(2), 0)
+    auto_read.looked_away(ConversationId("c"), UserId("bob"))
+    auto_read.looked_away(ConversationId("c"), UserId("ann"))
+    assert auto_read.confirmed() == [seen(2)]
+    assert auto_read.due(1) == []
+    assert len(auto_read) == 0
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 50), st.floats(0, 0.5), st.booleans())))
 def test_nothing_seen_is_lost(steps: list[tuple[str, int, float, bool]]) -> None:
     """After any sights the marks handed out reach the highest seq that each user saw, and none waits too long."""

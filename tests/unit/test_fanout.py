@@ -122,6 +122,34 @@ def test_presence_to_those_who_watch() -> None:
     assert stage.sio.take() == [Emitted("presence_changed", protocol.dump_presence(ANN, False, 5), (watch_room(ANN),))]
 
 
+def test_typing_is_not_shown_to_the_one_who_types_elsewhere() -> None:
+    """A user's other socket was told of the typing on one, and never of its end on another."""
+    stage = Stage()
+    for sid in ("s1", "s2"):
+        stage.connect(sid, ANN, visible=True)
+    stage.fanout.typing(C, ANN, True, sid="s1")
+    (emitted,) = stage.sio.take()
+    assert emitted.skip_sid == {"s1", "s2"}
+
+
+def test_only_pages_that_show_it_are_asked() -> None:
+    """Those sockets of the user are asked for a sign of life that show the conversation and are there still."""
+    stage = Stage()
+    for sid, user_id, visible in (
+        ("shown", BOB, True),
+        ("hidden", BOB, False),
+        ("gone", BOB, True),
+        ("cat", CAT, True),
+    ):
+        stage.connect(sid, user_id, visible)
+    stage.connect("elsewhere", BOB)
+    stage.sio.unconnected.add("gone")
+    stage.fanout.ask(Seen(C, BOB, 7))
+    assert list(stage.sio.probed) == ["shown"]
+    stage.sio.answer("shown")
+    assert stage.auto_read.confirmed() == [Seen(C, BOB, 7)]
+
+
 async def test_enter_and_leave() -> None:
     """A socket enters and leaves a room."""
     stage = Stage()

@@ -20,7 +20,7 @@ from socketserver.presence import Presence
 from socketserver.protocol import MessageEncoder
 from socketserver.proxies import Proxies
 from socketserver.rates import Rates
-from socketserver.sessions import Sessions
+from socketserver.sessions import Connection, Sessions
 from socketserver.settings import Settings
 from socketserver.store import Store, open_store
 from socketserver.typing_indicator import Typing, TypingIndicator
@@ -78,6 +78,14 @@ class Stage:
             auth_timeout_s=10,
             sweep_s=30,
         )
+
+    async def show(self, sid: str, user_id: UserId, conversation_id: ConversationId) -> Connection:
+        """A new socket of a user, that shows a conversation."""
+        connection = self.lifecycle.accept(sid)
+        await self.lifecycle.authenticate(connection, Identity(user_id, user_id))
+        connection.joined[conversation_id] = True
+        self.sio.take()
+        return connection
 
     async def messages(self, count: int) -> ConversationId:
         """A new conversation of ann and bob with messages by ann."""
@@ -148,23 +156,51 @@ async def test_sweeps_now_and_then(stage: Stage) -> None:
 
 
 async def test_automatic_read_marks(stage: Stage) -> None:
-    """What was seen is written once its delay is over, as one mark, and announced."""
+    """What was seen is written once its delay is over and the page is alive, as one mark, and announced."""
     conversation_id = await stage.messages(3)
+    await stage.show("s1", BOB, conversation_id)
     for seq in (1, 2, 3):
         stage.auto_read.see(Seen(conversation_id, BOB, seq), stage.clock.monotonic_s())
     await stage.housekeeping.write_read_marks()
     assert stage.sio.take() == []
     stage.clock.advance(0.3)
     await stage.housekeeping.write_read_marks()
+    assert stage.sio.take() == []
+    stage.sio.answer("s1")
+    await stage.housekeeping.write_read_marks()
     (emitted,) = stage.sio.take()
     assert (emitted.event, emitted.data["userId"], emitted.data["readSeq"]) == ("messages_read", "bob", 3)
+
+
+async def test_a_page_that_is_frozen_reads_nothing(stage: Stage) -> None:
+    """Messages became read while the tab that showed them was frozen: only what is alive has been looked at."""
+    conversation_id = await stage.messages(3)
+    connection = await stage.show("s1", BOB, conversation_id)
+    stage.auto_read.see(Seen(conversation_id, BOB, 1), stage.clock.monotonic_s())
+    for seq in (2, 3):
+        stage.clock.advance(0.3)
+        await stage.housekeeping.write_read_marks()
+        assert list(stage.sio.probed) == ["s1"]
+        assert stage.sio.take() == []
+        stage.auto_read.see(Seen(conversation_id, BOB, seq), stage.clock.monotonic_s())
+    stage.sio.answer("s1")  # it was asked about the first message, and is asked about the second now
+    await stage.housekeeping.write_read_marks()
+    assert [emitted.data["readSeq"] for emitted in stage.sio.take()] == [1]
+    connection.joined[conversation_id] = False
+    stage.clock.advance(0.3)
+    await stage.housekeeping.write_read_marks()  # the third: nobody shows it any more
+    stage.sio.answer("s1")
+    await stage.housekeeping.write_read_marks()
+    assert [emitted.data["readSeq"] for emitted in stage.sio.take()] == [2]
+    assert not stage.sio.probed
 
 
 async def test_a_mark_that_cannot_be_written(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """A mark that the store refuses is logged, and the others are written all the same."""
     conversation_id = await stage.messages(1)
-    stage.auto_read.see(Seen(ConversationId("no such"), BOB, 1), 0)
-    stage.auto_read.see(Seen(conversation_id, BOB, 1), 0)
+    for shown in (ConversationId("no such"), conversation_id):
+        stage.auto_read.see(Seen(shown, BOB, 1), 0)
+        stage.auto_read.looked_away(shown, BOB)
     await stage.housekeeping.write_read_marks()
     assert [emitted.event for emitted in stage.sio.take()] == ["messages_read"]
     assert "conversation_not_found" in caplog.text

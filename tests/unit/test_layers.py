@@ -65,6 +65,7 @@ RANKS = {
     "fanout": 3,
     "lifecycle": 3,
     "metrics": 3,
+    "watching": 3,
     "origins": 3,
     "store": 3,
     "check": 3,  # a client: it knows the settings' names, and nothing of the server's inside

@@ -229,6 +229,7 @@ export interface JoinConversationAck {
   lastSeq: number;
   readSeq: number;
   unreadCount: number;
+  typing: string[];
   gap?: Gap;
 }
 

@@ -70,7 +70,7 @@ function reduce(state: State, action: Action): State {
         participants: ack.participants,
         participantCount: ack.conversation.participantCount,
         reads: advanceReads(advanceReads(kept.reads, ack.participants), sent(ack.messages)),
-        typing: [],
+        typing: ack.typing,
         cursor: advanceCursor(ack.change, messages),
         joinedOn: connectionId,
         error: null,
