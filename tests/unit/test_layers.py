@@ -23,6 +23,7 @@ RANKS = {
     "domain": 0,
     "limits": 0,
     "logs": 0,
+    "stdio": 0,
     "protocol_fields": 1,
     "protocol": 1,
     "protocol_acks": 1,
