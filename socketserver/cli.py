@@ -17,7 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
-from . import __version__, check, logs, typescript
+from . import __version__, check, logs, stdio, typescript
 from .app import END_CLIENTS, create_app, make_runner
 from .auth import Authenticator
 from .domain import SystemClock, UserId
@@ -169,6 +169,7 @@ async def _run_copy(source: Copyable, target: Copyable) -> int:
 
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
+    stdio.take_over(settings.log_buffer_bytes)
     logs.configure(settings.log_level, settings.log_format)
     for name in unknown_variables():
         log.warning("unknown_variable", variable=name, help="it is no setting; see socketserver serve --help")

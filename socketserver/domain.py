@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import bisect
 import json
-import random
-import secrets
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -43,13 +42,9 @@ class SystemClock:
         return time.monotonic()
 
 
-# Seeded from the system once: asking it for every message costs more than the rest of making one.
-_ids = random.Random(secrets.randbits(256))  # noqa: S311 - an id is no secret; who may read is checked
-
-
 def new_id() -> str:
-    """A new identifier: 32 hexadecimal digits, 128 random bits. Unique, but not unguessable."""
-    return f"{_ids.getrandbits(128):032x}"
+    """A new identifier: 32 hexadecimal digits, 128 random bits of the system's. No id tells anything of another."""
+    return os.urandom(16).hex()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ import structlog
 from structlog.processors import format_exc_info
 from structlog.stdlib import BoundLogger, ProcessorFormatter
 
+from .stdio import Outlet
+
 Format = Literal["auto", "console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 Fields = MutableMapping[str, Any]
@@ -56,6 +58,8 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
     handler = logging.StreamHandler(stream)
     handler.setFormatter(ProcessorFormatter(processors=[_head, format_exc_info, render]))
     handler.addFilter(_without_requests)
+    if isinstance(stream, Outlet):
+        stream.notice = lambda lines: f"{handler.format(_dropped(lines))}\n"
     number = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger(_PACKAGE).setLevel(number)
@@ -104,8 +108,20 @@ class Sample:
 class _Line(dict[str, Any]):
     """The fields of a line. As text, for handlers that are not ours, it is what a terminal shows."""
 
+    @classmethod
+    def of(cls, event: str, **fields: Any) -> _Line:
+        return cls(event=event, **fields)
+
     def __str__(self) -> str:
         return _text(self)
+
+
+def _dropped(lines: int) -> logging.LogRecord:
+    """The line in the place of those that found no room; whatever the level is, for it says that the log has a hole."""
+    why = "whatever reads the log did not keep up"
+    logger = logging.getLogger(__name__)
+    (fields,), extra = _hand_over(logger, "warning", _Line.of("log_lines_dropped", lines=lines, why=why))
+    return logger.makeRecord(logger.name, logging.WARNING, __file__, 0, fields, (), None, **extra)
 
 
 def _without_requests(record: logging.LogRecord) -> bool:

@@ -25,7 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from . import __version__
+from . import __version__, stdio
 from .domain import Clock, UserId
 from .errors import ENDS, InternalError, Overloaded, StoreUnavailable
 from .protocol import ClientEvent
@@ -395,6 +395,7 @@ class _AtScrape(Collector):
         yield _gauge("store_log_bytes", "Size of SQLite's write-ahead log.", self._store_log_bytes())
         yield _total("sweep_findings", "Differences between registries that sweeps have mended.", reading.mended)
         yield _gauge("resident_memory_bytes", "Resident memory of the process.", resident_bytes())
+        yield _total("log_lines_dropped", "Log lines that nobody read in time.", stdio.dropped_lines())
         yield _total("cpu_seconds", "Processor time that the process has used.", time.process_time())
 
 

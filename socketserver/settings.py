@@ -300,6 +300,9 @@ class Settings(BaseSettings):
     log_messages_per_second: int = _setting(
         10, "Messages, and refused requests, that are logged; the others are counted.", unit="1/s", ge=0
     )
+    log_buffer_bytes: int = _setting(
+        1_048_576, "Log lines that may wait to be written; what is more is dropped and counted.", unit="bytes", ge=0
+    )
 
     log_refusals_per_minute: int = _setting(
         60,

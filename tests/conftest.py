@@ -1,8 +1,29 @@
 """What holds for all tests."""
 
 import gc
+from collections.abc import Iterator
+from typing import Final
 
 import pytest
+from blockbuster import blockbuster_ctx
+
+# What may wait on the event loop, and why.
+MAY_WAIT: Final = (
+    ("socketserver/app.py", "create_app"),  # before anybody is served
+    ("socketserver/metrics.py", "resident_bytes"),  # /proc is the memory of the kernel, no disk
+    # At the start; and while the database is away at the start, every second until it is back.
+    ("socketserver/store/mongo.py", "open"),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_waits_on_the_event_loop() -> Iterator[None]:
+    """A call of the package's that may wait (a file, a lock, a database, `sleep`) fails where an event loop runs."""
+    with blockbuster_ctx("socketserver") as watched:
+        for function in watched.functions.values():
+            for file, name in MAY_WAIT:
+                function.can_block_in(file, name)
+        yield
 
 
 @pytest.fixture

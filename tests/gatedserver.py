@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:1] = [str(ROOT), str(ROOT / "tests")]
 
 from socketserver import cli  # noqa: E402
 from socketserver.store import sqlite_sql  # noqa: E402
+
+import watchedserver  # noqa: E402
 
 apply = sqlite_sql.apply
 gate = Path(sys.argv[1])
@@ -31,4 +33,5 @@ def apply_when_open(sql: sqlite3.Connection, writes: Iterable[sqlite_sql.Write])
 
 
 sqlite_sql.apply = apply_when_open
+watchedserver.watch()
 sys.exit(cli.main(sys.argv[2:]))

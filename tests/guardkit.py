@@ -25,6 +25,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 from support.servers import MovedClock
+from support.turns import watched_turns
 
 DEADLINE_S: Final = 10.0
 _KEYS: Final = itertools.count(1)
@@ -85,7 +86,8 @@ async def chatting(*, keepalive_s: float = KEEPALIVE_S, **options: Any) -> Async
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-        yield Chat(f"http://127.0.0.1:{runner.addresses[0][1]}", app, clock, settings)
+        with watched_turns():
+            yield Chat(f"http://127.0.0.1:{runner.addresses[0][1]}", app, clock, settings)
     finally:
         await runner.cleanup()
         left = {name: size for name, size in app[SIO].stats().items() if size}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import re
@@ -20,10 +21,11 @@ from socketserver.realtime import AsyncServer
 from socketserver.sessions import Sessions
 from socketserver.settings import Settings
 from socketserver.store.base import Store
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
+from .turns import watched_turns
 from .waiting import DEADLINE_S
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -119,7 +121,8 @@ async def serving(database: Path, *, store: Store | None = None, **options: obje
         await runner.setup()
         await web.TCPSite(runner, settings.host, 0).start()
         server = LocalServer(f"http://127.0.0.1:{runner.addresses[0][1]}", app, clock, database, errors.lines)
-        yield server
+        with watched_turns():
+            yield server
     finally:
         await runner.cleanup()
         logging.getLogger().removeHandler(errors)
@@ -133,21 +136,29 @@ class ServerProcess:
         flags: settings other than the defaults, as the flags are called: `messages_per_second="0"`.
 
     Attributes:
-        program: what Python runs.
+        program: what Python runs: the command line, and a recorder of the loop's longest turns.
+        turns: what that recorder has written so far. A turn that was too long fails whoever waits for the end.
     """
 
     def __init__(self, database: Path, **flags: object) -> None:
         self.database = database
-        self.program: Sequence[str] = ("-m", "socketserver")
+        self.program: Sequence[str] = (str(ROOT / "tests" / "watchedserver.py"),)
         self.flags = flags
         self.port = 0
         self.output: list[str] = []
+        self._turns = database.with_name(f"{database.name}.turns")
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        if not self._turns.exists():
+            return []
+        return [json.loads(line) for line in self._turns.read_text(encoding="utf-8").splitlines()]
 
     @property
     def running(self) -> bool:
@@ -166,6 +177,7 @@ class ServerProcess:
         for name, value in self.flags.items():
             arguments += [f"--{name.replace('_', '-')}", str(value)]
         environment = {name: value for name, value in os.environ.items() if not _OUR_VARIABLES.match(name)}
+        environment["WEBSOCKET_TEST_TURNS"] = str(self._turns)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *self.program,
@@ -228,6 +240,8 @@ class ServerProcess:
             process.kill()
             await process.wait()
             raise AssertionError(f"the server did not end after {number.name if number else 'a signal'}") from None
+        long = [turn["turn"] for turn in self.turns if "turn" in turn]
+        assert not long, "\n".join(long)
         return status
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import os
+import random
 import time
+from random import Random
+from socketserver import domain
 from socketserver.domain import (
     Conversation,
     ConversationDraft,
@@ -49,6 +54,24 @@ def test_ids_differ() -> None:
     ids = {new_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(len(one) == 32 and int(one, 16) for one in ids)
+
+
+def test_ids_tell_nothing_of_others() -> None:
+    """Whoever had 156 ids of his own knew everybody's next: they came from `random`, whose state 624 words give away.
+
+    All that can be known of the process is set here, and the ids differ: they come from the system.
+    """
+    random.seed(1)
+    before = vars(domain).copy()
+    ids = []
+    for _ in range(2):
+        vars(domain).update(copy.deepcopy({name: each for name, each in before.items() if isinstance(each, Random)}))
+        random.seed(1)
+        ids.append(new_id())
+    assert ids[0] != ids[1]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "urandom", lambda size: bytes(range(size)))
+        assert new_id() == "000102030405060708090a0b0c0d0e0f"
 
 
 def test_participants() -> None:

@@ -25,6 +25,7 @@ RANKS = {
     "logs": 0,
     "values": 1,
     "web_names": 1,
+    "stdio": 0,
     "protocol_fields": 1,
     "protocol": 1,
     "protocol_acks": 1,

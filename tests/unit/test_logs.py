@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from socketserver import logs
-from typing import Any
+from socketserver.stdio import Outlet
+from typing import Any, TextIO, cast
 
 import pytest
 
@@ -154,6 +156,25 @@ def test_as_text_for_other_handlers(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.getMessage() for record in caplog.records] == ['connected connection_id=c1 origin="a b\\n"']
 
 
+@pytest.mark.parametrize(
+    ("format", "line"),
+    [
+        (
+            "json",
+            r'\{"time": "[^"]+", "level": "warning", "event": "log_lines_dropped", "lines": 7, "why": "[^"]+", .*\}',
+        ),
+        ("console", r"\S+ warning log_lines_dropped lines=7 why=.* \(socketserver\.logs\)"),
+    ],
+)
+def test_the_line_for_those_that_were_dropped(format: logs.Format, line: str) -> None:
+    """It looks like any other, and the level does not leave it out."""
+    reading, writing = os.pipe()
+    outlet = Outlet(writing, 1000)
+    logs.configure("error", format, cast("TextIO", outlet))
+    assert re.fullmatch(line + "\n", outlet.notice(7))
+    os.close(reading)
+
+
 def test_a_sample() -> None:
     """So many within a second, the next second as many again; what was left out is counted once."""
     logs.configure("info", "json", io.StringIO())
@@ -176,8 +197,9 @@ def test_every_event_is_documented() -> None:
     """The table in docs/operations.md has the events that the source has, and no others."""
     call = re.compile(r"\blog\.(?:debug|info|warning|error|exception|log)\(\s*(?:level,\s*)?\"([a-z_]+)\"")
     say = re.compile(r"\.say\(.*?\"([a-z]+_refused)\"", re.DOTALL)  # what goes on and on, in guards.py
+    hole = re.compile(r"_Line\.of\(\"([a-z_]+)\"")  # the line in the place of those that were dropped
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "socketserver").rglob("*.py")]
-    events = {event for source in sources for found in (call, say) for event in found.findall(source)}
+    events = {event for source in sources for found in (call, say, hole) for event in found.findall(source)}
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     table = page.partition("| Event | Level | When |\n|---|---|---|\n")[2].partition("\n\n")[0]
     documented = {event for row in table.splitlines() for event in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
