@@ -144,7 +144,9 @@ def measure(shape: str, peer: str, turn: int, plan: Plan, cores: Cores) -> Resul
 
 async def _run(shape: Shape, server: Server, plan: Plan) -> Measured:
     try:
-        return await asyncio.wait_for(shape.run(server, plan), LONGEST_S + plan.warm_up_s + plan.seconds)
+        measured = await asyncio.wait_for(shape.run(server, plan), LONGEST_S + plan.warm_up_s + plan.seconds)
+        measured.problems += await asyncio.to_thread(server.refusals)
+        return measured
     finally:
         await close_everything()
 
