@@ -199,6 +199,11 @@ ATTACKS: Final = [
     Attack("cookies-bad", FAMILY, "cookies that were never given out", _handshakes(
         lambda number: {"Cookie": f"socketserver_session={'Q' * 7000}{number}", "Origin": ORIGIN}, path="/session"),
         hostile=20),
+    Attack("cookies-many", FAMILY, "8 KB of tiny cookies in every request", _handshakes(
+        lambda number: {"Cookie": "a=b; " * 1600, "Origin": ORIGIN}, path="/session"), hostile=20),
+    Attack("cookies-many-ws", FAMILY, "the same in handshakes of websockets", lambda target: hold(
+        target, lambda number: wire.upgrade(headers=[("Cookie", "a=b; " * 1600), ("Origin", ORIGIN)]) + wire.frame(
+            wire.TEXT, b"40"), connections=300, sources=TEN), hostile=300),
     Attack("forwarded", FAMILY, "long X-Forwarded-For from an address that is no proxy",
            _handshakes(lambda number: {"X-Forwarded-For": ", ".join(["10.0.0.1"] * 600)}), hostile=20),
     Attack("upgrades-left", FAMILY, "upgrades that are no websockets", _probes, hostile=20),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 # What nobody's neighbour may notice: the worst ack of a bystander, the server's memory with 500 hostile connections,
@@ -15,6 +16,8 @@ HELD_UP_MS: Final = 3000.0
 RSS_MIB: Final = 256.0
 CORE_SHARE: Final = 0.10
 REFUSAL_MS: Final = 1.0
+# What one connection may get rid of in the long run, several times what an honest one sends.
+TAKEN_BYTES_PER_S: Final = 1e6
 # Shorter windows have too few CPU ticks and refusals to divide.
 FEW_REFUSALS: Final = 200
 
@@ -61,6 +64,7 @@ class Outcome:
 
     name: str
     family: str
+    title: str
     mode: str
     loop: str
     hostile: int
@@ -82,6 +86,12 @@ class Outcome:
     @property
     def lost(self) -> int:
         return self.acks.sent - self.acks.acked
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the server did something about the attacker: refused, ended, or did not take all that it sent."""
+        taken = self.tally["sent_bytes"] / max(0.001, self.tally["seconds"]) / max(1, self.hostile)
+        return bool(self.refused or self.tally["ends"]) or taken < TAKEN_BYTES_PER_S
 
     @property
     def refused(self) -> int:
@@ -165,23 +175,50 @@ def row(outcome: Mapping[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def compared(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> str:
-    """Two runs side by side, by attack and mode."""
-    earlier = {(one["name"], one["mode"], one["loop"]): one for one in before}
+def side_by_side(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> str:
+    """Two runs by attack and mode, for docs/reliability.md: all that missed a target in either, and how many did not.
+
+    Args:
+        after: none, before there is such a run.
+    """
+    runs = [{(one["name"], one["mode"], one["loop"]): one for one in run} for run in (before, after)]
+    keys = list(dict.fromkeys([*runs[0], *runs[1]]))
+    shown = [key for key in keys if any(run.get(key, {}).get("missed") for run in runs)]
     lines = [
-        "| attack | worst ack, ms: before, after | lost: before, after | core: before, after | most RSS, MiB: before, "
-        "after | missed now |",
-        "|---|---:|---:|---:|---:|---|",
+        "| Attack | Before: bystander's worst ack; lost; core; most memory | After | What the server does now |",
+        "|---|---|---|---|",
     ]
-    for one in after:
-        old = earlier.get((one["name"], one["mode"], one["loop"]))
-        if old is None:
-            continue
-        lost = [each["acks"]["sent"] - each["acks"]["acked"] for each in (old, one)]
-        mode = "" if (one["mode"], one["loop"]) == ("direct", "uvloop") else f" ({one['mode']}, {one['loop']})"
-        lines.append(
-            f"| `{one['name']}`{mode} | {old['acks']['worst_ms']:.0f}, {one['acks']['worst_ms']:.0f} "
-            f"| {lost[0]}, {lost[1]} | {old['core_share']:.0%}, {one['core_share']:.0%} "
-            f"| {old['rss_mib'][1]:.0f}, {one['rss_mib'][1]:.0f} | {'; '.join(one['missed']) or '—'} |"
-        )
-    return "\n".join(lines)
+    for key in shown:
+        one = runs[1].get(key) or runs[0][key]
+        mode = "" if key[1:] == ("direct", "uvloop") else f" ({', '.join(key[1:])})"
+        now = runs[1].get(key)
+        answer = f"{now['answer']}{'; **missed**: ' + '; '.join(now['missed']) if now['missed'] else ''}" if now else ""
+        lines.append(f"| {one['title']}{mode} | {_short(runs[0].get(key))} | {_short(now)} | {answer} |")
+    quiet = len(keys) - len(shown)
+    return "\n".join([*lines, "", f"{quiet} others of the {len(keys)} kept to the targets all along."])
+
+
+def _short(outcome: Mapping[str, Any] | None) -> str:
+    if outcome is None:
+        return ""
+    acks = outcome["acks"]
+    parts = [
+        f"{acks['worst_ms']:,.0f} ms".replace(",", " "),
+        f"{acks['sent'] - acks['acked']} of {acks['sent']}",
+        f"{outcome['core_share']:.0%}",
+        f"{outcome['rss_mib'][1]:.0f} MiB",
+    ]
+    if outcome["visits_refused"]:
+        parts.append(f"{outcome['visits_refused']} of {outcome['visits']} visitors kept out")
+    return "; ".join(parts)
+
+
+BEGIN: Final = "<!-- attacks: written by `python -m chaos.attacks --publish` -->"
+END: Final = "<!-- end of attacks -->"
+
+
+def publish(page: Path, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> None:
+    """Write the table between its two marks."""
+    head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    tail = rest.partition(END)[2]
+    page.write_text(f"{head}{BEGIN}\n\n{side_by_side(before, after)}\n\n{END}{tail}", encoding="utf-8")

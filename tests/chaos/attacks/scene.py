@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
@@ -32,8 +34,6 @@ LOOPS: Final[tuple[Loop, ...]] = ("uvloop", "asyncio")
 ROOT: Final = Path(__file__).resolve().parents[3]
 SECRET: Final = "attack-secret-attack-secret-attack-secret"
 ORIGIN: Final = "http://localhost:3000"
-QUIET_S: Final = 1.0
-REST_S: Final = 1.0
 # What an attack may take beside its own time: a server that stands still answers no handshake for a while.
 GRACE_S: Final = 60.0
 # A server whose interpreter finds no uvloop.
@@ -101,10 +101,17 @@ class Attack:
 
 @dataclass(frozen=True)
 class Size:
-    """How much of an attack: its length in s, and what numbers of connections are multiplied with."""
+    """How much of an attack.
+
+    Attributes:
+        seconds: its length, s.
+        scale: what numbers of connections are multiplied with.
+        quiet_s: how long is looked before and after it, s.
+    """
 
     seconds: float = 5.0
     scale: float = 1.0
+    quiet_s: float = 1.0
 
 
 async def play(attack: Attack, folder: Path, size: Size, *, mode: Mode = "direct", loop: Loop = "uvloop") -> Outcome:
@@ -124,7 +131,7 @@ async def play(attack: Attack, folder: Path, size: Size, *, mode: Mode = "direct
             url, port = proxy.url, int(proxy.url.rpartition(":")[2])
         bystander = await _bystander(stack, url, stage)
         target = Target(port, url.startswith("https"), size.seconds, size.scale, **stage.target)
-        return await _watch(attack, server, bystander, stage, target, mode, loop)
+        return await _watch(attack, server, bystander, stage, target, size, mode, loop)
 
 
 async def _watch(
@@ -133,18 +140,19 @@ async def _watch(
     bystander: asyncio.subprocess.Process,
     stage: Stage,
     target: Target,
+    size: Size,
     mode: str,
     loop: str,
 ) -> Outcome:
     pid = server.pid
     quiet = Window(pid)
-    await asyncio.sleep(QUIET_S)
+    await asyncio.sleep(size.quiet_s)
     quiet.end()
     stage.begin()
     during = Window(pid)
     tally, errors = await _attacker(attack, target)
     during.end()
-    await asyncio.sleep(REST_S)
+    await asyncio.sleep(size.quiet_s)
     ended = server._process is None or server._process.returncode is not None
     rss_after_mib = 0.0 if ended else rss_mib(pid)
     assert bystander.stdin is not None
@@ -156,11 +164,12 @@ async def _watch(
     try:
         await server.stop()
     except AssertionError as error:
-        errors.append(str(error)[-1000:])
+        errors.append(_one_line(server.output) or str(error).splitlines()[0])
     visits = [visit for visit in log["visits"] if during.began_s <= visit[0] <= during.ended_s]
     return Outcome(
         attack.name,
         attack.family,
+        attack.title,
         mode,
         loop,
         target.of(attack.hostile),
@@ -179,6 +188,16 @@ async def _watch(
         attack.note(server.output),
         attack.waits,
     )
+
+
+def _one_line(output: list[str]) -> str:
+    """The exceptions that a server logged, by their last lines; '' if there were none."""
+    if not any("Traceback" in line for line in output):
+        return ""
+    kinds = Counter(
+        found[1] for line in output for found in re.finditer(r"(?:^|\\n)([\w.]+(?:Error|Exception))\b", line)
+    )
+    return "tracebacks: " + ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common(3))
 
 
 async def _kill(server: ServerProcess) -> None:
