@@ -18,7 +18,7 @@ from support.node import require
 
 FULL: Final = os.environ.get("WEBSOCKET_TEST_ATTACK") == "full"
 EXAMPLES: Final = 20_000 if FULL else 150
-RUNS: Final = 300_000 if FULL else 3_000
+RUNS: Final = 300_000
 ROOT: Final = Path(__file__).resolve().parents[2]
 # The largest packet, and the longest header, that is taken; and the CPU time that reading it may take, a turn's.
 LARGEST_BYTES: Final = {"headers": 32_768}
@@ -72,6 +72,7 @@ def test_the_largest_input_of_a_kind_takes_no_long_turn(name: str) -> None:
     assert slowest_s < TURN_S, which
 
 
+@pytest.mark.skipif(not FULL, reason="atheris is installed and run by make attack")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", PARSERS)
 def test_coverage_leads_to_nothing_that_breaks_them(name: str) -> None:
