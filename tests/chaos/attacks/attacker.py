@@ -1,4 +1,7 @@
-"""The attacker's process: `python -m chaos.attacks.attacker NAME JSON` runs one attack and prints its tally."""
+"""The attacker's process: `python -m chaos.attacks.attacker NAME JSON`.
+
+It gets ready, prints `ready`, waits for a line on its standard input, attacks, and prints its tally.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,11 @@ OPEN_FILES = 8192
 
 def main(name: str, target: Target) -> None:
     raise_open_files(OPEN_FILES)
-    print(json.dumps(ATTACKS[name].run(target).as_dict()), flush=True)
+    attack = ATTACKS[name]
+    attack.ready()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(json.dumps(attack.run(target).as_dict()), flush=True)
 
 
 if __name__ == "__main__":

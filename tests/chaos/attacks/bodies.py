@@ -120,8 +120,10 @@ ATTACKS: Final = [
         "zstd-packets", FAMILY, "said to be packed with zstd",
         posts(b"\x28\xb5\x2f\xfd" * 30, {"Content-Encoding": "zstd"}),
     ),
-    Attack("gzip-bombs", FAMILY, "972 KB that unpack to 1 GB, on every route", _bombs("gzip"), hostile=4, proxied=True),
-    Attack("deflate-bombs", FAMILY, "the same with deflate", _bombs("deflate"), hostile=4),
+    Attack("gzip-bombs", FAMILY, "972 KB that unpack to 1 GB, on every route", _bombs("gzip"), hostile=4, proxied=True,
+           ready=bomb),
+    Attack("deflate-bombs", FAMILY, "the same with deflate", _bombs("deflate"), hostile=4,
+           ready=lambda: bomb(True)),
     *(
         Attack(f"posts-{name}", FAMILY, f"POSTs of 65 KB full of `{packet.decode()}`", posts(wire.packets(packet)),
                proxied=name == "41")

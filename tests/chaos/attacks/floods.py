@@ -91,12 +91,20 @@ ATTACKS: Final = [
     Attack("ws-ping-slow", FAMILY, "PINGs at 1.5 MB/s, one connection", _flood("ping", 1, None, 1.5e6)),
     Attack("ws-noop-500", FAMILY, "`6` from 500 connections", _flood("noop", 500, None, 20e6), hostile=500),
     Attack(
-        "deflate-noop", FAMILY, "compressed messages of 64 KB at 11.5 KB/s",
-        _deflated(b"6" * 65_000, 11.5e3), settings={"websocket_compression": "true"},
+        "deflate-ack", FAMILY, "compressed acks of 64 KB at 11.5 KB/s",
+        _deflated(b'43999["' + b"x" * 65_000 + b'"]', 11.5e3), settings={"websocket_compression": "true"},
     ),
     Attack(
         "deflate-event", FAMILY, "compressed events of 64 KB at 11.5 KB/s",
         _deflated(b'421["x",{"a":"' + b"x" * 65_000 + b'"}]', 11.5e3), settings={"websocket_compression": "true"},
+    ),
+    Attack(
+        "deflate-surrogates", FAMILY, "compressed events of 60 KB full of lone surrogates at 11.5 KB/s",
+        _deflated(b'421["x",{"a":"' + b"\\ud800" * 10_000 + b'"}]', 11.5e3), settings={"websocket_compression": "true"},
+    ),
+    Attack(
+        "deflate-numbers", FAMILY, "compressed events of 60 KB full of numbers at 11.5 KB/s",
+        _deflated(b'421["x",[' + b"1," * 30_000 + b"1]]", 11.5e3), settings={"websocket_compression": "true"},
     ),
     Attack(
         "deflate-bomb", FAMILY, "compressed messages of 16 MB",

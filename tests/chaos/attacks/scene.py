@@ -83,6 +83,7 @@ class Attack:
         settings: of the server, other than the defaults.
         proxied: whether it says something new behind a proxy.
         stage: what is set up around it; given the folder of the server's database.
+        ready: makes what takes long to make, before the attack.
         note: looks into the server's log for what has to be there; returns what to remark.
         waits: bystanders' acks may take as long as the store's own deadline, because the store is held up.
     """
@@ -95,6 +96,7 @@ class Attack:
     settings: Mapping[str, object] = field(default_factory=dict)
     proxied: bool = False
     stage: Callable[[Path], AbstractAsyncContextManager[Stage]] = bare
+    ready: Callable[[], object] = lambda: None
     note: Callable[[list[str]], list[str]] = lambda lines: []
     waits: bool = False
 
@@ -148,10 +150,11 @@ async def _watch(
     quiet = Window(pid)
     await asyncio.sleep(size.quiet_s)
     quiet.end()
-    stage.begin()
-    during = Window(pid)
-    tally, errors = await _attacker(attack, target)
-    during.end()
+    async with _ready(attack, target) as attacker:
+        stage.begin()
+        during = Window(pid)
+        tally, errors = await _finished(attacker, target)
+        during.end()
     await asyncio.sleep(size.quiet_s)
     ended = server._process is None or server._process.returncode is not None
     rss_after_mib = 0.0 if ended else rss_mib(pid)
@@ -257,12 +260,24 @@ async def _bystander(stack: contextlib.AsyncExitStack, url: str, stage: Stage) -
     return process
 
 
-async def _attacker(attack: Attack, target: Target) -> tuple[dict[str, Any], list[str]]:
+@contextlib.asynccontextmanager
+async def _ready(attack: Attack, target: Target) -> AsyncIterator[asyncio.subprocess.Process]:
+    """An attacker that has everything it needs, and waits."""
     process = await _python("chaos.attacks.attacker", attack.name, json.dumps(asdict(target)))
     try:
-        line = await asyncio.wait_for(_last_line(process), target.seconds + GRACE_S)
+        assert process.stdout is not None
+        async with asyncio.timeout(GRACE_S):
+            assert (await process.stdout.readline()).strip() == b"ready"
+        yield process
     finally:
         await _end(process)
+
+
+async def _finished(attacker: asyncio.subprocess.Process, target: Target) -> tuple[dict[str, Any], list[str]]:
+    """Let it attack. Returns: its tally, and what went wrong."""
+    assert attacker.stdin is not None
+    attacker.stdin.write(b"\n")
+    line = await asyncio.wait_for(_last_line(attacker), target.seconds + GRACE_S)
     if not line:
         return Tally().as_dict(), ["the attacker failed"]
     result: dict[str, Any] = json.loads(line)
