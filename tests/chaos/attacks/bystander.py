@@ -8,6 +8,7 @@ standard input ends, one JSON object: every message's time and how long its ack 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -130,9 +131,11 @@ class User:
             await self._socket.send_str(f"42{self._last}" + json.dumps(["send_message", payload]))
 
 
-async def visit(session: aiohttp.ClientSession, url: str, tokens: list[str], log: Log) -> None:
-    """New users connect, one after the other, and leave."""
+async def visit(session: aiohttp.ClientSession, url: str, tokens: list[str], log: Log, stopping: asyncio.Event) -> None:
+    """New users connect, one after the other, and leave; who has begun is waited for."""
     for token in tokens:
+        if stopping.is_set():
+            return
         began_s = time.monotonic()
         result = "no answer"
         try:
@@ -143,9 +146,9 @@ async def visit(session: aiohttp.ClientSession, url: str, tokens: list[str], log
                 result = "in" if answer.startswith("40{") else answer[:200]
         except (aiohttp.ClientError, TimeoutError, TypeError, OSError) as error:
             result = f"{type(error).__name__} {getattr(error, 'status', '')}"
-        finally:  # also when the chat ends meanwhile
-            log.visits.append([began_s, (time.monotonic() - began_s) * 1000, result])
-        await asyncio.sleep(VISIT_EVERY_S)
+        log.visits.append([began_s, (time.monotonic() - began_s) * 1000, result])
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), VISIT_EVERY_S)
 
 
 async def main(order: Order) -> None:
@@ -169,12 +172,15 @@ async def main(order: Order) -> None:
             asyncio.create_task(user.talk(conversation_id, number * EVERY_S / USERS))
             for number, user in enumerate(users)
         ]
-        talking.append(asyncio.create_task(visit(session, url, order.visitors, log)))
+        stopping = asyncio.Event()
+        visiting = asyncio.create_task(visit(session, url, order.visitors, log, stopping))
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
+        stopping.set()
         for task in talking:
             task.cancel()
         await asyncio.gather(*talking, return_exceptions=True)
+        await visiting
         deadline_s = time.monotonic() + LAST_ACKS_S
         while any(user.waits for user in users) and time.monotonic() < deadline_s:
             await asyncio.sleep(0.02)

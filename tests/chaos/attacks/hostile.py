@@ -136,7 +136,8 @@ class Connection:
                     break
                 got += piece
         self.socket.setblocking(False)
-        if found := _STATUS.match(got):
+        found = _STATUS.match(got)
+        if found and found[1] not in (b"200", b"101"):  # what is begun well says nothing; what is refused does
             self._tally.statuses[found[1].decode()] += 1
         return got
 
