@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,8 @@ def main() -> int:
         publish(PAGE, runs[0], runs[1] if len(runs) > 1 else [])
         return 0
     raise_open_files(OPEN_FILES)
+    # However it is ended, no server is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     recorded: dict[str, Any] = {"facts": facts(Cores(None, None)), "outcomes": []}
     lines = [HEAD]
     harmed = False
