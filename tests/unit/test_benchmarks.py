@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -201,6 +202,18 @@ def test_publishing_replaces_the_figures_and_draws_the_chart(tmp_path: Path) -> 
     assert "old" not in text
     assert "bufferutil not installed" in text
     ElementTree.fromstring((tmp_path / "images" / "performance.svg").read_text())
+
+
+def test_a_failed_turn_is_said_at_the_end_and_by_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table alone hides a turn that failed beside others that did not."""
+    good, bad = results("storm", socketserver=[900.0, 910.0])
+    bad.problems.append("ClientError: create_conversation: rate_limited")
+    record = tmp_path / "run.json"
+    record.write_text(json.dumps({"facts": {}, "results": [vars(good), vars(bad)]}))
+
+    assert main(["--render", str(record)]) == 1
+
+    assert "1 of 2 turns failed" in capsys.readouterr().out
 
 
 def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
