@@ -50,11 +50,21 @@ demo: setup $(REACT)/dist/index.html
 test: setup
 	$(PY) -m pytest --cov --cov-report=term
 
-# The attacks of docs/reliability.md in full, in about ten minutes; `make test` runs them shortened.
-attack: setup
-	WEBSOCKET_TEST_ATTACK=full $(PY) -m pytest -s -p no:cacheprovider tests/chaos/test_fuzz.py tests/chaos/test_flood.py \
+# The attacks of docs/reliability.md in full, in about an hour; `make test` runs them shortened. First faults and a million
+# fuzzed frames and requests, then whoever has no login, beside a bystander: directly, behind the proxies, without uvloop.
+# ATTACK passes arguments on to the latter: make attack ATTACK='--list'
+ATTACK_JSON ?= attacks.json
+attack: setup $(VENV)/.attack
+	WEBSOCKET_TEST_ATTACK=full $(PY) -m pytest -s -p no:cacheprovider tests/chaos/test_fuzz.py tests/chaos/test_fuzz_http.py \
+		tests/chaos/test_fuzz_parsers.py tests/chaos/test_flood.py tests/chaos/test_honest_clients.py \
 		tests/chaos/test_rolling_restart.py \
 		tests/integration/test_hostile.py tests/integration/test_loops_js.py tests/integration/test_time_bounds.py
+	PYTHONPATH=.:tests $(PY) -m chaos.attacks --seconds 3 --modes direct,nginx,caddy --loops uvloop,asyncio \
+		--json $(ATTACK_JSON) $(ATTACK)
+
+$(VENV)/.attack: $(VENV)/.ready
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test,attack]'
+	touch $@
 
 check: setup $(REACT)/dist/index.html
 	$(PY) -m ruff format --check .

@@ -52,9 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.json:  # each time, so that nothing is lost when it is interrupted
                 _save(options.json, recorded | {"results": [vars(one) for one in results]})
     print(table(results))
+    failed = [result for result in results if result.problems]
+    if failed:
+        print(f"\n{len(failed)} of {len(results)} turns failed and count nowhere:")
+        print(
+            "\n".join(f"  {result.shape} {result.turn} {result.peer}: {result.problems[0][:200]}" for result in failed)
+        )
     if options.publish:
         publish(results, recorded["facts"], HERE.parent / "docs")
-    return 1 if any(result.problems for result in results) else 0
+    return 1 if failed else 0
 
 
 def _save(path: Path, recorded: dict[str, Any]) -> None:
@@ -144,7 +150,9 @@ def measure(shape: str, peer: str, turn: int, plan: Plan, cores: Cores) -> Resul
 
 async def _run(shape: Shape, server: Server, plan: Plan) -> Measured:
     try:
-        return await asyncio.wait_for(shape.run(server, plan), LONGEST_S + plan.warm_up_s + plan.seconds)
+        measured = await asyncio.wait_for(shape.run(server, plan), LONGEST_S + plan.warm_up_s + plan.seconds)
+        measured.problems += await asyncio.to_thread(server.refusals)
+        return measured
     finally:
         await close_everything()
 

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from .client import ORIGIN
+from .lifted import flags
 from .measure import HERE, NODE_MODULES, on_core
 
 SECRET: Final = "benchmark-secret-benchmark-secret-benchmark"
@@ -22,17 +24,6 @@ STOP_S: Final = 10.0
 OPEN_FILES: Final = 8192
 
 ROOT: Final = HERE.parent
-
-# Limits that would end a load from one address, or slow it down. Those that this version has are lifted.
-_LIFTED: Final = (
-    "messages_per_second",
-    "events_per_second",
-    "connects_per_minute_user",
-    "connects_per_minute_address",
-    "failed_connects_per_minute_address",
-    "max_connections_address",
-    "max_connections_origin",
-)
 
 
 class PeerError(Exception):
@@ -49,6 +40,7 @@ class Peer:
         command: makes the command line for a port and a directory of the run's own.
         stores: whether conversations have to be created before they are joined; elsewhere joining creates them.
         database: whether it needs a MongoDB; its address is `mongodb://127.0.0.1:PORT/chat` in BENCH_MONGO_URL.
+        counts_refusals: whether its /metrics say what it refused.
     """
 
     name: str
@@ -57,6 +49,7 @@ class Peer:
     stores: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     database: bool = False
+    counts_refusals: bool = False
 
 
 def _socketserver(port: int, directory: Path) -> list[str]:
@@ -64,10 +57,7 @@ def _socketserver(port: int, directory: Path) -> list[str]:
 
 
 def _socketserver_on_mongo(port: int, directory: Path) -> list[str]:
-    from socketserver.settings import Settings, flag
-
-    lifted = [part for name in _LIFTED if name in Settings.model_fields for part in (flag(name), "0")]
-    return [sys.executable, "-m", "socketserver", "--port", str(port), *lifted]
+    return [sys.executable, "-m", "socketserver", "--port", str(port), *flags()]
 
 
 def _python(engine: str) -> Callable[[int, Path], list[str]]:
@@ -115,6 +105,7 @@ PEERS: Final = {
             _socketserver,
             stores=True,
             environment={"WEBSOCKET_JWT_SECRET": SECRET},
+            counts_refusals=True,
         ),
         Peer("realtime", "its delivery engine alone", _python("realtime")),
         Peer("stock", "python-socketio", _python("stock")),
@@ -126,6 +117,7 @@ PEERS: Final = {
             _socketserver_on_mongo,
             stores=True,
             environment={"WEBSOCKET_JWT_SECRET": SECRET},
+            counts_refusals=True,
             database=True,
         ),
         Peer("node-mongo", "socket.io on Node, insertOne", _node_on_mongo, database=True),
@@ -191,6 +183,17 @@ class Server:
             self._database.kill()
             self._database.wait(STOP_S)
 
+    def refusals(self) -> list[str]:
+        """What it refused, or did not do as asked, since its start; of a peer that counts such things.
+
+        A load has to be done whole, or it measures how fast a server says no.
+        """
+        if not self.peer.counts_refusals:
+            return []
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=STOP_S) as answer:
+            lines = answer.read().decode().splitlines()
+        return [f"{self.peer.name}: {line}" for line in lines if is_refusal(line)]
+
     def last_words(self) -> str:
         """The end of its log."""
         return self._log.read_text(errors="replace")[-1000:]
@@ -207,6 +210,15 @@ class Server:
             else:
                 return
         raise PeerError(f"{self.peer.name} cannot be reached after {START_S:.0f} s: {self.last_words()}")
+
+
+def is_refusal(line: str) -> bool:
+    """Whether a line of /metrics counts something that was refused."""
+    name, _, value = line.rpartition(" ")
+    counted = name.startswith("socketserver_refusals_total{") or (
+        name.startswith("socketserver_events_total{") and 'outcome="ok"' not in name
+    )
+    return counted and float(value) > 0
 
 
 def _start_database(directory: Path) -> tuple[subprocess.Popen[bytes], str]:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from .client import Client
+from .client import Client, ClientError
 from .load import Room, close_all, create_conversation, drain, for_each, new_client, populate, raise_if_ended, until
 from .measure import Usage, resident_kib
 from .peers import Server
@@ -143,11 +143,13 @@ def _count(server: Server, rooms: Sequence[Room]) -> tuple[Usage, int, int]:
 
 
 def _rates(before: Usage, after: Usage, sent: int, delivered: int) -> dict[str, float]:
+    if not sent or not delivered:
+        raise ClientError(f"{sent} messages were acked and {delivered} delivered in the whole window")
     wall_s = after.at_s - before.at_s
     cpu_us = (after.server_s - before.server_s) * 1e6
     return {
-        "cpu_us_per_sent": cpu_us / max(1, sent),
-        "cpu_us_per_delivered": cpu_us / max(1, delivered),
+        "cpu_us_per_sent": cpu_us / sent,
+        "cpu_us_per_delivered": cpu_us / delivered,
         "sent_per_s": sent / wall_s,
         "delivered_per_s": delivered / wall_s,
     }
@@ -321,11 +323,11 @@ async def _connect_and_join(server: Server, prefix: str, plan: Plan) -> tuple[in
 
     Returns: how many they were, and the usage right before and right after.
     """
-    clients = [new_client(f"{prefix}-{number}") for number in range(plan.of(STORM))]
+    clients = [new_client(f"{prefix}-{number}") for number in range(plan.of(STORM // 2) * 2)]
     joins: list[tuple[Client, str]] = []
     owner = new_client(f"{prefix}-owner")
     await owner.connect(server.port)
-    for two in zip(clients[::2], clients[1::2], strict=False):
+    for two in zip(clients[::2], clients[1::2], strict=True):
         # The owner takes part, so that none of the two has to be connected before.
         conversation_id = await create_conversation(server, owner, [client.user for client in two])
         joins += [(client, conversation_id) for client in two]
@@ -336,11 +338,15 @@ async def _connect_and_join(server: Server, prefix: str, plan: Plan) -> tuple[in
         client, conversation_id = join
         await client.connect(server.port)
         await client.ask("join_conversation", {"conversationId": conversation_id})
+        arrived.append(client)
 
+    arrived: list[Client] = []
     before = Usage.now(server.pid)
     await for_each(joins, arrive, STORM_AT_ONCE)
     after = Usage.now(server.pid)
-    raise_if_ended(clients[: len(joins)])
+    if len(arrived) != len(clients):
+        raise ClientError(f"{len(arrived)} of {len(clients)} connected and joined")
+    raise_if_ended(clients)
     close_all(clients)
     await asyncio.sleep(plan.rest_s)
     return len(joins), before, after

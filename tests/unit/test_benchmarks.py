@@ -3,39 +3,97 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import json
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from socketserver.settings import Settings
 
 import pytest
 import uvloop
+from support.node import require
 
 from benchmarks import client as client_module
+from benchmarks import peers
 from benchmarks.__main__ import main, measure
 from benchmarks.client import MARK, Client
-from benchmarks.measure import NODE_MODULES, Cores
-from benchmarks.peers import PEERS
+from benchmarks.lifted import KEPT, lifted
+from benchmarks.measure import Cores
+from benchmarks.peers import PEERS, PeerError
 from benchmarks.report import Result, publish, spread, table
-from benchmarks.shapes import SHAPES, Plan
+from benchmarks.shapes import SHAPES, STORM, Plan
 
 TINY = Plan(seconds=0.5, warm_up_s=0.1, scale=0.01, rate=50, rest_s=0.1)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_load_runs_against_a_plain_server(shape: str) -> None:
-    result = measure(shape, "stock", 1, TINY, Cores(None, None))
+RUNS = [(shape.name, peer) for shape in SHAPES.values() for peer in shape.peers]
+
+
+def run_once(shape: str, peer: str, plan: Plan) -> Result:
+    try:
+        return measure(shape, peer, 1, plan, Cores(None, None))
+    except PeerError as error:
+        require(str(error))
+        raise
+
+
+@pytest.mark.parametrize(("shape", "peer"), RUNS)
+def test_every_load_runs_against_every_peer_that_it_is_for(shape: str, peer: str) -> None:
+    """What is run only once in a while is broken when it is needed: `storm` had been for weeks."""
+    result = run_once(shape, peer, TINY)
 
     assert result.problems == []
     assert result.figures[SHAPES[shape].figure] > 0
     assert result.server_share > 0
 
 
-@pytest.mark.parametrize("peer", ["node", "bun"])
-def test_a_load_runs_against_the_peers_from_npm(peer: str) -> None:
-    if not (NODE_MODULES / "socket.io").is_dir() and not os.environ.get("REQUIRE_ALL"):
-        pytest.skip("benchmarks/node_modules is missing: make bench installs it")
+def test_a_storm_meets_no_limit_of_the_server() -> None:
+    """The storm of 1 000 was refused by the rate of new conversations, which is met from 100 conversations on."""
+    burst = Settings.model_fields["conversations_burst"].default
+    plan = Plan(seconds=0.1, warm_up_s=0.1, scale=2.2 * burst / STORM, rest_s=0.1)
 
-    assert measure("rooms", peer, 1, TINY, Cores(None, None)).problems == []
+    assert run_once("storm", "socketserver", plan).problems == []
+
+
+def test_every_limit_on_what_comes_in_is_lifted() -> None:
+    """A limit that a later version brings would end a load, or be what is measured."""
+    settings = Settings(**lifted())  # type: ignore[arg-type]  # texts, as from a command line
+    per_time = re.compile(r"/(s|min|h)$")
+    left = [
+        name
+        for name, field in Settings.model_fields.items()
+        if per_time.search(dict(field.json_schema_extra or {}).get("unit", "")) and getattr(settings, name)  # type: ignore[arg-type]
+    ]
+
+    assert left == ["log_messages_per_second"]
+    assert settings.max_connections_address == settings.max_connections_origin == 0
+    assert settings.outbox_bytes == Settings.model_fields["outbox_bytes"].default
+    assert Settings.model_fields.keys() >= KEPT.keys()
+
+
+@pytest.mark.parametrize("limit", ["conversations-burst", "connects-per-minute-address", "max-connections-address"])
+def test_a_load_that_the_server_refuses_is_a_failure(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a load refused is half the CPU time, and looks like a faster server."""
+    monkeypatch.setattr(peers, "flags", lambda: [f"--{limit}", "1"])
+
+    result = run_once("storm", "socketserver", Plan(seconds=0.1, warm_up_s=0.1, scale=0.01, rest_s=0.1))
+
+    assert result.problems
+    assert result.figures == {}
+
+
+def test_refusals_in_the_metrics_are_found() -> None:
+    """A client of the load may not have noticed."""
+    lines = [
+        'socketserver_refusals_total{at="handshake",code="too_many_connects"} 3.0',
+        'socketserver_events_total{event="join_conversation",outcome="rate_limited"} 1.0',
+        'socketserver_events_total{event="join_conversation",outcome="ok"} 9.0',
+        'socketserver_events_total{event="join_conversation",outcome="internal_error"} 0.0',
+        "# HELP socketserver_refusals_total Connects and HTTP requests that were refused.",
+        "socketserver_connects_total 3.0",
+    ]
+
+    assert [line for line in lines if peers.is_refusal(line)] == lines[:2]
 
 
 def test_a_rate_that_the_server_cannot_carry_is_reported() -> None:
@@ -144,6 +202,18 @@ def test_publishing_replaces_the_figures_and_draws_the_chart(tmp_path: Path) -> 
     assert "old" not in text
     assert "bufferutil not installed" in text
     ElementTree.fromstring((tmp_path / "images" / "performance.svg").read_text())
+
+
+def test_a_failed_turn_is_said_at_the_end_and_by_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table alone hides a turn that failed beside others that did not."""
+    good, bad = results("storm", socketserver=[900.0, 910.0])
+    bad.problems.append("ClientError: create_conversation: rate_limited")
+    record = tmp_path / "run.json"
+    record.write_text(json.dumps({"facts": {}, "results": [vars(good), vars(bad)]}))
+
+    assert main(["--render", str(record)]) == 1
+
+    assert "1 of 2 turns failed" in capsys.readouterr().out
 
 
 def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
