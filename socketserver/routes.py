@@ -36,6 +36,7 @@ from aiohttp.typedefs import Middleware
 from .admin_access import AdminAccess
 from .auth import DEVELOPMENT_LOGIN_S, Authenticator
 from .credentials import bearer, login_cookies, misplaced
+from .demo_page import setup_demo_page
 from .domain import Identity
 from .errors import (
     AuthRequired,
@@ -60,7 +61,6 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = 4096
 BODY_TIMEOUT_S: Final = 10.0
-CDN: Final = "https://cdn.socket.io"
 
 # The first class that an error is an instance of decides.
 _STATUSES: Final[tuple[tuple[type[ChatError], int], ...]] = (
@@ -74,17 +74,6 @@ _STATUSES: Final[tuple[tuple[type[ChatError], int], ...]] = (
     (Draining, 503),
 )
 _METHODS: Final = "GET, POST, DELETE"
-_PAGE_HEADERS: Final = {
-    # The page's own files, its sockets (older Safari does not count ws: as 'self'), and the client library's CDN.
-    "Content-Security-Policy": (
-        f"default-src 'self'; script-src 'self' {CDN}; connect-src 'self' ws: wss: {CDN}; img-src 'self' data:; "
-        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: with that, browsers send `Origin: null` with the page's own form posts.
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-cache",
-}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -129,11 +118,7 @@ def setup_routes(
         if metrics is not None and admin is not None:
             app.router.add_get(f"{place}/metrics", admin.protect(_expose(metrics)))
     if settings.development_login:
-        page = _demo_page(_demo_files(demo_dir, client_bundle), prefix)
-        app.router.add_get(f"{prefix}/", page)
-        app.router.add_get(f"{prefix}/demo/{{path:.*}}", page)
-        if prefix:
-            app.router.add_get(prefix, _to(f"{prefix}/"))
+        setup_demo_page(app, prefix, demo_dir=demo_dir, client_bundle=client_bundle, not_found=_not_found)
 
 
 class _SessionRoutes:
@@ -311,46 +296,6 @@ def _expose(metrics: Metrics) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
         body, content_type = metrics.expose(request.headers.get(hdrs.ACCEPT, ""))
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
-
-    return handler
-
-
-# The demo page
-
-
-def _demo_files(demo_dir: Path | None, client_bundle: Path | None) -> Mapping[str, Path]:
-    """URL path behind the prefix → file. Hidden files are left out, and links that lead elsewhere."""
-    files: dict[str, Path] = {}
-    if demo_dir is not None:
-        root = demo_dir.resolve()
-        for path in root.rglob("*"):
-            name = path.relative_to(root)
-            hidden = any(part.startswith(".") for part in name.parts)
-            if not hidden and path.is_file() and path.resolve().is_relative_to(root):
-                files[f"/demo/{name.as_posix()}"] = path
-    if client_bundle is not None and client_bundle.is_file():
-        files["/demo/socket.io.min.js"] = client_bundle
-    if index := files.get("/demo/index.html"):
-        files["/"] = files["/demo/"] = index
-    return files
-
-
-def _to(path: str) -> Handler:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        raise web.HTTPFound(path + (f"?{request.query_string}" if request.query_string else ""))
-
-    return handler
-
-
-def _demo_page(files: Mapping[str, Path], prefix: str) -> Handler:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        file = files.get(request.path.removeprefix(prefix))
-        if file is None:
-            return _not_found("There is no such file of the demo page, or the server runs without its examples.")
-        if prefix and file.suffix == ".html":  # the only file that names others by their whole path
-            page = file.read_text(encoding="utf-8").replace('"/demo/', f'"{prefix}/demo/')
-            return web.Response(text=page, content_type="text/html", headers=_PAGE_HEADERS)
-        return web.FileResponse(file, headers=_PAGE_HEADERS)
 
     return handler
 
