@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from socketserver.loops import TOLD
 from socketserver.rates import REFUSALS_BURST
 from typing import Any
 
+import aiohttp
 import pytest
-from guardkit import Refused, chatting, enter, http, knock, poll_handshake, until
+from guardkit import Raw, Refused, chatting, enter, http, knock, poll_handshake, until
 
 
 async def test_connects_of_an_address_over_both_transports() -> None:
@@ -43,18 +46,37 @@ async def test_a_refusal_can_be_read_by_an_allowed_page() -> None:
         assert headers["Cache-Control"] == "no-store"
 
 
-async def test_failed_connects_of_an_address() -> None:
-    """Bad tokens: the limit's last is told so by Socket.IO, the next by HTTP."""
+async def test_failed_connects_of_a_client() -> None:
+    """Bad tokens of one page refused everybody behind its address. Now only who has no good token is told so, of the same
+    address, page and browser."""
     async with chatting(failed_connects_per_minute_address=5) as chat, http() as session:
-        for _ in range(5):
+        codes = []
+        for _ in range(6):
             raw = await knock(session, chat)
             with pytest.raises(Refused) as refused:
                 await raw.connect({"token": "nonsense"})
-            assert refused.value.error["data"]["code"] == "invalid_token"
+            codes.append(refused.value.error["data"]["code"])
             await raw.close()
+        assert codes == ["invalid_token"] * 5 + ["too_many_connects"]
+        assert 0 < refused.value.error["data"]["retryAfterMs"] <= 65_000
+        await enter(session, chat, "ann")
+        await enter(session, chat, None, **{"User-Agent": "another"})
         with pytest.raises(Refused) as too_often:
-            await knock(session, chat)
-        assert too_often.value.error == 429
+            await enter(session, chat, None)
+        assert too_often.value.error["data"]["code"] == "too_many_connects"
+
+
+async def test_who_comes_back_regardless_waits_for_its_answer() -> None:
+    """A page that calls connect() in every listener used up its address's handshakes: its answers come late."""
+    async with chatting(failed_connects_per_minute_address=1) as chat, http() as session:
+        for _ in range(1 + TOLD):
+            with pytest.raises(Refused):
+                await (await knock(session, chat)).connect({"token": "nonsense"})
+        late = asyncio.create_task((await knock(session, chat)).connect({"token": "nonsense"}))
+        await enter(session, chat, "ann")
+        assert not late.done()
+        late.cancel()
+        await asyncio.gather(late, return_exceptions=True)
 
 
 async def test_bad_tokens_over_one_connection(caplog: pytest.LogCaptureFixture) -> None:
@@ -72,8 +94,9 @@ async def test_bad_tokens_over_one_connection(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_failed_logins_count_like_failed_connects() -> None:
-    """Tokens cannot be tried out over HTTP either: the limit's last is told so, the next gets 429."""
-    async with chatting(failed_connects_per_minute_address=3) as chat, http() as session, http("127.0.0.2") as other:
+    """Tokens cannot be tried out over HTTP either: past the limit a bad one gets 429, a good one its cookie."""
+    options: dict[str, Any] = {"failed_connects_per_minute_address": 3}
+    async with chatting(**options) as chat, http() as session, http("127.0.0.2") as other:
         url, bad = f"{chat.url}/session", {"Authorization": "Bearer nonsense"}
         for _ in range(3):
             async with session.post(url, headers=bad) as response:
@@ -84,35 +107,76 @@ async def test_failed_logins_count_like_failed_connects() -> None:
             assert "Retry-After" in response.headers
         async with other.post(url, headers=bad) as response:
             assert response.status == 401
-        assert (await poll_handshake(session, chat))[0] == 429
+        async with session.post(url, headers={"Authorization": f"Bearer {chat.token('ann')}"}) as response:
+            assert response.status == 200
+        with pytest.raises(Refused):
+            await enter(session, chat, None)
+        await enter(session, chat, "ann")
 
 
 async def test_open_connections_of_an_address() -> None:
-    """At the cap the next is refused; when one has gone there is room for one."""
-    async with (
-        chatting(max_connections_address=3, failed_connects_per_minute_address=0) as chat,
-        http() as session,
-        http("127.0.0.2") as other,
-    ):
-        sockets = [await knock(session, chat) for _ in range(3)]
+    """At the cap of users the next is refused; when one has gone there is room for one."""
+    async with chatting(max_connections_address=3) as chat, http() as session, http("127.0.0.2") as other:
+        sockets = [await enter(session, chat, f"user {number}") for number in range(3)]
         status, _, text = await poll_handshake(session, chat)
         assert (status, json.loads(text)["error"]["code"]) == (429, "too_many_connections")
         await knock(other, chat)
         await sockets[0].close()
-        await until(lambda: len(chat.sio.eio.sessions) == 3, "one is gone")
-        await knock(session, chat)
+        await until(lambda: chat.guards.sizes()["unproven"] + len(chat.sessions) == 3, "one is gone")
+        await enter(session, chat, "ann")
         assert (await poll_handshake(session, chat))[0] == 429
 
 
 async def test_open_connections_of_an_origin() -> None:
-    """At the cap the pages of that origin are refused from every address; programs without an Origin are not."""
+    """At the cap of users the pages of that origin are refused from every address; programs without one are not."""
     page = "http://localhost:3000"
     async with chatting(max_connections_origin=2) as chat, http() as session, http("127.0.0.2") as other:
-        await knock(session, chat, Origin=page)
-        await knock(other, chat, Origin=page)
+        await enter(session, chat, "ann", Origin=page)
+        await enter(other, chat, "bob", Origin=page)
         status, _, text = await poll_handshake(session, chat, Origin=page)
         assert (status, json.loads(text)["error"]["code"]) == (429, "too_many_connections")
         await knock(session, chat)
+
+
+@pytest.mark.parametrize("connected", [False, True])
+async def test_strangers_do_not_fill_the_door(connected: bool) -> None:
+    """Handshakes with a forged Origin filled the origin's cap, and visitors got 429. Now the oldest stranger goes for each
+    newcomer, and nobody who has a user."""
+    page = "http://localhost:3000"
+    options: dict[str, Any] = {"max_unproven_address": 3, "max_unproven": 5, "max_connections_origin": 6}
+    async with chatting(**options) as chat, http() as session, http("127.0.0.2") as other, http("127.0.0.3") as third:
+        ann = await enter(session, chat, "ann", Origin=page)
+
+        async def come(where: aiohttp.ClientSession) -> Raw:
+            return await (enter(where, chat, None, Origin=page) if connected else knock(where, chat, Origin=page))
+
+        strangers = [await come(where) for where in (session, session, session, session, other, other, other, third)]
+        bob = await enter(session, chat, "bob", Origin=page)
+        eve = await enter(other, chat, "eve", Origin=page)
+        for user in (ann, bob, eve):
+            assert (await user.ask("list_conversations", {}))["ok"]
+        await until(lambda: chat.guards.sizes()["unproven"] <= 5, "the strangers are within their share")
+        assert chat.guards.crowded_out >= 3
+        if connected:
+            ended, _ = await strangers[0].end()
+            assert (ended["code"], ended["reconnect"]) == ("crowded_out", True)
+        else:
+            assert await strangers[0].read() is None
+        assert chat.guards.sweep(list(chat.sio.eio.sessions.values())) == 0
+
+
+async def test_a_login_cookie_is_let_in_where_an_address_has_made_too_many_handshakes() -> None:
+    """Strangers behind the same address used up its connects a minute, and nobody could prove anything any more."""
+    async with chatting(connects_per_minute_address=2) as chat, http() as session:
+        login = await session.post(f"{chat.url}/session", json={"user": "ann"})
+        cookie = login.headers["Set-Cookie"].partition(";")[0]
+        for _ in range(2):
+            assert (await poll_handshake(session, chat))[0] == 200
+        assert (await poll_handshake(session, chat, Origin=chat.url))[0] == 429
+        assert (await poll_handshake(session, chat, Origin=chat.url, Cookie=cookie + "x"))[0] == 429
+        ann = await enter(session, chat, None, Origin=chat.url, Cookie=cookie)
+        assert (await ann.wait("welcome"))["user"]["id"] == "ann"
+        await enter(session, chat, "bob", Origin=chat.url)  # of a page and browser that are known from now on
 
 
 async def test_connects_of_a_user() -> None:
