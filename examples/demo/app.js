@@ -178,7 +178,7 @@ function previewText(conversation) {
   const waiting = chat.outboxOf(conversation.id).at(-1);
   if (waiting) return waiting.state === "failed" ? `Not sent: ${waiting.body}` : `You: ${waiting.body}`;
   const { preview } = conversation;
-  if (!preview) return conversation.kind === "direct" ? "Say hello" : listOf(chat.othersIn(conversation));
+  if (!preview) return conversation.kind === "direct" ? "Say hello" : listOf(chat.othersIn(conversation), conversation.participantCount - 1);
   if (preview.senderId === chat.me.id) return `You: ${preview.text}`;
   return conversation.kind === "direct" ? preview.text : `${preview.senderId}: ${preview.text}`;
 }
@@ -380,11 +380,11 @@ function drawHead() {
     setData($("subtitle"), "online", presence?.online ?? false);
   } else {
     const online = people.filter((id) => id === chat.me.id || chat.presence.get(id)?.online).length;
-    subtitle = `${listOf(["You", ...chat.othersIn(conversation)])} · ${online} online`;
+    subtitle = `${listOf(["You", ...chat.othersIn(conversation)], conversation.participantCount)} · ${online} online`;
     setData($("subtitle"), "online", false);
   }
   if (!chat.connected) {
-    subtitle = peer ? "" : listOf(["You", ...chat.othersIn(conversation)]);
+    subtitle = peer ? "" : listOf(["You", ...chat.othersIn(conversation)], conversation.participantCount);
     setData($("subtitle"), "online", false);
   }
   setText($("subtitle"), subtitle);

@@ -38,9 +38,10 @@ export function agoName(ms) {
   return hours < 24 ? ago.format(-hours, "hour") : ago.format(-Math.round(hours / 24), "day");
 }
 
-export function listOf(names) {
-  if (names.length <= 2) return names.join(" and ");
-  return `${names[0]}, ${names[1]} and ${names.length === 3 ? names[2] : `${names.length - 2} others`}`;
+/** Names as a phrase; `count` is how many there are if only the first of them are known. */
+export function listOf(names, count = names.length) {
+  if (count <= 2) return names.join(" and ");
+  return `${names[0]}, ${names[1]} and ${count === 3 && names.length === 3 ? names[2] : `${count - 2} others`}`;
 }
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });

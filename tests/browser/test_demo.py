@@ -168,6 +168,18 @@ async def test_read_marks_in_a_group(people: People) -> None:
     await expect(row.get_by_role("img", name="Read by bob and carol")).to_be_visible()
 
 
+async def test_a_large_group_shows_all_its_members(people: People) -> None:
+    """A conversation names its first members, and the answer to a join brings some more: the others are asked for."""
+    alice = await people.log_in("alice")
+    await people.log_in("zoe")
+    members = [f"m{number:03}" for number in range(250)]
+    await alice.start_with(*members, "zoe", title="Many")
+    subtitle = alice.page.locator("#subtitle")
+    await expect(subtitle).to_have_text("You, m000 and 250 others · 2 online")
+    await alice.say("Everybody?")
+    await expect(alice.row("Everybody?")).to_have_attribute("data-state", "sent")
+
+
 async def test_a_pending_bubble_becomes_sent_in_place(people: People, server: Server) -> None:
     """What is written shows at once and waits; when the server answers, the same node says so."""
     alice, bob = await two_who_talk(people)

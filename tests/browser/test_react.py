@@ -297,6 +297,16 @@ async def test_what_was_missed_while_away_is_fetched(people: People, server: Ser
     await alice.sees(*(str(i) for i in range(1, 181)), timeout_ms=RECONNECT_MS)
 
 
+async def test_a_large_group_shows_all_its_members(people: People, server: Server) -> None:
+    """A conversation names its first members, and the answer to a join brings some more: the others are asked for."""
+    alice = await people.log_in("alice")
+    members = ["alice", *(f"m{number:03}" for number in range(250))]
+    async with talking(server, "zoe") as zoe:
+        await zoe.call("create_conversation", {"participantIds": members, "title": "Many"})
+        await alice.open("Many")
+        await expect(alice.page.locator(".subtitle")).to_have_text("252 people, 1 of the others online")
+
+
 async def test_a_burst_of_new_conversations(people: People, server: Server) -> None:
     """Each of many new conversations had the list asked for at once and in vain, until the server ended a flood."""
     alice = await people.meet("alice")
