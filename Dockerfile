@@ -2,19 +2,19 @@
 # docker run --publish 127.0.0.1:3001:3001 --volume chat-data:/data --env WEBSOCKET_JWT_SECRET chat-socketserver
 # docs/operations.md says more.
 
-# The dependencies, in a virtual environment. The layer is built anew only when setup.cfg changes.
-FROM python:3.11-slim-bookworm AS build
+# The dependencies, in a virtual environment: exactly those that the tests ran with, by their hashes. `make lock` renews the
+# list, and only then this layer is built anew. Add a digest to the tag if you want the same base image for ever.
+FROM python:3.11.14-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
-COPY setup.cfg ./
-RUN python -c "import configparser; c = configparser.ConfigParser(); c.read('setup.cfg'); print(c['options']['install_requires'])" > requirements.txt
-RUN python -m venv --without-pip /venv && python -m pip --python /venv/bin/python install --requirement requirements.txt
+COPY deploy/requirements.txt ./
+RUN python -m venv --without-pip /venv && python -m pip --python /venv/bin/python install --require-hashes --only-binary :all: --requirement requirements.txt
 COPY socketserver/ socketserver/
 RUN python -m compileall -q socketserver && mkdir --mode=0700 data
 
 # What runs: Python, the dependencies, the package. No compiler, no Node.js, no tests, and nothing that the user may
 # write to but /data.
-FROM python:3.11-slim-bookworm
+FROM python:3.11.14-slim-bookworm
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

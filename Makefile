@@ -1,5 +1,5 @@
 # make run: start the server · make demo: and the React example · make test: run the tests
-# make check: format, lint, types · make attack: attack it · make bench: measure
+# make check: format, lint, types · make lock: pin the dependencies of the image · make attack: attack it · make bench: measure
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 REACT := examples/react
 REACT_SOURCES := $(wildcard $(REACT)/*.json $(REACT)/*.html $(REACT)/*.ts $(REACT)/*.js $(REACT)/src/* $(REACT)/public/*)
 
-.PHONY: setup run demo test check format attack bench clean
+.PHONY: setup run demo test check lock format attack bench clean
 
 setup: $(VENV)/.ready node_modules/.ready $(REACT)/node_modules/.ready
 
@@ -70,6 +70,13 @@ check: setup $(REACT)/dist/index.html
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+# Pins what the image installs to what is installed here, with hashes: after the tests have passed with it.
+lock: setup
+	$(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv
+	$(PY) -m pip freeze --exclude-editable > build/installed.txt
+	build/lock/bin/uv pip compile setup.cfg --constraint build/installed.txt --generate-hashes --universal --no-header \
+		--no-annotate --python-version 3.11 --upgrade --quiet --output-file deploy/requirements.txt
 
 format: setup
 	$(PY) -m ruff format .

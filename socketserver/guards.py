@@ -30,6 +30,7 @@ from .proxies import Proxies, network_of
 from .sessions import Guest
 from .settings import Settings, variable
 from .token_checks import TokenChecks
+from .web_names import origin_form
 
 log = get_logger(__name__)
 
@@ -162,7 +163,7 @@ class Guards:
             address = self._proxies.address(request)
             program = request.headers.get(hdrs.USER_AGENT, "")[:MAX_SHOWN_CHARS]
             origin = request.headers.get(hdrs.ORIGIN)
-            origin = None if origin is None else origin[:MAX_ORIGIN_CHARS]
+            origin = None if origin is None else origin_form(origin) or origin[:MAX_ORIGIN_CHARS]
             guest = request[GUEST] = Guest(address, network_of(address), origin, program)
         return guest
 

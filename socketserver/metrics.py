@@ -387,7 +387,9 @@ class _AtScrape(Collector):
         yield _totals("intake", "What came in too fast: what was done about it.", "done", reading.intake)
         yield _gauge("unproven_bytes", "What is kept of handshakes without a user.", reading.unproven_bytes)
         yield _total("crowded_out", "Connections without a user that others needed the place of.", reading.crowded_out)
-        dropped = CounterMetricFamily("socketserver_log_lines_dropped", "Lines left out.", labels=["event"])
+        dropped = CounterMetricFamily(
+            "socketserver_refusal_lines_dropped", "Lines about refusals left out.", labels=["event"]
+        )
         for event in LIMITED_LINES:
             dropped.add_metric([event], reading.dropped_lines.get(event, 0))
         yield dropped

@@ -16,6 +16,7 @@ from socketserver.origins import Origins
 from socketserver.protocol import ClientEvent, Payloads
 from socketserver.proxies import LOCAL, Proxies
 from socketserver.realtime import PacketError, engine_packets, packets
+from socketserver.realtime.skipping import PayloadSplitter, Skipped
 from socketserver.settings import Settings
 from typing import Any, Final
 
@@ -45,7 +46,9 @@ _REQUEST: Final = make_mocked_request("GET", "/socket.io/", transport=_Transport
 def payload(data: bytes) -> None:
     """The body of a polling POST."""
     try:
-        found = engine_packets.decode_payload(data)
+        splitter = PayloadSplitter(_SETTINGS.max_event_bytes)
+        parts = [*splitter.feed(data), splitter.end()]
+        found = [engine_packets.decode_packet(part) for part in parts if not isinstance(part, Skipped)]
     except PacketError:
         return
     for one in found:

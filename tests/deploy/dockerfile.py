@@ -221,7 +221,7 @@ class Build:
         return self._root / os.path.join(workdir, path).lstrip("/")
 
     def _from(self, step: Instruction) -> _Stage:
-        wanted = re.match(r"python:(\d+\.\d+)-slim", step.rest)
+        wanted = re.match(r"python:(\d+\.\d+)(?:\.\d+)?-slim", step.rest)
         assert wanted, f"no stand-in for FROM {step.rest}"
         if not self._version:
             self._version = make_python(wanted[1], self._base)

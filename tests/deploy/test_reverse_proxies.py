@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
@@ -247,3 +249,107 @@ async def get(
         http.get(URL(proxy.url + path, encoded=True), headers=headers, ssl=proxy.tls) as answer,
     ):
         return answer.status, await answer.json() if "json" in answer.content_type else None
+
+
+async def post(proxy: Proxy, path: str, body: bytes, *, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """POST a body. Returns the status and the answer; 502 where the connection was cut."""
+    try:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(proxy.url + path, data=body, headers=headers, ssl=proxy.tls) as answer,
+        ):
+            return answer.status, await answer.text()
+    except aiohttp.ClientConnectionError:
+        return 502, ""
+
+
+# What is held before it reaches the server
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_compressed_requests_end_at_the_proxy(kind: Kind, tmp_path: Path) -> None:
+    """102 bytes of gzip became 21 000 packets behind it: no client compresses, so what is compressed is refused."""
+    async with recorder() as (port, paths), proxying(kind, port, tmp_path / kind) as proxy:
+        for encoding in ("gzip", "GZIP", "deflate", "br", "identity, gzip"):
+            status, _ = await post(proxy, HANDSHAKE, b"x" * 102, headers={"Content-Encoding": encoding})
+            assert status == 415, encoding
+        assert paths == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_large_bodies_end_at_the_proxy(kind: Kind, tmp_path: Path) -> None:
+    """The largest event gets through, twice its size does not."""
+    async with recorder() as (port, paths), proxying(kind, port, tmp_path / kind) as proxy:
+        assert (await post(proxy, HANDSHAKE, b"x" * 65_536))[0] == 200
+        assert (await post(proxy, HANDSHAKE, b"x" * 140_000))[0] in {413, 502}
+        assert len(paths) <= 2  # Caddy passes on what it has of it, and cuts it
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_room_for_cookies(kind: Kind, tmp_path: Path) -> None:
+    """32 KiB of cookies in one line are taken; a head of several times that is not."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers a head of any size with its length."""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+            await writer.drain()
+            sizes.append(len(head))
+        writer.close()
+
+    sizes: list[int] = []
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
+    async with server, proxying(kind, server.sockets[0].getsockname()[1], tmp_path / kind) as proxy:
+        assert (await get(proxy, "/session", headers={"Cookie": "a=" + "x" * (32 << 10)}))[0] == 200
+        assert sizes[0] > 32 << 10
+        status, _ = await get(proxy, "/session", headers={"Cookie": "a=" + "x" * (200 << 10)})
+        assert status in {400, 414, 431, 494}
+        assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_slow_heads_are_given_up(kind: Kind, tmp_path: Path) -> None:
+    """A head that does not come to its end is dropped by the proxy, and the server never hears of it."""
+
+    def quicker(text: str) -> str:
+        for shipped in ("client_header_timeout    10s;", "read_header 10s"):
+            text = text.replace(shipped, shipped.replace("10s", "1s"))
+        return text
+
+    async with recorder() as (port, paths), proxying(kind, port, tmp_path / kind, change=quicker) as proxy:
+        url = URL(proxy.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port, ssl=proxy.tls or None)
+        try:
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+            await writer.drain()
+            async with asyncio.timeout(DEADLINE_S):
+                with contextlib.suppress(ConnectionError):
+                    await reader.read()
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        assert paths == []
+
+
+async def test_nginx_bounds_the_connections_of_an_address(database: Path, tmp_path: Path) -> None:
+    """One address more than its share gets 429; another one is served."""
+
+    def fewer(text: str) -> str:
+        return text.replace("limit_conn        chat_address 600;", "limit_conn        chat_address 3;")
+
+    async with (
+        running(database, trusted_proxies="127.0.0.1") as server,
+        proxying("nginx", server.port, tmp_path / "nginx", change=fewer) as proxy,
+        AsyncExitStack() as stack,
+    ):
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=proxy.tls, local_addr=("127.0.0.2", 0)))
+        )
+        for _ in range(3):
+            url = f"{proxy.url}/socket.io/?EIO=4&transport=websocket"
+            socket = await stack.enter_async_context(http.ws_connect(url))
+            assert (await socket.receive_str()).startswith("0")
+        assert (await get(proxy, HANDSHAKE, address="127.0.0.2"))[0] == 429
+        assert (await get(proxy, HANDSHAKE, address="127.0.0.3"))[0] == 200

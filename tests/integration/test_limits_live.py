@@ -47,8 +47,8 @@ async def test_a_refusal_can_be_read_by_an_allowed_page() -> None:
 
 
 async def test_failed_connects_of_a_client() -> None:
-    """Bad tokens of one page refused everybody behind its address. Now only who has no good token is told so, of the same
-    address, page and browser."""
+    """Bad tokens of one page refused everybody behind its address. Now only who has no good token is told so, of the
+    same address, page and browser."""
     async with chatting(failed_connects_per_minute_address=5) as chat, http() as session:
         codes = []
         for _ in range(6):
@@ -140,8 +140,8 @@ async def test_open_connections_of_an_origin() -> None:
 
 @pytest.mark.parametrize("connected", [False, True])
 async def test_strangers_do_not_fill_the_door(connected: bool) -> None:
-    """Handshakes with a forged Origin filled the origin's cap, and visitors got 429. Now the oldest stranger goes for each
-    newcomer, and nobody who has a user."""
+    """Handshakes with a forged Origin filled the origin's cap, and visitors got 429. Now the oldest stranger goes for
+    each newcomer, and nobody who has a user."""
     page = "http://localhost:3000"
     options: dict[str, Any] = {"max_unproven_address": 3, "max_unproven": 5, "max_connections_origin": 6}
     async with chatting(**options) as chat, http() as session, http("127.0.0.2") as other, http("127.0.0.3") as third:

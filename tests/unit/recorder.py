@@ -28,6 +28,7 @@ class Recorder(AsyncServer):
     Attributes:
         busy: sids whose requests are answered when the event is set.
         drained: whether nothing is taken from clients any more.
+        vouched: sids that belong to a user.
         probed: sids that were asked for a sign of life → what to call when it comes.
         ended: (sid, 'disconnect') for a client that has to stay away, (sid, 'close', reason) for one to come back.
     """
@@ -38,6 +39,7 @@ class Recorder(AsyncServer):
     unconnected: set[str] = field(default_factory=set)
     busy: dict[str, asyncio.Event] = field(default_factory=dict)
     drained: bool = False
+    vouched: list[str] = field(default_factory=list)
     probed: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     @property
@@ -52,6 +54,9 @@ class Recorder(AsyncServer):
 
     def is_open(self, sid: str, namespace: str | None = None) -> bool:
         return sid not in self.unconnected
+
+    def vouch(self, sid: str, namespace: str | None = None) -> None:
+        self.vouched.append(sid)
 
     def probe(self, sid: str, heard: Callable[[], None], namespace: str | None = None) -> None:
         self.probed[sid] = heard

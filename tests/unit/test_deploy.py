@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from socketserver import cli
 from socketserver.settings import Settings, variable
@@ -17,6 +18,8 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from support.node import require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +52,9 @@ def test_variables_exist(path: Path) -> None:
 
 def test_the_image_has_the_python_that_the_package_asks_for() -> None:
     """Both stages have the same Python, by its version, and the package runs on it."""
-    stages = re.findall(r"^FROM python:(\d+)\.(\d+)-\S+", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.M)
+    stages = re.findall(
+        r"^FROM python:(\d+)\.(\d+)\.\d+-\S+", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.M
+    )
     assert len(stages) == 2
     assert len(set(stages)) == 1
     setup = configparser.ConfigParser()
@@ -271,3 +276,88 @@ def test_the_unit_does_not_try_again_with_bad_settings() -> None:
         [sys.executable, "-m", "socketserver", "--port", "none"], cwd=ROOT, capture_output=True, timeout=60, check=False
     )
     assert done.returncode == status
+
+
+# What is pinned
+
+
+def pinned() -> dict[str, tuple[str, int]]:
+    """The image's dependencies: name → (version, how many hashes)."""
+    text = (ROOT / "deploy" / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+    found: dict[str, tuple[str, int]] = {}
+    for line in text.splitlines():
+        name, version = re.fullmatch(r"([\w.-]+)==([\w.]+)\s.*", line).groups()  # type: ignore[union-attr]
+        found[canonicalize_name(name)] = (version, len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", line)))
+    return found
+
+
+def test_the_image_s_dependencies_are_pinned() -> None:
+    """Two builds of one Dockerfile had different dependencies: each has one version, which setup.cfg allows, and its
+    hashes; and pip is told to hold them to it."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = setup["options"]["install_requires"].splitlines()
+    wanted = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    found = pinned()
+    assert wanted
+    for requirement in wanted:
+        assert found[canonicalize_name(requirement.name)][0] in requirement.specifier
+    assert all(hashes for _, hashes in found.values())
+    assert "install --require-hashes" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_every_dependency_that_is_installed_is_pinned() -> None:
+    """None is left out that one of them brings along."""
+    found = pinned()
+    todo = ["chat-socketserver"]
+    seen: set[str] = set()
+    while todo:
+        for text in metadata.requires(todo.pop()) or ():
+            requirement = Requirement(text)
+            name = canonicalize_name(requirement.name)
+            extra = "secure" if "aiohttp-session" in text or "secure" in text else ""
+            if name not in seen and (requirement.marker is None or requirement.marker.evaluate({"extra": extra})):
+                seen.add(name)
+                todo.append(name)
+    assert {"aiohttp", "cffi", "pydantic-core", "python-engineio"} <= seen
+    assert seen <= set(found)
+
+
+def test_images_are_named_by_their_whole_version() -> None:
+    """No image is another one next month."""
+    images = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.M)
+    images += [service["image"] for service in COMPOSE["services"].values() if "build" not in service]
+    assert len(images) == 4
+    for image in images:
+        assert re.fullmatch(r"[a-z]+:\d+\.\d+\.\d+(-[\w.-]+)?(@sha256:[0-9a-f]{64})?", image), image
+
+
+# What is bounded
+
+
+def test_every_container_is_bounded() -> None:
+    """Memory, processes, the log, and what its user may become."""
+    for name, service in COMPOSE["services"].items():
+        assert service["mem_limit"] == service["memswap_limit"], name
+        assert service["pids_limit"] > 0, name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+    for name in ("server", "caddy"):
+        service = COMPOSE["services"][name]
+        assert (service["cap_drop"], service["read_only"]) == (["ALL"], True), name
+
+
+def test_the_unit_is_bounded() -> None:
+    """Memory, descriptors, tasks; nothing it writes may be read by others, and no core of it lies about."""
+    unit = UNIT.read_text(encoding="utf-8")
+    assert number(r"^LimitNOFILE=(\d+)$", unit) >= 65_536
+    assert number(r"^TasksMax=(\d+)$", unit) > 0
+    for line in ("MemoryMax=1G", "MemorySwapMax=0", "LimitCORE=0", "UMask=0077", "NoNewPrivileges=yes"):
+        assert f"\n{line}\n" in unit
+
+
+def test_nginx_has_room_for_the_server_s_own_limits() -> None:
+    """nginx's bound of connections is above the server's, which can say what it is; a head is bounded."""
+    assert number(r"^\s*limit_conn\s+chat_address (\d+);", NGINX) > default("max_connections_address")
+    assert number(r"^\s*large_client_header_buffers \d+ (\d+)k;", NGINX) > 32
+    assert number(r"^\s*max_header_size (\d+)KB", CADDY) > 32

@@ -56,7 +56,7 @@ export type EndCode =
   | "kicked"
   /** The user connects again and again. */
   | "too_many_connects"
-  /** The client went on sending although its requests were refused. */
+  /** The client went on sending more than it may. */
   | "flooding"
   /** The server restarts. */
   | "restart"
