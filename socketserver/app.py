@@ -104,6 +104,7 @@ def _read(sio: AsyncServer, sessions: Sessions, guards: Guards, housekeeping: Ho
         guard_entries=guards.sizes(),
         unproven_bytes=guards.unproven_bytes,
         crowded_out=guards.crowded_out,
+        descriptor_shortages=housekeeping.descriptors.shortages,
         dropped_lines=dict(guards.dropped_lines),
     )
 
