@@ -119,6 +119,7 @@ def _read(
         intake=sio.eio.intake.counts(),
         unproven_bytes=guards.unproven_bytes,
         crowded_out=guards.crowded_out,
+        descriptor_shortages=housekeeping.descriptors.shortages,
         dropped_lines=dict(guards.dropped_lines),
     )
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from .auto_read import AutoRead, Seen
 from .chat import ChatService
+from .descriptors import Descriptors
 from .domain import Clock, MarkRead, UserId
 from .errors import ChatError
 from .fanout import Fanout
@@ -30,6 +31,7 @@ class Housekeeping:
     """The task that looks at the clock.
 
     Attributes:
+        descriptors: says when there are none left.
         mended: how many differences the sweeps have found between our registries and the engine's.
 
     Args:
@@ -69,6 +71,7 @@ class Housekeeping:
         self._auth_timeout_s = auth_timeout_s
         self._sweep_s = sweep_s
         self.mended = 0
+        self.descriptors: Final = Descriptors()
         self._next_sweep_s = clock.monotonic_s() + sweep_s
 
     async def run(self) -> None:
@@ -88,6 +91,7 @@ class Housekeeping:
     async def tick(self) -> None:
         """Do what is due now and needs no store."""
         now_s = self._clock.monotonic_s()
+        self.descriptors.probe(now_s)
         for typing in self._typing.expire(now_s):
             self._fanout.typing(typing.conversation_id, typing.user_id, False, sid=typing.sid)
         for user_id, last_seen_ms in self._presence.expire(now_s):

@@ -123,6 +123,7 @@ class Reading:
         intake: what the bounds on what comes in have done: paused, deferred, flooding.
         unproven_bytes: what is kept of the handshakes of connections without a user.
         crowded_out: connections without a user that had to go so that others had room, since the start.
+        descriptor_shortages: how often a probe found no file descriptor left, since the start.
         dropped_lines: lines that the log's budget left out since the start, by their event.
     """
 
@@ -140,6 +141,7 @@ class Reading:
     intake: Mapping[str, int] = field(default_factory=dict)
     unproven_bytes: int = 0
     crowded_out: int = 0
+    descriptor_shortages: int = 0
     dropped_lines: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -387,6 +389,9 @@ class _AtScrape(Collector):
         yield _totals("intake", "What came in too fast: what was done about it.", "done", reading.intake)
         yield _gauge("unproven_bytes", "What is kept of handshakes without a user.", reading.unproven_bytes)
         yield _total("crowded_out", "Connections without a user that others needed the place of.", reading.crowded_out)
+        yield _total(
+            "descriptor_shortages", "Seconds in which there was no file descriptor left.", reading.descriptor_shortages
+        )
         dropped = CounterMetricFamily(
             "socketserver_refusal_lines_dropped", "Lines about refusals left out.", labels=["event"]
         )

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from . import engine_packets, polling, websocket
+from . import engine_packets, kept, polling, websocket
 from . import session as sessions
 from .cors import Cors, Origins
 from .engine_packets import Encoded
@@ -310,7 +310,11 @@ class Engine:
         """Answer one request of a client."""
         self._requests += 1
         try:
-            return await self._handle(request)
+            response = await self._handle(request)
+            if not response.prepared and kept.head_bytes(request) > kept.CONNECTING_BYTES:
+                # aiohttp holds a connection's last request while it waits for the next one.
+                response.force_close()
+            return response
         finally:
             self._requests -= 1
             if self._idle is not None and not self._requests:
@@ -338,6 +342,9 @@ class Engine:
             request.method != "GET" or request.headers.get("Upgrade", "").strip().lower() != "websocket"
         ):
             return self.error(request, BAD_REQUEST, "Not a websocket handshake")
+        if wants_websocket and kept.head_bytes(request) > kept.CONNECTING_BYTES:
+            # aiohttp holds the head for as long as the websocket is open.
+            return self.error(request, BAD_REQUEST, "Headers too large", status=431)
         if sid is None:
             if request.method != "GET":
                 return self.error(request, BAD_METHOD, "Bad handshake method")

@@ -47,7 +47,7 @@ async def test_a_refusal_can_be_read_by_an_allowed_page() -> None:
 
 
 async def test_failed_connects_of_a_client() -> None:
-    """Bad tokens of one page refused everybody behind its address. Now only who has no good token is told so, of the
+    """Bad tokens of one page refused everybody behind its address. Now only who has no good token is refused, of the
     same address, page and browser."""
     async with chatting(failed_connects_per_minute_address=5) as chat, http() as session:
         codes = []
@@ -350,3 +350,23 @@ async def test_an_event_that_does_not_exist_is_charged_to_whoever_sent_it(name: 
             await mallory.send("42" + json.dumps(event))
         assert (await mallory.end())[0]["code"] == "flooding"
         assert (await victim.ask("list_conversations", {}))["ok"]
+
+
+async def test_large_heads_are_not_kept() -> None:
+    """Sessions kept the whole head of their handshake: over polling a bounded part stays, a websocket is refused."""
+    large = {f"X-{number}": "x" * 8_000 for number in range(8)}
+    async with chatting() as chat, http() as session:
+        status, headers, _ = await poll_handshake(session, chat, **large)
+        assert (status, headers["Connection"]) == (200, "close")
+        with pytest.raises(Refused) as refused:
+            await knock(session, chat, **large)
+        assert refused.value.error == 431
+        cookies = {"Cookie": "x" * 8_000}
+        ann = await enter(session, chat, "ann", **cookies)
+        for each in chat.sio.eio.sessions.values():
+            assert sum(len(name) + len(value) for name, value in each.request.headers.items()) < 40_960
+        environ = chat.sio.get_environ(ann.sid)
+        assert environ is not None
+        assert "HTTP_COOKIE" not in environ
+        assert environ["HTTP_HOST"] == environ["aiohttp.request"].host
+        assert chat.guards.unproven_bytes <= 40_960

@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "socketserver"
 # A module imports from its own rank and from lower ones. What a package's entry says holds for all inside of it.
 RANKS = {
     "": -1,  # the package itself: only the standard library's names
+    "descriptors": 1,
     "errors": 0,
     "domain": 0,
     "limits": 0,
