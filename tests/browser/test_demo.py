@@ -107,7 +107,7 @@ async def test_typing(people: People) -> None:
 
 
 async def test_presence(start_server: StartServer, chromium: Browser) -> None:
-    """Who is connected has a dot, and loses it when gone."""
+    """Who is connected, and has been in the conversation once, has a dot, and loses it when gone."""
     people = People(chromium, await start_server("--presence-grace-s", "0.2"))
     alice = await people.log_in("alice")
     await alice.start_with("bob")
@@ -115,6 +115,7 @@ async def test_presence(start_server: StartServer, chromium: Browser) -> None:
     subtitle = alice.page.locator("#subtitle")
     await expect(dot).to_have_attribute("data-online", "false")
     bob = await people.log_in("bob")
+    await bob.open("alice")
     await expect(dot).to_have_attribute("data-online", "true")
     await expect(subtitle).to_have_text("online")
     await bob.page.close()

@@ -265,6 +265,30 @@ const scenes = {
     chat.close();
   },
 
+  async "typing-on-join"() {
+    let typing = ["bob"];
+    const socket = new FakeSocket({
+      list_conversations: () => list(message(1)),
+      join_conversation: () => ({ ...ack(messages(1, 1)), typing }),
+    });
+    const chat = demo(socket);
+    chat.connect();
+    await settled();
+    chat.open("c");
+    await settled();
+    const shown = () => [...chat.conversation("c").typing.keys()];
+    assert.deepEqual(shown(), ["bob"]);
+    socket.tell("user_typing", { conversationId: "c", userId: "bob", typing: false });
+    assert.deepEqual(shown(), []);
+
+    socket.tell("user_typing", { conversationId: "c", userId: "bob", typing: true });
+    typing = [];
+    socket.connect(); // over the same object, without having heard of the loss
+    await settled();
+    assert.deepEqual(shown(), []);
+    chat.close();
+  },
+
   async "restored-list"() {
     let newest = message(100);
     const socket = new FakeSocket({ list_conversations: () => list(newest, newest.seq - 10) });

@@ -59,3 +59,8 @@ async def test_a_gap_that_comes_while_older_messages_are_loaded() -> None:
 async def test_the_list_after_a_backup_was_restored() -> None:
     """A conversation that was not open kept its newest message, and what came later did not show, up to its number."""
     await play("restored-list")
+
+
+async def test_who_types_when_one_joins() -> None:
+    """Who opened a conversation while somebody typed did not see it, and who missed the end saw it for seconds."""
+    await play("typing-on-join")
