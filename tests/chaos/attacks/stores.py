@@ -14,7 +14,8 @@ from socketserver.store import open_store
 from typing import Any, Final
 
 from . import wire
-from .hostile import Connection, Crowd, Tally, Target, ask, websocket
+from .connection import Connection, Tally, Target, websocket
+from .hostile import Crowd, ask
 from .scene import SECRET, Attack, Stage, plain_token
 
 FAMILY: Final = "store"
