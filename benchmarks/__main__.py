@@ -19,8 +19,9 @@ import uvloop
 from .load import close_everything
 from .measure import HERE, Cores, facts, on_core, raise_open_files
 from .peers import OPEN_FILES, PEERS, PeerError, Server
+from .plan import Measured, Plan, Shape
 from .report import Result, publish, table
-from .shapes import SHAPES, Measured, Plan, Shape
+from .shapes import SHAPES
 
 TURNS: Final = 5
 SECONDS: Final = 5.0

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from .chart import Bar, Panel, draw
 from .peers import PEERS
-from .shapes import SHAPES, Shape, Target
+from .plan import Shape, Target
+from .shapes import SHAPES
 
 OURS: Final = "socketserver"
 # From here on a core counts as fully used.

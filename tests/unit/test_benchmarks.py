@@ -20,8 +20,9 @@ from benchmarks.client import MARK, Client
 from benchmarks.lifted import KEPT, lifted
 from benchmarks.measure import Cores
 from benchmarks.peers import PEERS, PeerError
+from benchmarks.plan import Plan
 from benchmarks.report import Result, publish, spread, table
-from benchmarks.shapes import SHAPES, STORM, Plan
+from benchmarks.shapes import SHAPES, STORM
 
 TINY = Plan(seconds=0.5, warm_up_s=0.1, scale=0.01, rate=50, rest_s=0.1)
 

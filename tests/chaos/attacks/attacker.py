@@ -11,7 +11,7 @@ import sys
 from benchmarks.measure import raise_open_files
 
 from .catalogue import ATTACKS
-from .hostile import Target
+from .connection import Target
 
 OPEN_FILES = 8192
 

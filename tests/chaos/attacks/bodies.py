@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from . import wire
-from .hostile import Connection, Tally, Target, ask, hold, plain, polling, session_path
+from .connection import Connection, Tally, Target, plain, polling, session_path
+from .hostile import ask, hold
 from .scene import Attack
 
 FAMILY: Final = "bodies"

@@ -15,7 +15,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from . import wire
-from .hostile import Connection, Tally, Target, ask, flood, hold, polling, session_path, together, websocket
+from .connection import Connection, Tally, Target, polling, session_path, websocket
+from .hostile import ask, flood, hold, together
 from .scene import ORIGIN, Attack, Stage
 
 FAMILY: Final = "doors"

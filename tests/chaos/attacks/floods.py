@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from . import wire
-from .hostile import Tally, Target, flood, websocket
+from .connection import Tally, Target, websocket
+from .hostile import flood
 from .scene import Attack
 from .wire import BINARY, CLOSE, MORE, PING, PONG, TEXT, frame
 

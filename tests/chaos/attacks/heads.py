@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from . import wire
-from .hostile import Connection, Tally, Target, ask, flood, hold, plain
+from .connection import Connection, Tally, Target, plain
+from .hostile import ask, flood, hold
 from .scene import Attack
 
 FAMILY: Final = "heads"

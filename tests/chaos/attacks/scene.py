@@ -23,7 +23,7 @@ from support.servers import ServerProcess
 from benchmarks.measure import cpu_s
 
 from .bystander import Order
-from .hostile import Tally, Target
+from .connection import Tally, Target
 from .outcome import Acks, Outcome
 
 Mode = Literal["direct", "nginx", "caddy"]

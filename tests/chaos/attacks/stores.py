@@ -14,7 +14,8 @@ from socketserver.store import open_store
 from typing import Any, Final
 
 from . import wire
-from .hostile import Connection, Crowd, Tally, Target, ask, websocket
+from .connection import Connection, Tally, Target, websocket
+from .hostile import Crowd, ask
 from .scene import SECRET, Attack, Stage, plain_token
 
 FAMILY: Final = "store"
@@ -98,12 +99,12 @@ def _readers(event: str, payload: Callable[[Target, int], dict[str, Any]]) -> Ca
     return run
 
 
-def _probe(path: str, connections: int) -> Callable[[Target], Tally]:
-    return lambda target: ask(target, lambda *_: wire.request("GET", path), connections=connections)
+def _probe(path: str, connections: int, per_s: float = 0.0) -> Callable[[Target], Tally]:
+    return lambda target: ask(target, lambda *_: wire.request("GET", path), connections=connections, per_s=per_s)
 
 
 ATTACKS: Final = [
-    Attack("locked", FAMILY, "another process holds SQLite's write lock; nobody probes", _probe("/healthz", 1),
+    Attack("locked", FAMILY, "another process holds SQLite's write lock; nobody probes", _probe("/healthz", 1, 2.0),
            stage=locked, waits=True),
     Attack("readyz-locked-5", FAMILY, "5 probes of /readyz meanwhile", _probe("/readyz", 5), hostile=5, stage=locked,
            waits=True),
