@@ -32,6 +32,10 @@ _LIFTED: Final = (
     "failed_connects_per_minute_address",
     "max_connections_address",
     "max_connections_origin",
+    "max_unproven_address",
+    "max_unproven",
+    "max_unproven_bytes",
+    "bad_tokens_per_second_address",
 )
 
 

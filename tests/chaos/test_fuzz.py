@@ -33,6 +33,8 @@ LIFTED: Final = {
     "connects_per_minute_address": 0,
     "failed_connects_per_minute_address": 0,
     "max_connections_address": 0,
+    "max_unproven_address": 0,
+    "bad_tokens_per_second_address": 0,
     "events_per_second": 0,
     "messages_per_second": 0,
     "ping_interval_s": 60,
