@@ -10,7 +10,10 @@ from socketserver.rates import REFUSALS_BURST
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
 from guardkit import Raw, Refused, chatting, enter, http, knock, poll_handshake, until
 
 
@@ -370,3 +373,37 @@ async def test_large_heads_are_not_kept() -> None:
         assert "HTTP_COOKIE" not in environ
         assert environ["HTTP_HOST"] == environ["aiohttp.request"].host
         assert chat.guards.unproven_bytes <= 40_960
+
+
+async def test_invented_key_ids_are_no_fault_of_the_key_server() -> None:
+    """60 of 60 tokens with key ids that nobody has were forgiven: past the limit their client is refused like any
+    other, and the key server was asked once."""
+    key, asked = ec.generate_private_key(ec.SECP256R1()), 0
+
+    async def keys(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        jwk = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        return web.json_response({"keys": [{**jwk, "kid": "real", "alg": "ES256"}]})
+
+    app = web.Application()
+    app.router.add_get("/keys", keys)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/keys"
+    options: dict[str, Any] = {"jwt_jwks_url": url, "failed_connects_per_minute_address": 5}
+    try:
+        async with chatting(**options) as chat, http() as session:
+            codes = []
+            for number in range(7):
+                token = jwt.encode({"sub": "ann", "exp": 2**32}, key, "ES256", headers={"kid": f"made up {number}"})
+                with pytest.raises(Refused) as refused:
+                    await (await knock(session, chat)).connect({"token": token})
+                codes.append(refused.value.error["data"]["code"])
+            assert codes == ["invalid_token"] + ["auth_unavailable"] * 4 + ["too_many_connects"] * 2
+            assert asked == 1
+            good = jwt.encode({"sub": "ann", "exp": 2**32}, key, "ES256", headers={"kid": "real"})
+            await (await knock(session, chat)).connect({"token": good})
+    finally:
+        await runner.cleanup()
