@@ -43,6 +43,7 @@ def payloads(conversation_id: str) -> dict[str, dict[str, Any]]:
         "send_message": {**key, "idempotencyKey": "k", "body": "hello", "metadata": {"a": [1, {"b": None}]}},
         "mark_read": {**key, "seq": 1},
         "fetch_history": {**key, "beforeSeq": 3, "limit": 2},
+        "list_participants": {**key, "after": "ann", "limit": 2},
         "set_typing": {**key, "typing": True},
         "set_visibility": {**key, "visible": False},
     }

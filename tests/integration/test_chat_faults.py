@@ -8,7 +8,15 @@ from pathlib import Path
 from socketserver.auth import Authenticator
 from socketserver.domain import Conversation, ConversationDraft, ConversationId, Identity, MessageDraft, UserId
 from socketserver.errors import ChatError, Overloaded, StoreUnavailable
-from socketserver.store.base import Appended, ConversationPage, Created, MessagePage, ReadAdvance, Snapshot
+from socketserver.store.base import (
+    Appended,
+    ConversationPage,
+    Created,
+    MessagePage,
+    ReadAdvance,
+    ReadMarkPage,
+    Snapshot,
+)
 from socketserver.store.sqlite import SqliteStore
 from typing import Any
 
@@ -71,6 +79,10 @@ class TroubledStore(SqliteStore):
         self._before()
         await self._hold()
         return await super().list_conversations(user_id, **options)
+
+    async def list_read_marks(self, conversation_id: ConversationId, **options: Any) -> ReadMarkPage:
+        self._before()
+        return await super().list_read_marks(conversation_id, **options)
 
     async def append_message(self, draft: MessageDraft) -> Appended:
         self._before()
@@ -140,6 +152,7 @@ async def test_every_event_while_the_store_is_away(
         ("send_message", {**where, "idempotencyKey": "k", "body": "b"}),
         ("mark_read", {**where, "seq": 1}),
         ("fetch_history", where),
+        ("list_participants", where),
         ("set_visibility", {**where, "visible": True}),
     ]
     for event, payload in events:

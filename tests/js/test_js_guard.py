@@ -238,6 +238,8 @@ async def test_a_stranger_cannot_tell_what_exists(stage: Stage, server: LocalSer
         ("mark_read", {"seq": 1}),
         ("fetch_history", {}),
         ("fetch_history", {"afterSeq": 0}),
+        ("list_participants", {}),
+        ("list_participants", {"after": "a", "limit": 1}),
         ("set_typing", {"typing": True}),
         ("set_typing", {"typing": False}),
         ("set_visibility", {"visible": True}),

@@ -185,6 +185,11 @@ CASES: Final[dict[ClientEvent, Case]] = {
         {"conversationId": _ID, "beforeSeq": _integer(1), "afterSeq": _integer(0), "limit": _LIMIT},
         ("conversationId",),
     ),
+    ClientEvent.LIST_PARTICIPANTS: Case(
+        {"conversationId": "CHAT"},
+        {"conversationId": _ID, "after": _text(128), "limit": _LIMIT},
+        ("conversationId",),
+    ),
     ClientEvent.SET_TYPING: Case(
         {"conversationId": "CHAT", "typing": True},
         {"conversationId": _ID, "typing": _boolean()},
