@@ -125,7 +125,8 @@ class Watching:
             found = await self._readers(unknown)
             for part in found:
                 self._note(part)
-            shown |= set(found)
+            # Somebody may have taken part meanwhile, and been announced: the answer must not take it back.
+            shown |= {part for part in unknown if part in found or self.knows(*part)}
         # The top of the list last: of what is dropped for want of room that is the last.
         await self._watch(connection, [other for part, other in reversed(others.items()) if (part, other) in shown])
         return [self._wire(other, shown=(part, other) in shown) for part, other in others.items()]

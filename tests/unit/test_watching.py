@@ -122,6 +122,22 @@ async def test_a_list_asks_the_store_once() -> None:
     assert stage.asked == [[(mine.id, CAT)]] * 2
 
 
+async def test_who_takes_part_while_a_list_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list's answer took back what had been announced while the store was read."""
+    stage = Stage()
+    mine = Conversation(ConversationId("mine"), "direct", None, ANN, (ANN, CAT), 1)
+    stage.connect("s3", CAT)
+
+    async def readers(parts: Sequence[Part]) -> set[Part]:
+        await stage.watching.take_part(mine, CAT)
+        return set()
+
+    monkeypatch.setattr(stage.watching, "_readers", readers)
+    (shown,) = await stage.watching.listed(stage.ann, ANN, [mine])
+    assert shown["online"]
+    assert stage.watched() == {"cat"}
+
+
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound the part that was taken longest ago is forgotten; the store may know it still."""
     monkeypatch.setattr(watching, "PARTS_KEPT", 2)
