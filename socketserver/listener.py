@@ -80,6 +80,7 @@ class Runner(web.AppRunner):
         self.allows = allows
         rate = settings.http_bytes_per_second
         self.allowance = Allowance(rate, 2 * rate)
+        self._timer: asyncio.TimerHandle | None = None
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
@@ -95,7 +96,8 @@ class Runner(web.AppRunner):
         self._timer = loop.call_later(SWEEP_S, self._sweep)
 
     async def _cleanup_server(self) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         await super()._cleanup_server()
 
 

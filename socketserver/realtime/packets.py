@@ -6,7 +6,6 @@ Whatever a JS client could not decode (NaN, more than 10 attachments) is refused
 one such packet, once broadcast or stored, disconnects every reader.
 """
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -37,6 +36,12 @@ Json = orjson.Fragment
 """Already encoded JSON: `Json(b'{"a":1}')`, usable anywhere inside the data of an event or an ack."""
 
 _HEAD = re.compile(r"([0-6])(?:([0-9]+)-)?(?:(/[^,?]*)(?:\?[^,]*)?(?:,|\Z))?([0-9]+)?", re.ASCII)
+
+
+_CONTAINERS: Final = frozenset({list, dict})
+_HEX = "[0-9a-fA-F]{2}"
+_ESCAPE = re.compile(rf"\\(?:(u[dD][89abAB]{_HEX}\\u[dD][c-fC-F]{_HEX})|(u[dD][89a-fA-F]{_HEX})|.)", re.DOTALL)
+"""An escape of JSON's: a pair of surrogates (group 1), a lone surrogate (2), or any other."""
 
 
 class Packet:
@@ -175,30 +180,26 @@ def _loads(text: str) -> Any:
 def _loads_with_lone_surrogates(text: str) -> Any:
     # JSON.stringify writes half an emoji (a string cut in the middle) as a lone \udXXX escape, which orjson refuses.
     # Dropping such a client would make it come back and send the same again: it gets U+FFFD, as TextEncoder does.
-    def refuse(_: str) -> Any:
-        raise PacketError("NaN or Infinity")
-
+    # Mended in the text, because decoding it in pure Python to mend the values took twenty times as long.
     try:
-        value = json.loads(text, parse_constant=refuse)
-        cleaned = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return orjson.loads(cleaned)
-    except (ValueError, RecursionError) as exc:
+        return orjson.loads(_ESCAPE.sub(_mended, text))
+    except orjson.JSONDecodeError as exc:
         raise PacketError("invalid JSON") from exc
+
+
+def _mended(escape: re.Match[str]) -> str:
+    return "\\ufffd" if escape.lastindex == 2 else escape[0]
 
 
 def _depth(value: Any) -> int:
     depth = 0
-    level: list[Any] = [value]
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
     while level:
+        depth += 1
         inner: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                inner.extend(item.values())
-            elif isinstance(item, list):
-                inner.extend(item)
-        if not any(isinstance(item, (dict, list)) for item in level):
-            break
-        depth += 1
+            if item:  # of the thousands that a hostile packet has, most are empty
+                inner += [each for each in (item.values() if type(item) is dict else item) if type(each) in _CONTAINERS]
         level = inner
     return depth
 
