@@ -32,6 +32,11 @@ _LIFTED: Final = (
     "failed_connects_per_minute_address",
     "max_connections_address",
     "max_connections_origin",
+    "max_tcp_connections_address",
+    "http_bytes_per_second",
+    "user_bytes_per_second",
+    "guest_bytes_per_second",
+    "intake_turn_ms",
 )
 
 

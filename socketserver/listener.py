@@ -18,12 +18,11 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from .connections import MALFORMED, NO_ROOM, TOO_LARGE, TOO_SLOW, Connections
-from .realtime.intake import LOOK_BYTES, MAX_WAIT_S, REQUEST_BYTES, SLICE_BYTES, Allowance, Intake, Meter
+from .realtime.intake import LOOK_BYTES, MAX_WAIT_S, READ_BYTES, REQUEST_BYTES, SLICE_BYTES, Allowance, Intake, Meter
 from .settings import Settings
 
-# What a line of a head, or of a chunked body, weighs beside its length, and what each read does.
+# What a line of a head, or of a chunked body, weighs beside its length.
 LINE_BYTES: Final = 512
-READ_BYTES: Final = 512
 # How long a refused client has to read why, before its connection is closed.
 GOODBYE_S: Final = 0.5
 # How long a body that nobody wants is read, so that its client sees the answer.

@@ -38,9 +38,10 @@ class Chat:
             self.sio: Any = socketio.AsyncServer(async_mode="aiohttp", cors_allowed_origins=[origin])
             self.sio.on("send_message", self.send_message)
         else:
-            from socketserver.realtime import AsyncServer
+            from socketserver.realtime import Allowance, AsyncServer, IntakeLimits
 
-            self.sio = AsyncServer(cors_allowed_origins=[origin])
+            no_limits = IntakeLimits(user=Allowance(0, 1), turn_s=0)
+            self.sio = AsyncServer(cors_allowed_origins=[origin], intake_limits=no_limits)
             self.sio.on("send_message", self.send_message_now)
         self.sio.on("connect", self.connect)
         self.sio.on("disconnect", self.disconnect)

@@ -6,7 +6,7 @@ It needs nothing of the HTTP server but `set_parser`, so that it works in any ai
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .intake import LOOK_BYTES, MAX_WAIT_S, SLICE_BYTES, Intake, Meter
+from .intake import LOOK_BYTES, MAX_WAIT_S, READ_BYTES, SLICE_BYTES, Intake, Meter
 
 if TYPE_CHECKING:
     from .websocket import Link
@@ -60,6 +60,7 @@ class Tap:
         """Take what has been read. Returns what aiohttp's parser does: whether the connection is over, and b""."""
         size = len(data)
         intake, meter = self._intake, self._meter
+        meter.weight += READ_BYTES
         if self.gated:
             self._hold(data)
             return GO_ON
@@ -70,7 +71,7 @@ class Tap:
                 intake.queue(meter, self.visit)
             return GO_ON
         meter.weight += size
-        intake.weight += size
+        intake.weight += size + READ_BYTES
         result: tuple[bool, bytes] = self._feed(data)
         if meter.weight > LOOK_BYTES:
             self._settle()
