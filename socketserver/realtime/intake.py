@@ -36,6 +36,8 @@ USERS_SHARE: Final = 0.75
 """Of a turn, what is for users while strangers wait."""
 MAX_WAIT_S: Final = 1.0
 """The longest wait until somebody over its rate is looked at again."""
+LINE_S: Final = 1.0
+"""How long after a log line about a flood there is no other."""
 
 Visit = Callable[[], bool]
 """Does a part of some work; returns whether there is more."""
@@ -151,6 +153,8 @@ class Intake:
         self._strangers: OrderedDict[Hashable, deque[Visit]] = OrderedDict()
         self._scheduled = False
         self._deadline = 0.0
+        self._next_line_s = 0.0
+        self._unsaid = 0
 
     def __len__(self) -> int:
         """Return how many wait for a turn."""
@@ -172,6 +176,17 @@ class Intake:
     def flooding(self, meter: Meter) -> bool:
         """Whether a client has been at its limit for too long."""
         return 0 < self.limits.flooding_s <= meter.over_s(self.wheel.clock())
+
+    def line(self) -> str | None:
+        """Return what a log line about a flooding client has to add, None when there has been one within this second:
+        floods have a budget of their own, and cost no other line its place."""
+        now_s = self.wheel.clock()
+        if now_s < self._next_line_s:
+            self._unsaid += 1
+            return None
+        unsaid, self._unsaid = self._unsaid, 0
+        self._next_line_s = now_s + LINE_S
+        return f"{unsaid} more since the last line" if unsaid else ""
 
     def look(self) -> bool:
         """Return whether this turn is used up."""

@@ -410,7 +410,10 @@ class Session:
         """
         if not self.open:
             return
-        logger.info("client dropped: %s", f"{reason} ({detail})" if detail else reason)
+        if reason != FLOODING:
+            logger.info("client dropped: %s", f"{reason} ({detail})" if detail else reason)
+        elif (more := self._engine.intake.line()) is not None:
+            logger.info("client dropped: %s", f"{reason} ({more})" if more else reason)
         last_words = list(self._engine.application.farewell(self, reason))
         for message in last_words:
             self.outbox.push(message)

@@ -151,6 +151,17 @@ async def test_waiting_for_a_turn_ends_though_the_waiter_was_cancelled() -> None
     assert len(turns) == 0
 
 
+def test_floods_have_their_own_lines_in_the_log() -> None:
+    """One a second; the next says how many there would have been."""
+    clock = Clock()
+    turns = intake(clock)
+    assert [turns.line() for _ in range(3)] == ["", None, None]
+    clock.now_s += 1
+    assert turns.line() == "2 more since the last line"
+    clock.now_s += 1
+    assert turns.line() == ""
+
+
 def test_nothing_is_weighed_only_where_nothing_is_limited() -> None:
     """Benchmarks run so."""
     none = Allowance(0, 1)
