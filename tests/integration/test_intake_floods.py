@@ -113,6 +113,20 @@ async def test_a_busy_client_is_not_touched_over_a_websocket(burst: int) -> None
         await until(lambda: not sio.eio.sessions)
 
 
+async def test_what_a_client_sent_before_it_closed_is_handled_though_it_had_to_wait() -> None:
+    """The rest of a burst is held back for another turn: its sender's end must not overtake it."""
+    sio = server(IntakeLimits(user=Allowance(200_000, 200_000), flooding_s=0))
+    seen = await counting(sio)
+    async with serving(sio) as url:
+        client = await Stubborn.connect(url)
+        await client.write(b"".join(masked(f'42["count",{number}]') for number in range(300)))
+        client.close()
+        await until(lambda: len(seen) == 300)
+        assert seen == list(range(300))
+        await until(lambda: not sio.eio.sessions)
+    assert sio.eio.intake.paused
+
+
 @pytest.mark.parametrize("burst", [50, 1000])
 async def test_a_busy_client_is_not_touched_over_polling(burst: int) -> None:
     """The same in one POST: there are as many packets in it as the client has."""
