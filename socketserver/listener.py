@@ -9,8 +9,6 @@ bodies that unpack to a thousand times their size. It overrides `data_received`,
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
@@ -18,6 +16,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from .connections import MALFORMED, NO_ROOM, TOO_LARGE, TOO_SLOW, Connections
+from .head_refusals import ENCODED, FULL, HEADS, Refusal, cors, first_line, origin_in
 from .realtime.intake import LOOK_BYTES, MAX_WAIT_S, READ_BYTES, REQUEST_BYTES, SLICE_BYTES, Allowance, Intake, Meter
 from .settings import Settings
 
@@ -28,16 +27,6 @@ GOODBYE_S: Final = 0.5
 # How long a body that nobody wants is read, so that its client sees the answer.
 LINGER_S: Final = 2.0
 SWEEP_S: Final = 1.0
-RETRY_S: Final = 10
-
-_ORIGIN: Final = re.compile(rb"\norigin:[ \t]*([!-~]{1,300})[ \t]*\r?\n", re.IGNORECASE)
-_STATUSES: Final = {
-    TOO_LARGE: (431, "Request Header Fields Too Large", "The head of the request is too large; send fewer cookies."),
-    NO_ROOM: (503, "Service Unavailable", "Too many large requests are under way; send fewer cookies."),
-    TOO_SLOW: (408, "Request Timeout", "The head of the request did not arrive in time."),
-    MALFORMED: (400, "Bad Request", "This is no HTTP request."),
-}
-_FULL: Final = (503, "Service Unavailable", "Too many connections are open.")
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -166,7 +155,7 @@ class Connection(web.RequestHandler):
         self._refused = not self._connections.admit(self._address, self._network, now_s)
         if self._refused:
             self.transport = cast(asyncio.Transport, transport)
-            self._say_goodbye(_FULL)
+            self._say_goodbye(FULL)
             self.force_close()
             return
         self._admitted = True
@@ -290,7 +279,7 @@ class Connection(web.RequestHandler):
         if self._messages:
             message, self._body = self._messages[-1]
             if not hasattr(message, "headers"):  # an error
-                self._origin = self._allowed_origin(bytes(self._head) + data)
+                self._origin = self._readable(origin_in(bytes(self._head) + data))
         self._head = bytearray()
 
     def _release_head(self) -> None:
@@ -366,9 +355,8 @@ class Connection(web.RequestHandler):
                 self._release_head()
 
     async def _refuse_encoding(self, request: web.BaseRequest) -> web.StreamResponse:
-        message = "Send the body without Content-Encoding: it is not unpacked here."
-        headers = {hdrs.ACCEPT_ENCODING: "identity", **self._cors(self._origin_of(request))}
-        response = web.json_response(_error("unsupported_encoding", message), status=415, headers=headers)
+        headers = {hdrs.ACCEPT_ENCODING: "identity", **cors(self._readable(request.headers.get(hdrs.ORIGIN)))}
+        response = web.json_response(ENCODED.body(), status=ENCODED.status, headers=headers)
         response.force_close()
         return response
 
@@ -385,12 +373,9 @@ class Connection(web.RequestHandler):
         large = isinstance(exc, LineTooLong) or "Too many headers" in exc.message
         why = TOO_LARGE if large else MALFORMED
         self._connections.refuse_head(why, self._address, self._loop.time())
-        status, _, text = _STATUSES[why]
-        response = web.json_response(
-            _error(_code(why), text if large else _first_line(exc.message)),
-            status=status,
-            headers=self._cors(self._origin),
-        )
+        refusal = HEADS[why]
+        body = refusal.body(None if large else first_line(exc.message))
+        response = web.json_response(body, status=refusal.status, headers=cors(self._origin))
         response.force_close()
         return response
 
@@ -399,61 +384,25 @@ class Connection(web.RequestHandler):
     def _refuse(self, why: str) -> None:
         """End a connection by the head of a request that is no request yet."""
         self._connections.refuse_head(why, self._address, self._loop.time())
-        self._origin = self._allowed_origin(bytes(self._head))
+        self._origin = self._readable(origin_in(bytes(self._head)))
         self._refused = True
         idle = self._waiter is not None and not self._waiter.done()
         self._forget()
         self._release_head()
         self._connections.completed(self)
         if idle:
-            self._say_goodbye(_STATUSES[why], _code(why))
+            self._say_goodbye(HEADS[why])
         else:  # an answer is under way, and this one would fall into it
             self.force_close()
 
-    def _say_goodbye(self, status: tuple[int, str, str], code: str = "too_many_connections") -> None:
+    def _say_goodbye(self, refusal: Refusal) -> None:
         transport = self.transport
         assert transport is not None
-        number, reason, text = status
-        body = json.dumps(_error(code, text, retryable=number == 503)).encode()
-        lines = [
-            f"HTTP/1.1 {number} {reason}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            "Connection: close",
-            *(f"{name}: {value}" for name, value in self._cors(self._origin).items()),
-        ]
-        if number == 503:
-            lines.append(f"Retry-After: {RETRY_S}")
-        transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+        transport.write(refusal.raw(cors(self._origin)))
         self._gate()
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = self._loop.call_later(GOODBYE_S, self.force_close)
 
-    def _allowed_origin(self, head: bytes) -> str | None:
-        found = _ORIGIN.search(head)
-        origin = found[1].decode() if found else None
+    def _readable(self, origin: str | None) -> str | None:
         return origin if origin is not None and self._runner.allows(origin) else None
-
-    def _origin_of(self, request: web.BaseRequest) -> str | None:
-        origin = request.headers.get(hdrs.ORIGIN)
-        return origin if origin is not None and self._runner.allows(origin) else None
-
-    def _cors(self, origin: str | None) -> dict[str, str]:
-        if origin is None:
-            return {}
-        return {
-            hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
-            hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS: "true",
-            hdrs.VARY: "Origin",
-        }
-
-
-def _code(why: str) -> str:
-    return {TOO_LARGE: "head_too_large", NO_ROOM: "overloaded", TOO_SLOW: "head_timeout"}.get(why, "bad_request")
-
-
-def _first_line(message: str) -> str:
-    return message.strip().partition("\n")[0][:200].rstrip(":") + "."
-
-
-def _error(code: str, message: str, *, retryable: bool = False) -> dict[str, Any]:
-    return {"ok": False, "error": {"code": code, "message": message, "retryable": retryable}}
