@@ -2,7 +2,7 @@
 
 A machine's clock that was a day ahead and is set right would put everything new below what was written meanwhile, for a
 day. Here it goes on from the newest activity that is known, by a millisecond each time, until the clock has caught up.
-Source: docs/decisions/0016-activity-never-goes-back.md
+Source: docs/decisions/0020-activity-never-goes-back.md
 """
 
 from __future__ import annotations

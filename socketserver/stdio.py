@@ -3,7 +3,7 @@
 A pipe that nobody reads, a terminal stopped with Ctrl-S or a disk that hangs holds whoever writes to it, for ever: on
 the event loop that is every client, and the stop too. So what is printed waits in a bounded buffer for a thread that
 writes. What finds no room is dropped and counted, and a notice stands in its place. Knows nothing of logging.
-Source: docs/decisions/0015-the-log-never-waits.md
+Source: docs/decisions/0018-the-log-never-waits.md
 """
 
 from __future__ import annotations
