@@ -43,7 +43,6 @@ _CONTAINERS: Final = frozenset({list, dict})
 _HEX = "[0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rf"\\(?:(u[dD][89abAB]{_HEX}\\u[dD][c-fC-F]{_HEX})|(u[dD][89a-fA-F]{_HEX})|.)", re.DOTALL)
 """An escape of JSON's: a pair of surrogates (group 1), a lone surrogate (2), or any other."""
-<<<<<<< HEAD
 _NAME = re.compile(r'\[\s*"([^"\\]{0,64})"')
 
 
@@ -83,8 +82,6 @@ def read_head(text: str) -> Head | None:
         int(attachments),
         "" if name is None else name[1],
     )
-=======
->>>>>>> w/intake
 
 
 class Packet:
@@ -223,11 +220,7 @@ def _loads(text: str) -> Any:
 def _loads_with_lone_surrogates(text: str) -> Any:
     # JSON.stringify writes half an emoji (a string cut in the middle) as a lone \udXXX escape, which orjson refuses.
     # Dropping such a client would make it come back and send the same again: it gets U+FFFD, as TextEncoder does.
-<<<<<<< HEAD
-    # Mended in the text, because decoding it in pure Python to mend the values took twenty times as long.
-=======
     # Mended in the text: decoding it in pure Python to mend the values takes half as long again, and recurses.
->>>>>>> w/intake
     try:
         return orjson.loads(_ESCAPE.sub(_mended, text))
     except orjson.JSONDecodeError as exc:
