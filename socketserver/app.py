@@ -12,39 +12,39 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from . import protocol
-from .admin_access import AdminAccess
-from .admin_ui import instrument
-from .auth import Authenticator, setup_sessions
-from .auto_read import AutoRead
-from .chat import ChatService
-from .connections import Connections
-from .domain import Clock, SystemClock, UserId
+from .chat.domain import Clock, SystemClock, UserId
+from .chat.service import ChatService
+from .door.auth import Authenticator, setup_sessions
+from .door.connects import Guards
+from .door.listener import Runner
+from .door.origins import Origins
+from .door.proxies import Proxies
+from .door.rates import Rates
+from .door.tcp_connections import Connections
 from .errors import ENDS, RESTART, TOO_LARGE, InternalError, StoreUnavailable
-from .fanout import Fanout
-from .guards import Guards
-from .handlers import Handlers
+from .handlers.events import Handlers
+from .handlers.routes import setup_routes
 from .housekeeping import Housekeeping
-from .lifecycle import REFUSED, Lifecycle
 from .limits import Buckets
-from .listener import Runner
-from .metrics import HANDSHAKE, HTTP, Metrics, Reading
-from .monitor import History, record
-from .monitor_routes import Monitor
-from .origins import Origins
-from .presence import Presence
-from .protocol import MessageEncoder, Payloads, ServerEvent, SessionEndedWire
-from .proxies import Proxies
-from .rates import Rates
+from .live.auto_read import AutoRead
+from .live.connections import Connection, Sessions
+from .live.fanout import Fanout
+from .live.lifecycle import REFUSED, Lifecycle
+from .live.presence import Presence
+from .live.typing_indicator import TypingIndicator
+from .live.watching import Watching
+from .ops.admin_access import AdminAccess
+from .ops.admin_ui import instrument
+from .ops.history import History, record
+from .ops.metrics import HANDSHAKE, HTTP, Metrics, Reading
+from .ops.monitor import Monitor
 from .realtime import Allowance, AsyncServer, IntakeLimits, Meter
-from .routes import setup_routes
-from .sessions import Connection, Sessions
 from .settings import Settings
 from .store import open_store
 from .store.base import Store, StoreUnusable
 from .store.checking import SharedCheck
-from .typing_indicator import TypingIndicator
-from .watching import Watching
+from .wire import protocol
+from .wire.protocol import MessageEncoder, Payloads, ServerEvent, SessionEndedWire
 
 log = logging.getLogger(__name__)
 

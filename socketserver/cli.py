@@ -17,17 +17,18 @@ from typing import Final
 
 from aiohttp import web
 
-from . import __version__, check, logs, stdio, typescript
+from . import __version__, check, logs, stdio
 from .app import END_CLIENTS, create_app, make_runner
-from .auth import Authenticator
-from .domain import SystemClock, UserId
+from .chat.domain import SystemClock, UserId
+from .door.auth import Authenticator
+from .door.listening import BACKLOG, CannotListen, Listeners
 from .errors import Overloaded, StoreUnavailable
-from .listening import BACKLOG, CannotListen, Listeners
-from .protocol import PATH
 from .settings import Settings, SettingsError, flag, load_settings, unknown_variables, variable
 from .stopping import Stop
 from .store import open_store
 from .store.copying import Copyable, CopyError, Progress, copy_store
+from .wire import typescript
+from .wire.protocol import PATH
 
 TOKEN_LIFETIME_S: Final = 24 * 3600
 # Of the time that a stop may take, what plain HTTP requests under way may; once to end, and once more to be cancelled.

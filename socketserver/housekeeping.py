@@ -9,18 +9,18 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
-from .auto_read import AutoRead, Seen
-from .chat import ChatService
-from .descriptors import Descriptors
-from .domain import Clock, MarkRead, UserId
+from .chat.domain import Clock, MarkRead, UserId
+from .chat.service import ChatService
+from .door.connects import Guards
+from .door.rates import Rates
 from .errors import ChatError
-from .fanout import Fanout
-from .guards import Guards
-from .lifecycle import Lifecycle
 from .limits import Buckets
-from .presence import Presence
-from .rates import Rates
-from .typing_indicator import TypingIndicator
+from .live.auto_read import AutoRead, Seen
+from .live.fanout import Fanout
+from .live.lifecycle import Lifecycle
+from .live.presence import Presence
+from .live.typing_indicator import TypingIndicator
+from .ops.descriptors import Descriptors
 
 log = logging.getLogger(__name__)
 

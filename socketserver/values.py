@@ -15,7 +15,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from .domain import UserId
+from .chat.domain import UserId
 
 MAX_USER_ID_CHARS: Final = 128  # at most 512 bytes as UTF-8
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # above it a JavaScript number loses digits

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "tests")]
 
 from socketserver import cli  # noqa: E402
-from socketserver.store import sqlite_sql  # noqa: E402
+from socketserver.store.sqlite import statements as sqlite_sql  # noqa: E402
 
 import watchedserver  # noqa: E402
 

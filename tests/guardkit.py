@@ -12,13 +12,13 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from socketserver.app import GUARDS, HOUSEKEEPING, SESSIONS, SIO, create_app
-from socketserver.auth import Authenticator
 from socketserver.cli import KEEPALIVE_S
-from socketserver.guards import Guards
+from socketserver.door.auth import Authenticator
+from socketserver.door.connects import Guards
 from socketserver.housekeeping import Housekeeping
-from socketserver.lifecycle import Lifecycle
+from socketserver.live.connections import Sessions
+from socketserver.live.lifecycle import Lifecycle
 from socketserver.realtime import AsyncServer
-from socketserver.sessions import Sessions
 from socketserver.settings import Settings
 from typing import Any, Final
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from socketserver.domain import ConversationId
+from socketserver.chat.domain import ConversationId
 from socketserver.errors import ChatError
 from socketserver.store import Store, open_store
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from socketserver.domain import (
+from socketserver.chat.domain import (
     ConversationDraft,
     ConversationId,
     MessageDraft,

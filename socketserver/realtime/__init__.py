@@ -3,13 +3,13 @@
 from socketio.exceptions import ConnectionRefusedError
 
 from .dispatch import Refusal, received_s
-from .engine import Engine
-from .engine_packets import PacketError
-from .intake import Allowance, Intake, IntakeLimits, Meter
+from .engine.engine import Engine
+from .engine.intake import Allowance, Intake, IntakeLimits, Meter
+from .engine.packets import PacketError
+from .engine.session import Session
 from .packets import Json
 from .rooms import CONNECTED, RoomManager, combine
 from .server import AsyncServer, ClientInfo
-from .session import Session
 
 __all__ = [
     "CONNECTED",

@@ -24,9 +24,9 @@ import orjson
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError
 
-from . import session as sessions
+from .engine import session as sessions
+from .engine.session import Observer, Session
 from .rooms import CONNECTED, Client
-from .session import Observer, Session
 
 if TYPE_CHECKING:
     from .server import AsyncServer

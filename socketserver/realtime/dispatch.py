@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import socketio
 
 from . import packets
-from . import session as sessions
-from .engine_packets import Encoded, PacketError
+from .engine import session as sessions
+from .engine.packets import Encoded, PacketError
+from .engine.session import Session
+from .engine.skipping import HEAD_BYTES, Skipped
 from .packets import Head, Packet
 from .rooms import CONNECTED, CONNECTING, GONE, LEAVING, Client
-from .session import Session
-from .skipping import HEAD_BYTES, Skipped
 
 if TYPE_CHECKING:
     from .server import AsyncServer

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from .engine_packets import Encoded, PacketError
+from .engine.packets import Encoded, PacketError
 
 CONNECT: Final = 0
 DISCONNECT: Final = 1

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import socketio
 
 from . import packets
-from .engine_packets import Encoded
+from .engine.packets import Encoded
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .engine.session import Session
 
 CONNECTING: Final = 0
 CONNECTED: Final = 1

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from .admin_ui import DEVELOPMENT, AdminUi, Auth
 from .dispatch import Dispatcher, Refusal, internal_error
-from .engine import SHUTDOWN_WAIT_S, Engine
+from .engine.engine import SHUTDOWN_WAIT_S, Engine
 from .rooms import CONNECTED, CONNECTING, Client, RoomManager
 
 MAX_ATTACHED: int = 4

@@ -22,14 +22,14 @@ def open_store(url: str, *, observer: Observer | None = None) -> Copyable:
     Raises: ValueError, with one sentence; it does not repeat the URL, which may hold a password.
     """
     if url.startswith(_SQLITE):
-        from .sqlite import SqliteStore
+        from .sqlite.sqlite_store import SqliteStore
 
         path = url.removeprefix(_SQLITE)
         if not path or "?" in path:
             raise ValueError("A SQLite store URL is sqlite:/// and the path of a file, without options.")
         return SqliteStore(path, observer=observer)
     if url.startswith(_MONGO):
-        from .mongo import MongoStore
+        from .mongo.mongo_store import MongoStore
 
         return MongoStore(url, observer=observer)
     raise ValueError("The store URL must start with sqlite:/// , mongodb:// or mongodb+srv:// .")

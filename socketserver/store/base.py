@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..domain import (
+from ..chat.domain import (
     Conversation,
     ConversationDraft,
     ConversationId,

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol
 
-from ..domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, ReadMark
+from ..chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, ReadMark
 from ..errors import IdempotencyConflict
 from .base import Store
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from socketserver.app import HISTORY
-from socketserver.monitor import POINTS, STEP_S
+from socketserver.ops.history import POINTS, STEP_S
 from typing import Any
 
 import pytest

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
-from socketserver.auth import DEVELOPMENT_SECRET
+from socketserver.door.auth import DEVELOPMENT_SECRET
 from typing import Any
 
 import jwt

@@ -9,15 +9,16 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_address, ip_network
-from socketserver.auth import Authenticator
-from socketserver.domain import SystemClock
+from socketserver.chat.domain import SystemClock
+from socketserver.door.auth import Authenticator
+from socketserver.door.origins import Origins
+from socketserver.door.proxies import LOCAL, Proxies
 from socketserver.errors import ChatError
-from socketserver.origins import Origins
-from socketserver.protocol import ClientEvent, Payloads
-from socketserver.proxies import LOCAL, Proxies
-from socketserver.realtime import PacketError, engine_packets, packets
-from socketserver.realtime.skipping import PayloadSplitter, Skipped
+from socketserver.realtime import PacketError, packets
+from socketserver.realtime.engine import packets as engine_packets
+from socketserver.realtime.engine.skipping import PayloadSplitter, Skipped
 from socketserver.settings import Settings
+from socketserver.wire.protocol import ClientEvent, Payloads
 from typing import Any, Final
 
 from aiohttp import web

@@ -14,7 +14,7 @@ import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
-from socketserver.realtime.session import Session
+from socketserver.realtime.engine.session import Session
 from typing import Any, Final
 
 import pytest

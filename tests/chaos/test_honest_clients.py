@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
-from socketserver.domain import ConversationDraft, ConversationId, UserId, new_id
+from socketserver.chat.domain import ConversationDraft, ConversationId, UserId, new_id
 from socketserver.realtime import AsyncServer
 from socketserver.settings import Settings
 from socketserver.store import open_store

@@ -10,7 +10,7 @@ import os
 import random
 from collections import Counter
 from pathlib import Path
-from socketserver.domain import ConversationId, Message
+from socketserver.chat.domain import ConversationId, Message
 from socketserver.store import Store, open_store
 
 import pytest

@@ -8,9 +8,9 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from socketserver.domain import ConversationId, new_id
+from socketserver.chat.domain import ConversationId, new_id
 from socketserver.errors import Overloaded, StoreUnavailable
-from socketserver.store.mongo import MongoStore
+from socketserver.store.mongo.mongo_store import MongoStore
 from typing import Any
 
 import pytest

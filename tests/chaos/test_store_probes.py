@@ -8,11 +8,11 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.domain import new_id
+from socketserver.chat.domain import new_id
 from socketserver.errors import StoreUnavailable
-from socketserver.store.mongo import MongoStore
-from socketserver.store.sqlite import SqliteStore
-from socketserver.store.sqlite_file import Connection, DatabaseFile
+from socketserver.store.mongo.mongo_store import MongoStore
+from socketserver.store.sqlite.database import Connection, DatabaseFile
+from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
 import pytest

@@ -12,12 +12,13 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from socketserver.domain import ConversationId, Message, MessageDraft, same_content
+from socketserver.chat.domain import ConversationId, Message, MessageDraft, same_content
 from socketserver.errors import InternalError, LimitExceeded, Overloaded, StoreUnavailable
-from socketserver.store import sqlite as sqlite_module
-from socketserver.store import sqlite_file, sqlite_sql
-from socketserver.store.sqlite import SqliteStore
-from socketserver.store.sqlite_file import APPLICATION_ID, Connection, DatabaseFile
+from socketserver.store.sqlite import database as sqlite_file
+from socketserver.store.sqlite import sqlite_store as sqlite_module
+from socketserver.store.sqlite import statements as sqlite_sql
+from socketserver.store.sqlite.database import APPLICATION_ID, Connection, DatabaseFile
+from socketserver.store.sqlite.sqlite_store import SqliteStore
 
 import pytest
 from storekit import ANN, BOB, NOW_MS, Watching, conversation_draft, group, message_draft, sequence

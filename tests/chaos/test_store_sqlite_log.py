@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from socketserver.store.sqlite import SqliteStore
+from socketserver.store.sqlite.sqlite_store import SqliteStore
 
 import pytest
 from storekit import NOW_MS, Watching, group, message_draft, sequence

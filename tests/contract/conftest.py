@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.domain import new_id
+from socketserver.chat.domain import new_id
 from socketserver.store import Store
 from typing import Any
 

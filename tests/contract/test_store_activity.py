@@ -6,10 +6,10 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from socketserver.domain import ConversationId
+from socketserver.chat.domain import ConversationId
 from socketserver.store import Copyable, Store, open_store
 from socketserver.store.copying import copy_store
-from socketserver.store.sqlite_file import APPLICATION_ID, MIGRATIONS
+from socketserver.store.sqlite.database import APPLICATION_ID, MIGRATIONS
 from typing import Any
 
 from pymongo import MongoClient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from socketserver.domain import Conversation, ConversationId, ReadMark, UserId, new_id
+from socketserver.chat.domain import Conversation, ConversationId, ReadMark, UserId, new_id
 from socketserver.errors import ConversationNotFound, IdempotencyConflict
 from socketserver.store import Store
 from socketserver.store.base import ConversationPage, Created

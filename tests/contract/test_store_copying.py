@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from socketserver.domain import ConversationId, MessageDraft
+from socketserver.chat.domain import ConversationId, MessageDraft
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Copyable, Store, open_store
 from socketserver.store.base import Appended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from socketserver.domain import ConversationId, Gap, MessageId, ReadMark, UserId, new_id
+from socketserver.chat.domain import ConversationId, Gap, MessageId, ReadMark, UserId, new_id
 from socketserver.errors import ConversationNotFound, IdempotencyConflict
 from socketserver.store import Store
 

@@ -6,12 +6,12 @@ import json
 import os
 import sqlite3
 from pathlib import Path
-from socketserver.domain import new_id
+from socketserver.chat.domain import new_id
 from socketserver.store import Store
-from socketserver.store import mongo as mongo_module
-from socketserver.store.mongo import MongoStore
-from socketserver.store.sqlite import SqliteStore
-from socketserver.store.sqlite_file import Connection, DatabaseFile
+from socketserver.store.mongo import mongo_store as mongo_module
+from socketserver.store.mongo.mongo_store import MongoStore
+from socketserver.store.sqlite.database import Connection, DatabaseFile
+from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
 import pytest

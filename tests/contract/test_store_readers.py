@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socketserver.domain import ConversationId, UserId
+from socketserver.chat.domain import ConversationId, UserId
 from socketserver.store import Store
 
 from storekit import ANN, BOB, CAT, NOW_MS, group, message_draft

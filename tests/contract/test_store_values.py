@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from socketserver.domain import ConversationId, UserId
+from socketserver.chat.domain import ConversationId, UserId
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Store
 from typing import Any

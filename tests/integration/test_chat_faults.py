@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.auth import Authenticator
-from socketserver.domain import Conversation, ConversationDraft, ConversationId, Identity, MessageDraft, UserId
+from socketserver.chat.domain import Conversation, ConversationDraft, ConversationId, Identity, MessageDraft, UserId
+from socketserver.door.auth import Authenticator
 from socketserver.errors import ChatError, Overloaded, StoreUnavailable
 from socketserver.store.base import (
     Appended,
@@ -17,7 +17,7 @@ from socketserver.store.base import (
     ReadMarkPage,
     Snapshot,
 )
-from socketserver.store.sqlite import SqliteStore
+from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
 import pytest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from socketserver.domain import UserId
+from socketserver.chat.domain import UserId
 from typing import Any
 
 import pytest
@@ -282,7 +282,7 @@ async def test_a_connect_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: 
         async def broken(connection: object, identity: object) -> None:
             raise RuntimeError("injected")
 
-        from socketserver.lifecycle import Lifecycle
+        from socketserver.live.lifecycle import Lifecycle
 
         with monkeypatch.context() as patch:
             patch.setattr(Lifecycle, "authenticate", lambda self, connection, identity: broken(connection, identity))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from socketserver.app import END_CLIENTS, STORE
-from socketserver.domain import MessageDraft
+from socketserver.chat.domain import MessageDraft
 from socketserver.store.base import Appended
 from typing import Any
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from socketserver.domain import ConversationDraft, ConversationId, UserId, new_id
-from socketserver.store.sqlite import SqliteStore
+from socketserver.chat.domain import ConversationDraft, ConversationId, UserId, new_id
+from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
 import pytest

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from socketserver.loops import TOLD
-from socketserver.rates import REFUSALS_BURST
+from socketserver.door.loops import TOLD
+from socketserver.door.rates import REFUSALS_BURST
 from typing import Any
 
 import aiohttp

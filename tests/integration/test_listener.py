@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from socketserver.app import CONNECTIONS, METRICS, SIO, create_app, make_runner
-from socketserver.connections import FREE_HEAD_BYTES, Connections
+from socketserver.door.tcp_connections import FREE_HEAD_BYTES, Connections
 from socketserver.settings import Settings
 from typing import Any
 

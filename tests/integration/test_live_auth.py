@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from socketserver.auth import Authenticator
-from socketserver.domain import Identity
+from socketserver.chat.domain import Identity
+from socketserver.door.auth import Authenticator
 from unittest import mock
 
 import aiohttp

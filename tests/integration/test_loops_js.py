@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from socketserver.door.loops import TOLD
 from socketserver.errors import SLOW_CONSUMER
-from socketserver.loops import TOLD
 from typing import Any
 
 import pytest
@@ -53,7 +53,7 @@ async def dropping(chat: Chat, *, told: bool) -> AsyncIterator[None]:
 
 
 def loop_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "socketserver.guards"]
+    return [record.getMessage() for record in caplog.records if record.name == "socketserver.door.connects"]
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS)

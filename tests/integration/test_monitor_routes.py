@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from socketserver.app import HISTORY
-from socketserver.metrics import resident_bytes
-from socketserver.monitor import MAX_ROWS, STEP_S
+from socketserver.ops.history import MAX_ROWS, STEP_S
+from socketserver.ops.metrics import resident_bytes
 from typing import Any
 
 import aiohttp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.domain import ConversationDraft, ConversationId, MessageDraft, MessageId, UserId
+from socketserver.chat.domain import ConversationDraft, ConversationId, MessageDraft, MessageId, UserId
 from socketserver.store import open_store
 
 import aiohttp

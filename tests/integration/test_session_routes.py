@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
-from socketserver import routes
-from socketserver.auth import COOKIE_MAX_AGE_S, COOKIE_NAME, Authenticator, setup_sessions
-from socketserver.domain import Identity, SystemClock
+from socketserver.chat.domain import Identity, SystemClock
+from socketserver.door.auth import COOKIE_MAX_AGE_S, COOKIE_NAME, Authenticator, setup_sessions
+from socketserver.door.origins import Origins
 from socketserver.errors import AuthUnavailable
-from socketserver.origins import Origins
-from socketserver.routes import setup_routes
+from socketserver.handlers import routes
+from socketserver.handlers.routes import setup_routes
 from socketserver.settings import Settings
 from typing import Any
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from socketserver.protocol import ServerEvent
-from socketserver.protocol_acks import ACKS, SNAPSHOTS
+from socketserver.wire.acks import ACKS, SNAPSHOTS
+from socketserver.wire.protocol import ServerEvent
 from typing import Any, get_type_hints
 
 import pytest

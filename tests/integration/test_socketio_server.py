@@ -5,8 +5,8 @@ import io
 import json
 import logging
 from socketserver.realtime import AsyncServer, Json, PacketError, rooms
-from socketserver.realtime import session as sessions
 from socketserver.realtime.dispatch import MAX_TRIES
+from socketserver.realtime.engine import session as sessions
 from typing import Any
 
 import aiohttp

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from socketserver.app import END_CLIENTS
 from socketserver.realtime import AsyncServer
-from socketserver.realtime import session as sessions
+from socketserver.realtime.engine import session as sessions
 from typing import Any
 
 import engine_support

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
-from socketserver.sessions import Guest
+from socketserver.live.connections import Guest
 from urllib.parse import urlsplit
 
 import pytest

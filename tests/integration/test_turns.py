@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from socketserver.domain import SystemClock
-from socketserver.metrics import Metrics, Reading
+from socketserver.chat.domain import SystemClock
+from socketserver.ops.metrics import Metrics, Reading
 from typing import Any
 
 import pytest

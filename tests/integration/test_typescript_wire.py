@@ -6,8 +6,8 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from socketserver.protocol import ClientEvent, ErrorWire, ServerEvent
-from socketserver.protocol_acks import ACKS, PAYLOADS
+from socketserver.wire.acks import ACKS, PAYLOADS
+from socketserver.wire.protocol import ClientEvent, ErrorWire, ServerEvent
 from typing import Any, get_args, get_origin, get_type_hints
 
 from support.servers import serving, token

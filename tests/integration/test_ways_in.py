@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socketserver.auth import Authenticator
-from socketserver.domain import SystemClock
+from socketserver.chat.domain import SystemClock
+from socketserver.door.auth import Authenticator
 from socketserver.settings import Settings
 from typing import Any
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from socketserver import admin_ui
 from socketserver.app import GUARDS
+from socketserver.ops import admin_ui
 from socketserver.realtime import admin_ui as engine
 from typing import Any, Final
 

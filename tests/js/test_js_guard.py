@@ -7,9 +7,9 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.domain import MessageDraft, UserId
+from socketserver.chat.domain import MessageDraft, UserId
 from socketserver.store.base import Appended, ConversationPage
-from socketserver.store.sqlite import SqliteStore
+from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
 import pytest

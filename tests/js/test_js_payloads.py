@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from socketserver.protocol import MAX_SAFE_INTEGER, ClientEvent
+from socketserver.wire.protocol import MAX_SAFE_INTEGER, ClientEvent
 from typing import Any, Final
 
 import pytest
@@ -258,8 +258,8 @@ def victim(server: LocalServer, node: Node) -> Victim:
 
 def test_every_event_and_field_is_here() -> None:
     """A new event, or a new field of one, needs its row in the table."""
-    from socketserver.protocol import ClientEvent, Payloads
     from socketserver.settings import Settings
+    from socketserver.wire.protocol import ClientEvent, Payloads
 
     payloads = Payloads(Settings())
     assert {event: set(case.fields) for event, case in CASES.items()} == {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.domain import UserId
-from socketserver.protocol import ClientEvent
+from socketserver.chat.domain import UserId
+from socketserver.wire.protocol import ClientEvent
 
 import aiohttp
 import pytest

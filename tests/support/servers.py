@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from socketserver.app import SESSIONS, SIO, create_app
-from socketserver.auth import Authenticator
-from socketserver.domain import SystemClock
+from socketserver.chat.domain import SystemClock
+from socketserver.door.auth import Authenticator
+from socketserver.live.connections import Sessions
 from socketserver.realtime import AsyncServer
-from socketserver.sessions import Sessions
 from socketserver.settings import Settings
 from socketserver.store.base import Store
 from typing import Any, Final

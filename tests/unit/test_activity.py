@@ -1,10 +1,10 @@
-"""socketserver.activity"""
+"""socketserver.chat.activity"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from socketserver.activity import SKEW_MS, Activity
+from socketserver.chat.activity import SKEW_MS, Activity
 from socketserver.errors import StoreUnavailable
 
 import pytest

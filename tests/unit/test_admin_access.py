@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from socketserver.admin_access import AdminAccess
-from socketserver.guards import Guards
-from socketserver.origins import Origins
-from socketserver.proxies import Proxies
+from socketserver.door.connects import Guards
+from socketserver.door.origins import Origins
+from socketserver.door.proxies import Proxies
+from socketserver.ops.admin_access import AdminAccess
 from socketserver.settings import Settings
 from typing import Any
 from unittest import mock

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from socketserver import auth, auth_keys
-from socketserver.auth import (
+from socketserver.door import auth
+from socketserver.door import keys as auth_keys
+from socketserver.door.auth import (
     COOKIE_MAX_AGE_S,
     DEVELOPMENT_SECRET,
     LEEWAY_S,
@@ -23,10 +24,10 @@ from socketserver.auth import (
     Authenticator,
     check_user_id,
 )
-from socketserver.auth_keys import KEYS_COOL_DOWN_S, KEYS_LIFETIME_S, KEYS_RETRY_S
+from socketserver.door.keys import KEYS_COOL_DOWN_S, KEYS_LIFETIME_S, KEYS_RETRY_S
 from socketserver.errors import AuthUnavailable, InvalidToken, TokenExpired
-from socketserver.protocol import MAX_TOKEN_CHARS
 from socketserver.settings import Settings, SettingsError
+from socketserver.wire.protocol import MAX_TOKEN_CHARS
 from typing import Any
 
 import jwt
@@ -881,7 +882,7 @@ def test_a_login_prints_no_warning() -> None:
         "import asyncio, aiohttp_session\n"
         "from aiohttp import web\n"
         "from aiohttp.test_utils import make_mocked_request\n"
-        "from socketserver.auth import setup_sessions\n"
+        "from socketserver.door.auth import setup_sessions\n"
         "from socketserver.settings import Settings\n"
         "app = web.Application()\n"
         "setup_sessions(app, Settings())\n"

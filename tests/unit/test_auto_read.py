@@ -1,9 +1,9 @@
-"""socketserver.auto_read"""
+"""socketserver.live.auto_read"""
 
 from __future__ import annotations
 
-from socketserver.auto_read import AutoRead, Seen
-from socketserver.domain import ConversationId, UserId
+from socketserver.chat.domain import ConversationId, UserId
+from socketserver.live.auto_read import AutoRead, Seen
 
 from hypothesis import given
 from hypothesis import strategies as st

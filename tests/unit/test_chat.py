@@ -1,12 +1,11 @@
-"""socketserver.chat"""
+"""socketserver.chat.service"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from socketserver.chat import ChatService
-from socketserver.domain import (
+from socketserver.chat.domain import (
     Conversation,
     ConversationId,
     CreateConversation,
@@ -21,16 +20,11 @@ from socketserver.domain import (
     SendMessage,
     UserId,
 )
-from socketserver.errors import (
-    ConversationNotFound,
-    IdempotencyConflict,
-    InvalidPayload,
-    RateLimited,
-    StoreUnavailable,
-)
+from socketserver.chat.service import ChatService
+from socketserver.errors import ConversationNotFound, IdempotencyConflict, InvalidPayload, RateLimited, StoreUnavailable
 from socketserver.limits import Buckets
 from socketserver.store.base import Appended
-from socketserver.store.sqlite import SqliteStore
+from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
 import pytest

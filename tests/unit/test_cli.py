@@ -14,9 +14,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from socketserver import __version__, cli
-from socketserver.auth import Authenticator
+from socketserver.chat.domain import SystemClock
 from socketserver.cli import _banner, main
-from socketserver.domain import SystemClock
+from socketserver.door.auth import Authenticator
 from socketserver.settings import Settings, flag
 from typing import Any
 

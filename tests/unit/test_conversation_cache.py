@@ -1,9 +1,9 @@
-"""socketserver.conversation_cache"""
+"""socketserver.chat.conversation_cache"""
 
 from __future__ import annotations
 
-from socketserver.conversation_cache import ConversationCache
-from socketserver.domain import Conversation, ConversationId, UserId
+from socketserver.chat.conversation_cache import ConversationCache
+from socketserver.chat.domain import Conversation, ConversationId, UserId
 
 import pytest
 

@@ -1,9 +1,9 @@
-"""socketserver.credentials: where a proof is read, where it is only spoken of, and of several cookies which."""
+"""socketserver.door.credentials: where a proof is read, where it is only spoken of, and of several cookies which."""
 
 from __future__ import annotations
 
 import logging
-from socketserver.credentials import COOKIE_NAME, MisplacedTokens, bearer, login_cookies, misplaced
+from socketserver.door.credentials import COOKIE_NAME, MisplacedTokens, bearer, login_cookies, misplaced
 
 import pytest
 from aiohttp import web

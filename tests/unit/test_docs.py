@@ -7,12 +7,14 @@ import re
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from socketserver import __version__, chat, errors, protocol, settings
+from socketserver import __version__, errors, settings
+from socketserver.chat import service as chat
+from socketserver.chat.domain import JoinConversation
 from socketserver.check.causes import CAUSES
-from socketserver.domain import JoinConversation
-from socketserver.protocol import ClientEvent, Payloads, ServerEvent
 from socketserver.settings import Settings
 from socketserver.values import MAX_USER_ID_CHARS
+from socketserver.wire import protocol
+from socketserver.wire.protocol import ClientEvent, Payloads, ServerEvent
 from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 
 import marshmallow
@@ -217,7 +219,7 @@ def bounds(field: marshmallow.fields.Field[Any]) -> Iterator[int]:
 
 def ack_keys() -> dict[str, set[str]]:
     """What each handler puts into its ack: the keywords of dump_ok, and `ack["…"] = …`."""
-    tree = ast.parse((ROOT / "socketserver" / "handlers.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "socketserver" / "handlers" / "events.py").read_text(encoding="utf-8"))
     found: dict[str, set[str]] = {}
     for function in [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]:
         keys = set()

@@ -1,4 +1,4 @@
-"""socketserver.domain"""
+"""socketserver.chat.domain"""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 import random
 import time
 from random import Random
-from socketserver import domain
-from socketserver.domain import (
+from socketserver.chat import domain
+from socketserver.chat.domain import (
     Conversation,
     ConversationDraft,
     ConversationId,

@@ -1,10 +1,10 @@
-"""socketserver.sessions: whose proof has ended, found without looking at everybody."""
+"""socketserver.live.connections: whose proof has ended, found without looking at everybody."""
 
 from __future__ import annotations
 
-from socketserver.domain import Identity, UserId
+from socketserver.chat.domain import Identity, UserId
 from socketserver.errors import REPLACED
-from socketserver.sessions import _SPARE_EXPIRIES, Sessions
+from socketserver.live.connections import _SPARE_EXPIRIES, Sessions
 
 
 def identity(user: str, expires_at_ms: int | None, login_id: str | None = None) -> Identity:

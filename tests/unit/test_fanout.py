@@ -1,13 +1,13 @@
-"""socketserver.fanout"""
+"""socketserver.live.fanout"""
 
 from __future__ import annotations
 
-from socketserver import protocol
-from socketserver.auto_read import AutoRead, Seen
-from socketserver.domain import Conversation, ConversationId, Identity, Message, MessageId, ReadMark, UserId
-from socketserver.fanout import Fanout, conversation_room, user_room, watch_room
-from socketserver.protocol import MessageEncoder
-from socketserver.sessions import Connection, Sessions
+from socketserver.chat.domain import Conversation, ConversationId, Identity, Message, MessageId, ReadMark, UserId
+from socketserver.live.auto_read import AutoRead, Seen
+from socketserver.live.connections import Connection, Sessions
+from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
+from socketserver.wire import protocol
+from socketserver.wire.protocol import MessageEncoder
 
 import pytest
 from support.clock import FakeClock

@@ -1,4 +1,4 @@
-"""socketserver.guards: who may connect, with a clock that stands still until it is moved."""
+"""socketserver.door.connects: who may connect, with a clock that stands still until it is moved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import functools
 import json
 import logging
 from dataclasses import dataclass
-from socketserver.domain import Identity, UserId
+from socketserver.chat.domain import Identity, UserId
+from socketserver.door.connects import Guards
+from socketserver.door.loops import DROPS, HOLD_S, REPLACEMENTS, SHORT_S
+from socketserver.door.origins import Origins
+from socketserver.door.proxies import Proxies
 from socketserver.errors import (
     AUTH_TIMEOUT,
     CROWDED_OUT,
@@ -19,11 +23,7 @@ from socketserver.errors import (
     TOO_LARGE,
     TooManyConnects,
 )
-from socketserver.guards import Guards
-from socketserver.loops import DROPS, HOLD_S, REPLACEMENTS, SHORT_S
-from socketserver.origins import Origins
-from socketserver.proxies import Proxies
-from socketserver.sessions import Connection, Guest
+from socketserver.live.connections import Connection, Guest
 from socketserver.settings import Settings
 from typing import Any
 from unittest import mock

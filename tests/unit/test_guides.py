@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from pathlib import Path
 from socketserver import errors
-from socketserver.auth import Authenticator
+from socketserver.chat.domain import SystemClock
 from socketserver.check.causes import CAUSES
-from socketserver.credentials import misplaced
-from socketserver.domain import SystemClock
-from socketserver.metrics import Metrics
-from socketserver.protocol import ClientEvent, ServerEvent
+from socketserver.door.auth import Authenticator
+from socketserver.door.credentials import misplaced
+from socketserver.ops.metrics import Metrics
 from socketserver.settings import Settings
+from socketserver.wire.protocol import ClientEvent, ServerEvent
 from typing import Final
 
 import jwt

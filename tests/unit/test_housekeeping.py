@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from socketserver import housekeeping, protocol
-from socketserver.auto_read import AutoRead, Seen
-from socketserver.chat import ChatService
-from socketserver.domain import ConversationId, CreateConversation, Identity, SendMessage, UserId
+from socketserver import housekeeping
+from socketserver.chat.domain import ConversationId, CreateConversation, Identity, SendMessage, UserId
+from socketserver.chat.service import ChatService
+from socketserver.door.connects import Guards
+from socketserver.door.origins import Origins
+from socketserver.door.proxies import Proxies
+from socketserver.door.rates import Rates
 from socketserver.errors import AUTH_TIMEOUT
-from socketserver.fanout import Fanout, conversation_room, watch_room
-from socketserver.guards import Guards
 from socketserver.housekeeping import Housekeeping
-from socketserver.lifecycle import Lifecycle
 from socketserver.limits import Buckets
-from socketserver.origins import Origins
-from socketserver.presence import Presence
-from socketserver.protocol import MessageEncoder
-from socketserver.proxies import Proxies
-from socketserver.rates import Rates
-from socketserver.sessions import Connection, Sessions
+from socketserver.live.auto_read import AutoRead, Seen
+from socketserver.live.connections import Connection, Sessions
+from socketserver.live.fanout import Fanout, conversation_room, watch_room
+from socketserver.live.lifecycle import Lifecycle
+from socketserver.live.presence import Presence
+from socketserver.live.typing_indicator import Typing, TypingIndicator
 from socketserver.settings import Settings
 from socketserver.store import Store, open_store
-from socketserver.typing_indicator import Typing, TypingIndicator
+from socketserver.wire import protocol
+from socketserver.wire.protocol import MessageEncoder
 
 import pytest
 from support.clock import FakeClock

@@ -1,19 +1,19 @@
-"""socketserver.lifecycle"""
+"""socketserver.live.lifecycle"""
 
 from __future__ import annotations
 
 import asyncio
-from socketserver import protocol
-from socketserver.auto_read import AutoRead
-from socketserver.domain import ConversationId, Identity, UserId
+from socketserver.chat.domain import ConversationId, Identity, UserId
 from socketserver.errors import AUTH_TIMEOUT, MALFORMED, REPLACED, RESTART, End, UserMismatch
-from socketserver.fanout import Fanout, conversation_room, user_room, watch_room
-from socketserver.lifecycle import Lifecycle
-from socketserver.presence import Presence
-from socketserver.protocol import MessageEncoder
-from socketserver.sessions import Connection, Sessions
+from socketserver.live.auto_read import AutoRead
+from socketserver.live.connections import Connection, Sessions
+from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
+from socketserver.live.lifecycle import Lifecycle
+from socketserver.live.presence import Presence
+from socketserver.live.typing_indicator import Typing, TypingIndicator
 from socketserver.settings import Settings
-from socketserver.typing_indicator import Typing, TypingIndicator
+from socketserver.wire import protocol
+from socketserver.wire.protocol import MessageEncoder
 from typing import Any
 
 import pytest

@@ -1,4 +1,4 @@
-"""socketserver.listening: which sockets are opened, and what is said where one cannot be."""
+"""socketserver.door.listening: which sockets are opened, and what is said where one cannot be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socketserver.listening import CannotListen, Listeners
+from socketserver.door.listening import CannotListen, Listeners
 from socketserver.settings import Settings
 from typing import Any
 

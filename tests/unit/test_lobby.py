@@ -1,10 +1,10 @@
-"""socketserver.lobby: connections without a user."""
+"""socketserver.door.lobby: connections without a user."""
 
 from __future__ import annotations
 
+from socketserver.door.lobby import Lobby
 from socketserver.limits import Returns, Windows
-from socketserver.lobby import Lobby
-from socketserver.sessions import Guest
+from socketserver.live.connections import Guest
 
 
 def guest(network: str) -> Guest:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from socketserver import __version__
-from socketserver import metrics as module
-from socketserver.domain import UserId
+from socketserver.chat.domain import UserId
 from socketserver.errors import ENDS
-from socketserver.metrics import CONNECT, HTTP, LAG_PROBE_S, OTHER, Distribution, Metrics, Reading
-from socketserver.protocol import ClientEvent
-from socketserver.realtime import session as sessions
+from socketserver.ops import metrics as module
+from socketserver.ops.metrics import CONNECT, HTTP, LAG_PROBE_S, OTHER, Distribution, Metrics, Reading
+from socketserver.realtime.engine import session as sessions
+from socketserver.wire.protocol import ClientEvent
 from typing import NoReturn
 
 import pytest

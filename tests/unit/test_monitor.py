@@ -1,15 +1,15 @@
-"""socketserver.monitor"""
+"""socketserver.ops.history"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from socketserver.domain import Identity, UserId
+from socketserver.chat.domain import Identity, UserId
 from socketserver.errors import KICKED
-from socketserver.metrics import Distribution, Metrics, Reading, Snapshot
-from socketserver.monitor import MAX_ROWS, POINTS, STEP_S, History, Listing, Sort, find, list_sockets, record
+from socketserver.live.connections import Connection, Guest, Sessions
+from socketserver.ops.history import MAX_ROWS, POINTS, STEP_S, History, Listing, Sort, find, list_sockets, record
+from socketserver.ops.metrics import Distribution, Metrics, Reading, Snapshot
 from socketserver.realtime import ClientInfo
-from socketserver.sessions import Connection, Guest, Sessions
 
 import pytest
 from support.clock import START_MS, FakeClock

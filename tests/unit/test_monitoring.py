@@ -6,15 +6,26 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from socketserver import errors, guards
-from socketserver.admin_access import ADMIN_REQUIRED
-from socketserver.auth import COOKIE_NAME
-from socketserver.connections import CAPS, HEAD_REFUSALS
-from socketserver.domain import SystemClock, UserId
-from socketserver.metrics import CONNECT, END_CODES, HANDSHAKE, HTTP, OK, TRANSPORTS, UNKNOWN_EVENT, Metrics, Reading
-from socketserver.protocol import ClientEvent
-from socketserver.realtime.intake import Intake, IntakeLimits
-from socketserver.realtime.wheel import Wheel
+from socketserver import errors
+from socketserver.chat.domain import SystemClock, UserId
+from socketserver.door import connects as guards
+from socketserver.door.auth import COOKIE_NAME
+from socketserver.door.tcp_connections import CAPS, HEAD_REFUSALS
+from socketserver.ops.admin_access import ADMIN_REQUIRED
+from socketserver.ops.metrics import (
+    CONNECT,
+    END_CODES,
+    HANDSHAKE,
+    HTTP,
+    OK,
+    TRANSPORTS,
+    UNKNOWN_EVENT,
+    Metrics,
+    Reading,
+)
+from socketserver.realtime.engine.intake import Intake, IntakeLimits
+from socketserver.realtime.engine.wheel import Wheel
+from socketserver.wire.protocol import ClientEvent
 from typing import Any, Final
 
 import promql_parser

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socketserver.origins import Origins, wrong_host
+from socketserver.door.origins import Origins, wrong_host
 from socketserver.settings import Settings
 from typing import Any
 

@@ -1,10 +1,10 @@
-"""socketserver.presence"""
+"""socketserver.live.presence"""
 
 from __future__ import annotations
 
-from socketserver import presence as module
-from socketserver.domain import UserId
-from socketserver.presence import Presence
+from socketserver.chat.domain import UserId
+from socketserver.live import presence as module
+from socketserver.live.presence import Presence
 
 import pytest
 from hypothesis import given

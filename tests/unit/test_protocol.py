@@ -1,13 +1,14 @@
-"""socketserver.protocol"""
+"""socketserver.wire.protocol"""
 
 from __future__ import annotations
 
 import json
-from socketserver import domain, protocol
-from socketserver.domain import ConversationId, Identity, MessageId, UserId
+from socketserver.chat import domain
+from socketserver.chat.domain import ConversationId, Identity, MessageId, UserId
 from socketserver.errors import ENDS, ChatError, InvalidPayload, RateLimited, UnknownEvent
-from socketserver.protocol import ClientEvent, Payloads
 from socketserver.settings import Settings
+from socketserver.wire import protocol
+from socketserver.wire.protocol import ClientEvent, Payloads
 from typing import Any
 
 import pytest

@@ -1,11 +1,12 @@
-"""socketserver.protocol_fields"""
+"""socketserver.wire.fields"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable
-from socketserver.protocol_fields import (
+from socketserver.values import MAX_SAFE_INTEGER
+from socketserver.wire.fields import (
     MAX_METADATA_DEPTH,
     Bool,
     Cursor,
@@ -16,7 +17,6 @@ from socketserver.protocol_fields import (
     Text,
     encodable,
 )
-from socketserver.values import MAX_SAFE_INTEGER
 from typing import Any
 
 import orjson

@@ -1,11 +1,11 @@
-"""socketserver.proxies: whose word about the client's address counts."""
+"""socketserver.door.proxies: whose word about the client's address counts."""
 
 from __future__ import annotations
 
 import ipaddress
 import logging
 import socket
-from socketserver.proxies import LOCAL, Proxies, network_of
+from socketserver.door.proxies import LOCAL, Proxies, network_of
 from typing import Any
 from unittest import mock
 

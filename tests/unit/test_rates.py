@@ -1,11 +1,11 @@
-"""socketserver.rates: events other than new messages, and who does not listen to refusals."""
+"""socketserver.door.rates: events other than new messages, and who does not listen to refusals."""
 
 from __future__ import annotations
 
-from socketserver.domain import Identity, UserId
+from socketserver.chat.domain import Identity, UserId
+from socketserver.door.rates import REFUSALS_BURST, Rates
 from socketserver.errors import RateLimited
-from socketserver.rates import REFUSALS_BURST, Rates
-from socketserver.sessions import Connection
+from socketserver.live.connections import Connection
 
 import pytest
 

@@ -7,9 +7,9 @@ import json
 import re
 import shutil
 from pathlib import Path
-from socketserver.auth import Authenticator
+from socketserver.chat.domain import SystemClock
 from socketserver.cli import _banner
-from socketserver.domain import SystemClock
+from socketserver.door.auth import Authenticator
 from socketserver.settings import Settings
 
 from support.node import missing_node, require

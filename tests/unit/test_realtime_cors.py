@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from socketserver.realtime import AsyncServer
-from socketserver.realtime.cors import Cors
+from socketserver.realtime.engine.cors import Cors
 from typing import Any
 
 import pytest

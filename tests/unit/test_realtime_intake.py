@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from socketserver.realtime.intake import LOOK_BYTES, TURN_BYTES, Allowance, Intake, IntakeLimits, Meter
-from socketserver.realtime.wheel import Wheel
+from socketserver.realtime.engine.intake import LOOK_BYTES, TURN_BYTES, Allowance, Intake, IntakeLimits, Meter
+from socketserver.realtime.engine.wheel import Wheel
 
 RATE = Allowance(1000, 4000)
 

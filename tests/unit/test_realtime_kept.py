@@ -1,8 +1,8 @@
-"""socketserver.realtime.kept: what a session keeps of its handshake."""
+"""socketserver.realtime.engine.kept: what a session keeps of its handshake."""
 
 from __future__ import annotations
 
-from socketserver.realtime import kept
+from socketserver.realtime.engine import kept
 
 import pytest
 from aiohttp import web

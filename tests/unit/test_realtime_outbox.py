@@ -1,10 +1,10 @@
 """The outbox: one write per client and tick, order, the bound; without a socket."""
 
 import asyncio
-from socketserver.realtime import outbox as boxes
 from socketserver.realtime import packets
-from socketserver.realtime.engine_packets import Encoded
-from socketserver.realtime.outbox import Flusher, Outbox
+from socketserver.realtime.engine import outbox as boxes
+from socketserver.realtime.engine.outbox import Flusher, Outbox
+from socketserver.realtime.engine.packets import Encoded
 from typing import Any
 
 import pytest

@@ -3,8 +3,9 @@
 import base64
 import json
 import math
-from socketserver.realtime import Json, PacketError, engine_packets, packets
-from socketserver.realtime.engine_packets import Encoded
+from socketserver.realtime import Json, PacketError, packets
+from socketserver.realtime.engine import packets as engine_packets
+from socketserver.realtime.engine.packets import Encoded
 from typing import Any
 
 import pytest

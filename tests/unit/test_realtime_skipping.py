@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Iterable
-from socketserver.realtime.skipping import HEAD_BYTES, FrameSkipper, PayloadSplitter, Skipped, base64_bytes
+from socketserver.realtime.engine.skipping import HEAD_BYTES, FrameSkipper, PayloadSplitter, Skipped, base64_bytes
 from typing import Any
 
 import pytest

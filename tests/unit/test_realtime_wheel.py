@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from socketserver.realtime.wheel import Wheel
+from socketserver.realtime.engine.wheel import Wheel
 
 
 async def test_timers_run_in_order_and_never_early() -> None:

@@ -1,10 +1,10 @@
-"""socketserver.sessions"""
+"""socketserver.live.connections"""
 
 from __future__ import annotations
 
-from socketserver.domain import Identity, UserId
+from socketserver.chat.domain import Identity, UserId
 from socketserver.errors import REPLACED
-from socketserver.sessions import Connection, Sessions
+from socketserver.live.connections import Connection, Sessions
 
 import pytest
 from hypothesis import given

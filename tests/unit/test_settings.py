@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from socketserver.settings import (
-    Settings,
-    SettingsError,
-    flag,
-    is_loopback,
-    load_settings,
-    unknown_variables,
-    variable,
-)
+from socketserver.settings import Settings, SettingsError, flag, is_loopback, load_settings, unknown_variables, variable
 
 import pytest
 from pydantic import ValidationError

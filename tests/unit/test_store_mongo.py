@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from socketserver.domain import ReadMark, new_id
+from socketserver.chat.domain import ReadMark, new_id
 from socketserver.errors import InternalError, LimitExceeded, Overloaded, StoreUnavailable
-from socketserver.store import mongo as mongo_module
-from socketserver.store.mongo import MongoStore
-from socketserver.store.mongo_documents import INDEXES
+from socketserver.store.mongo import mongo_store as mongo_module
+from socketserver.store.mongo.documents import INDEXES
+from socketserver.store.mongo.mongo_store import MongoStore
 from typing import Any
 
 import pytest

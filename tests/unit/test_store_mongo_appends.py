@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from socketserver.domain import ConversationId
+from socketserver.chat.domain import ConversationId
 from socketserver.errors import ConversationNotFound, IdempotencyConflict, Overloaded
-from socketserver.store import mongo_appends
-from socketserver.store.mongo_appends import FOLD_AFTER, Append, Appender, Key
+from socketserver.store.mongo import appends as mongo_appends
+from socketserver.store.mongo.appends import FOLD_AFTER, Append, Appender, Key
 from typing import Any
 
 import pytest

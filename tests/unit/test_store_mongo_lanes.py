@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from socketserver.errors import ChatError, IdempotencyConflict, Overloaded
-from socketserver.store.mongo_lanes import Lanes
+from socketserver.store.lanes import Lanes
 
 import pytest
 

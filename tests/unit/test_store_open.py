@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 from socketserver.store import open_store
-from socketserver.store.mongo import MongoStore
-from socketserver.store.sqlite import SqliteStore
+from socketserver.store.mongo.mongo_store import MongoStore
+from socketserver.store.sqlite.sqlite_store import SqliteStore
 
 import pytest
 

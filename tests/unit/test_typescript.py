@@ -6,11 +6,11 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from socketserver import typescript
 from socketserver.cli import main
 from socketserver.errors import ENDS, ChatError
-from socketserver.protocol import ClientEvent, ServerEvent
 from socketserver.settings import Settings
+from socketserver.wire import typescript
+from socketserver.wire.protocol import ClientEvent, ServerEvent
 from typing import TypedDict
 
 import pytest

@@ -1,9 +1,9 @@
-"""socketserver.typing_indicator"""
+"""socketserver.live.typing_indicator"""
 
 from __future__ import annotations
 
-from socketserver.domain import ConversationId, UserId
-from socketserver.typing_indicator import Typing, TypingIndicator
+from socketserver.chat.domain import ConversationId, UserId
+from socketserver.live.typing_indicator import Typing, TypingIndicator
 
 from hypothesis import given
 from hypothesis import strategies as st

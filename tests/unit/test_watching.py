@@ -1,16 +1,17 @@
-"""socketserver.watching"""
+"""socketserver.live.watching"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from socketserver import protocol, watching
-from socketserver.auto_read import AutoRead
-from socketserver.domain import Conversation, ConversationId, Identity, ReadMark, UserId
-from socketserver.fanout import Fanout, watch_room
-from socketserver.presence import Presence
-from socketserver.protocol import MessageEncoder
-from socketserver.sessions import Connection, Sessions
-from socketserver.watching import Part, Watching
+from socketserver.chat.domain import Conversation, ConversationId, Identity, ReadMark, UserId
+from socketserver.live import watching
+from socketserver.live.auto_read import AutoRead
+from socketserver.live.connections import Connection, Sessions
+from socketserver.live.fanout import Fanout, watch_room
+from socketserver.live.presence import Presence
+from socketserver.live.watching import Part, Watching
+from socketserver.wire import protocol
+from socketserver.wire.protocol import MessageEncoder
 
 import pytest
 from hypothesis import given

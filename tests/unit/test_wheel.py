@@ -19,7 +19,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from socketserver import __version__
-from socketserver.auth import DEVELOPMENT_SECRET
+from socketserver.door.auth import DEVELOPMENT_SECRET
 
 import jwt
 import pytest
@@ -99,7 +99,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(installation: Installation
     with zipfile.ZipFile(installation.wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = ROOT / "socketserver"
-    files = [*package.rglob("*.py"), *package.glob("monitor_page/*")]
+    files = [*package.rglob("*.py"), *package.glob("ops/monitor_page/*")]
     assert names == {f"chat_socketserver/{file.relative_to(package).as_posix()}" for file in files}
 
 

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from socketserver.domain import ConversationDraft, ConversationId, MessageDraft, MessageId, UserId, new_id
+from socketserver.chat.domain import ConversationDraft, ConversationId, MessageDraft, MessageId, UserId, new_id
 from socketserver.store import open_store
 from typing import Any, Final
 

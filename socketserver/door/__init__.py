@@ -1,0 +1,1 @@
+"""Who may come in: listening, connects, rates, origins, proxies, tokens and cookies."""

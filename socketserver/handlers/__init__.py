@@ -1,0 +1,1 @@
+"""Answers: thin handlers that turn events and requests into use cases."""

@@ -1,0 +1,47 @@
+"""Lets the Socket.IO Admin UI watch the chat: who logs in there, what their addresses are, and how it ends a socket."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from ..door.connects import Guards
+from ..errors import KICKED
+from ..live.connections import Sessions
+from ..live.lifecycle import Lifecycle
+from ..logs import get_logger
+from ..realtime import AsyncServer
+from ..settings import Settings
+
+log = get_logger(__name__)
+
+USERNAME: Final = "admin"
+# How long what the UI shows may be behind.
+INTERVAL_S: Final = 2.0
+
+
+def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: Sessions, lifecycle: Lifecycle) -> None:
+    """Open the namespace /admin to whoever has the admin token. A wrong one counts like a connect that failed."""
+
+    def refused(request: web.Request) -> None:
+        guest = guards.guest(request)
+        guards.refused(guest)
+        guards.refused_admin(guest)
+
+    async def disconnect(sid: str, namespace: str, request: web.Request) -> None:
+        connection = sessions.get(sid)
+        if connection is not None:
+            user_id = connection.identity.user_id if connection.identity else None
+            log.info("kicked", connection_id=sid, user_id=user_id, by_address=guards.guest(request).address)
+            await lifecycle.end(connection, KICKED)
+
+    assert settings.admin_token is not None
+    sio.instrument(
+        auth={"username": USERNAME, "password": settings.admin_token.get_secret_value()},
+        address=lambda request: guards.guest(request).address,
+        server_stats_interval=INTERVAL_S,
+        refused=refused,
+        let_in=lambda request: guards.proved(guards.guest(request)),
+        disconnect=disconnect,
+    )

@@ -1,0 +1,471 @@
+"""Every metric, on a registry of the application's own, and the same figures as plain numbers for the monitoring page.
+
+The only module that knows prometheus_client. Others tell it what happened (`Metrics`' methods, cheap enough for every
+message: bound children, no label is looked up), and it asks the application for what can be counted at any time
+(`Reading`) when somebody scrapes. Labels are bounded: an event, an error code, a transport; never a user or a sid.
+Source: docs/operations.md#metrics lists every metric; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import os
+import platform
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from .. import __version__, stdio
+from ..chat.domain import Clock, UserId
+from ..errors import ENDS, InternalError, Overloaded, StoreUnavailable
+from ..wire.protocol import ClientEvent
+
+# Somebody who comes back within this time counts as coming back …
+RECONNECT_S: Final = 300.0
+# … if not more users than this have left since.
+MAX_LEFT: Final = 50_000
+LAG_PROBE_S: Final = 0.25
+
+# Chat: half a millisecond is a store on the same machine, ten seconds is when clients give up.
+LATENCY_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BATCH_WRITES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+OK: Final = "ok"
+UNKNOWN_EVENT: Final = "unknown"
+# Outcomes that are the server's fault have their series from the start: of one that begins with its first event,
+# Prometheus' rate() does not see that event.
+SERVER_FAULTS: Final = (InternalError.code, StoreUnavailable.code, Overloaded.code)
+OTHER: Final = "other"
+TRANSPORTS: Final = ("polling", "websocket")
+# Why the engine says that a connection went, where no End says why. Its slow_consumer and malformed are Ends.
+TRANSPORT_ENDS: Final = (
+    "client_disconnect",
+    "server_disconnect",
+    "server_shutdown",
+    "ping_timeout",
+    "transport_close",
+    "transport_error",
+)
+END_CODES: Final = (*ENDS, *TRANSPORT_ENDS, OTHER)
+# Lines of the log of which there is a budget a minute.
+LIMITED_LINES: Final = ("connects_refused", "origin_refused", "admin_refused")
+# Who refuses: the HTTP handshake (429, 403, 400, 503), Socket.IO's CONNECT (connect_error), the other HTTP routes.
+HANDSHAKE: Final = "handshake"
+CONNECT: Final = "connect"
+HTTP: Final = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A histogram at one moment: how many observations were at most as large as each bound.
+
+    Attributes:
+        bounds: upper bounds in ascending order, the last infinite.
+        counts: cumulative, one per bound; the last is the number of all observations.
+        total: the sum of all observations.
+    """
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float
+
+    @property
+    def count(self) -> int:
+        return self.counts[-1]
+
+    def since(self, earlier: Distribution) -> Distribution:
+        """What was observed after `earlier` was taken."""
+        counts = tuple(now - then for now, then in zip(self.counts, earlier.counts, strict=True))
+        return Distribution(self.bounds, counts, self.total - earlier.total)
+
+    def quantile(self, share: float) -> float | None:
+        """The value that `share` (0 to 1) of the observations do not exceed, by interpolation within its bucket.
+
+        None if there are none. What is beyond the last finite bound counts as that bound.
+        """
+        if not self.count:
+            return None
+        wanted = share * self.count
+        place = bisect.bisect_left(self.counts, wanted)
+        if place >= len(self.bounds) - 1:
+            return self.bounds[-2]
+        below = self.counts[place - 1] if place else 0
+        lower = self.bounds[place - 1] if place else 0.0
+        inside = self.counts[place] - below
+        return lower + (self.bounds[place] - lower) * ((wanted - below) / inside if inside else 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the application can count at any time.
+
+    Attributes:
+        users: with at least one socket.
+        sockets: open connections by transport, those without a user included.
+        rooms: sets of sockets that something can be sent to.
+        outbox_bytes, largest_outbox_bytes: what all clients, and the slowest one, have not taken yet.
+        mended: what the sweeps have found and mended since the start.
+        guard_entries: what the guards keep, per registry.
+        tcp_connections: open ones, of all kinds.
+        tcp_refused: connections that were over a cap, by which.
+        heads_bytes: what large heads of requests hold.
+        heads_refused: requests refused by their head, by why.
+        intake: what the bounds on what comes in have done: paused, deferred, flooding.
+        unproven_bytes: what is kept of the handshakes of connections without a user.
+        crowded_out: connections without a user that had to go so that others had room, since the start.
+        descriptor_shortages: how often a probe found no file descriptor left, since the start.
+        dropped_lines: lines that the log's budget left out since the start, by their event.
+    """
+
+    users: int = 0
+    sockets: Mapping[str, int] = field(default_factory=dict)
+    rooms: int = 0
+    outbox_bytes: int = 0
+    largest_outbox_bytes: int = 0
+    mended: int = 0
+    guard_entries: Mapping[str, int] = field(default_factory=dict)
+    tcp_connections: int = 0
+    tcp_refused: Mapping[str, int] = field(default_factory=dict)
+    heads_bytes: int = 0
+    heads_refused: Mapping[str, int] = field(default_factory=dict)
+    intake: Mapping[str, int] = field(default_factory=dict)
+    unproven_bytes: int = 0
+    crowded_out: int = 0
+    descriptor_shortages: int = 0
+    dropped_lines: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a monitoring page shows, at one moment. Totals count from the start of the process.
+
+    Two snapshots make a rate: `(now.messages - then.messages) / (now.at_s - then.at_s)`; and the latency in between:
+    `now.ack.since(then.ack).quantile(0.95)`.
+
+    Attributes:
+        at_s: when, monotonic seconds of the application's clock.
+        reading: users, sockets, rooms, outboxes.
+        connects, authentications, reconnects: sockets let in, sockets that got a user, and those of them whose user
+            came back.
+        messages, duplicates: stored, and sent again.
+        ends, refusals: by code; codes that did not happen yet may be missing.
+        ack, fanout: seconds from the receipt of a message to its ack, and to the recipients' outboxes.
+        lag: seconds by which the event loop was late.
+        memory_bytes: resident.
+    """
+
+    at_s: float
+    reading: Reading
+    connects: int
+    authentications: int
+    reconnects: int
+    messages: int
+    duplicates: int
+    ends: Mapping[str, int]
+    refusals: Mapping[str, int]
+    ack: Distribution
+    fanout: Distribution
+    lag: Distribution
+    memory_bytes: int
+
+
+class Metrics:
+    """What is counted and measured. Also the stores' observer (store/base.py), which may call from other threads.
+
+    Args:
+        clock: for telling who comes back soon; durations are measured by `time.perf_counter`.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.registry: Final = CollectorRegistry()
+        self._clock: Final = clock
+        self._read: Callable[[], Reading] = Reading
+        # Users whose socket ended, with the time; oldest first.
+        self._left: OrderedDict[UserId, float] = OrderedDict()
+
+        Info("socketserver_build", "The version that runs.", registry=self.registry).info(
+            {"version": __version__, "python": platform.python_version()}
+        )
+        self._connects: Final = self._counter("connects", "Socket.IO sockets that were let in.")
+        self._authentications: Final = self._counter("authentications", "Sockets that got their user.")
+        self._reconnects: Final = self._counter(
+            "reconnects", "Sockets whose user had another that ended within five minutes, or that they replaced."
+        )
+        self._refusals: Final = self._counter("refusals", "Connects and HTTP requests that were refused.", "at", "code")
+        self._ends: Final = self._counter("ends", "Sockets that ended, by the reason.", "code")
+        self._events: Final = self._counter("events", "Events of clients that were acked.", "event", "outcome")
+        self._duplicates: Final = self._counter("duplicates", "Messages that had been stored before.")
+        self._ack: Final = self._histogram(
+            "message_ack_seconds", "From the receipt of a message to its ack.", LATENCY_S
+        )
+        self._fanout: Final = self._histogram(
+            "message_fanout_seconds", "From the receipt of a message until its recipients' outboxes have it.", LATENCY_S
+        )
+        self._commit_seconds: Final = self._histogram("store_commit_seconds", "Duration of a commit.", LATENCY_S)
+        self._commit_writes: Final = self._histogram("store_commit_writes", "Writes in one commit.", BATCH_WRITES)
+        self._store_retries: Final = self._counter("store_retries", "Commits that had to be done again.")
+        self._store_errors: Final = self._counter(
+            "store_errors", "Commits and reads that failed because of the database."
+        )
+        self._lag: Final = self._histogram("event_loop_lag_seconds", "How late the event loop is.", LATENCY_S)
+        self._messages = 0  # not a Counter: one lock less per message
+        self._store_log_bytes = 0
+        self.registry.register(_AtScrape(lambda: self._read(), lambda: self._messages, lambda: self._store_log_bytes))
+
+        self._end: Final = {code: self._ends.labels(code) for code in END_CODES}
+        self._done: Final = {event.value: self._events.labels(event.value, OK).inc for event in ClientEvent}
+        for event in (*self._done, UNKNOWN_EVENT):
+            for code in SERVER_FAULTS:
+                self._events.labels(event, code)
+        self._acked: Final = self._ack.observe
+        self._announced: Final = self._fanout.observe
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"socketserver_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(f"socketserver_{name}", text, buckets=buckets, registry=self.registry)
+
+    def watch(self, read: Callable[[], Reading]) -> None:
+        """From now on ask `read` at every scrape and snapshot. It runs on the event loop and must not wait."""
+        self._read = read
+
+    # Connections
+
+    def connected(self) -> None:
+        """A socket was let in."""
+        self._connects.inc()
+
+    def authenticated(self, user_id: UserId, *, replaces: bool) -> None:
+        """A socket got its user.
+
+        Args:
+            replaces: whether an older socket of the user has to go for it.
+        """
+        self._authentications.inc()
+        left_s = self._left.get(user_id)
+        if replaces or (left_s is not None and self._clock.monotonic_s() - left_s <= RECONNECT_S):
+            self._reconnects.inc()
+
+    def ended(self, user_id: UserId | None, code: str) -> None:
+        """A socket that was let in is gone.
+
+        Args:
+            user_id: its user, if it had one.
+            code: of its End, or the engine's reason.
+        """
+        end = self._end.get(code.replace(" ", "_"))
+        (end or self._end[OTHER]).inc()
+        if user_id is None:
+            return
+        now_s = self._clock.monotonic_s()
+        self._left[user_id] = now_s
+        self._left.move_to_end(user_id)
+        while len(self._left) > MAX_LEFT or next(iter(self._left.values())) < now_s - RECONNECT_S:
+            self._left.popitem(last=False)
+
+    def refused(self, at: str, code: str) -> None:
+        """A client was not let in.
+
+        Args:
+            at: HANDSHAKE, CONNECT or HTTP.
+            code: from a bounded set: an error's code, or one of the engine's.
+        """
+        self._refusals.labels(at, code).inc()
+
+    # Events
+
+    def event_done(self, event: str) -> None:
+        """An event was acked with success."""
+        self._done[event]()
+
+    def event_failed(self, event: str, code: str) -> None:
+        """An event was acked with an error; UNKNOWN_EVENT for a name that is no event's."""
+        self._events.labels(event if event in self._done else UNKNOWN_EVENT, code).inc()
+
+    def message_acked(self, received_s: float, *, duplicate: bool) -> None:
+        """A message is acked, in `time.perf_counter` seconds received at `received_s`."""
+        if duplicate:
+            self._duplicates.inc()
+        self._acked(time.perf_counter() - received_s)
+
+    def message_announced(self, received_s: float) -> None:
+        """A new message was stored and is in its recipients' outboxes."""
+        self._messages += 1
+        self._announced(time.perf_counter() - received_s)
+
+    # The store's observer; may be called from a thread
+
+    def committed(self, writes: int, seconds: float) -> None:
+        self._commit_writes.observe(writes)
+        self._commit_seconds.observe(seconds)
+
+    def retried(self) -> None:
+        self._store_retries.inc()
+
+    def failed(self) -> None:
+        self._store_errors.inc()
+
+    def log_size(self, size_bytes: int) -> None:
+        self._store_log_bytes = size_bytes
+
+    # Reading
+
+    async def measure_lag(self) -> None:
+        """Measure how late the event loop is, until cancelled."""
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(LAG_PROBE_S)
+            self._lag.observe(max(0.0, time.perf_counter() - before - LAG_PROBE_S))
+
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        """What a scrape gets: the text format, or OpenMetrics where the Accept header asks for it.
+
+        Returns: the body, and its Content-Type.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(_WithoutCreated(self.registry)), content_type
+
+    def snapshot(self) -> Snapshot:
+        """Everything as plain numbers."""
+        refusals: dict[str, int] = {}
+        for (_, code), count in _values(self._refusals).items():
+            refusals[code] = refusals.get(code, 0) + count
+        return Snapshot(
+            at_s=self._clock.monotonic_s(),
+            reading=self._read(),
+            connects=_value(self._connects),
+            authentications=_value(self._authentications),
+            reconnects=_value(self._reconnects),
+            messages=self._messages,
+            duplicates=_value(self._duplicates),
+            ends={code: count for (code,), count in _values(self._ends).items()},
+            refusals=refusals,
+            ack=_distribution(self._ack),
+            fanout=_distribution(self._fanout),
+            lag=_distribution(self._lag),
+            memory_bytes=resident_bytes(),
+        )
+
+
+class _AtScrape(Collector):
+    """What is counted elsewhere: the gauges, from one reading per scrape, so that they belong together."""
+
+    def __init__(
+        self, read: Callable[[], Reading], messages: Callable[[], int], store_log_bytes: Callable[[], int]
+    ) -> None:
+        self._read = read
+        self._messages = messages
+        self._store_log_bytes = store_log_bytes
+
+    def collect(self) -> Iterator[Metric]:
+        reading = self._read()
+        yield _gauge("users", "Users with at least one socket.", reading.users)
+        sockets = GaugeMetricFamily("socketserver_sockets", "Open connections.", labels=["transport"])
+        for transport in TRANSPORTS:
+            sockets.add_metric([transport], reading.sockets.get(transport, 0))
+        yield sockets
+        yield _gauge("rooms", "Sets of sockets that something can be sent to.", reading.rooms)
+        yield _gauge("outbox_bytes", "What clients have not taken yet.", reading.outbox_bytes)
+        yield _gauge("outbox_largest_bytes", "What the slowest client has not taken.", reading.largest_outbox_bytes)
+        entries = GaugeMetricFamily("socketserver_guard_entries", "What the guards keep.", labels=["registry"])
+        for registry, size in reading.guard_entries.items():
+            entries.add_metric([registry], size)
+        yield entries
+        yield _gauge("tcp_connections", "Open TCP connections.", reading.tcp_connections)
+        yield _totals("tcp_refused", "TCP connections over a cap.", "cap", reading.tcp_refused)
+        yield _gauge("heads_bytes", "What large heads of requests hold.", reading.heads_bytes)
+        yield _totals("heads_refused", "Requests refused by their head.", "why", reading.heads_refused)
+        yield _totals("intake", "What came in too fast: what was done about it.", "done", reading.intake)
+        yield _gauge("unproven_bytes", "What is kept of handshakes without a user.", reading.unproven_bytes)
+        yield _total("crowded_out", "Connections without a user that others needed the place of.", reading.crowded_out)
+        yield _total(
+            "descriptor_shortages", "Seconds in which there was no file descriptor left.", reading.descriptor_shortages
+        )
+        dropped = CounterMetricFamily(
+            "socketserver_refusal_lines_dropped", "Lines about refusals left out.", labels=["event"]
+        )
+        for event in LIMITED_LINES:
+            dropped.add_metric([event], reading.dropped_lines.get(event, 0))
+        yield dropped
+        yield _total("messages", "Messages that were stored.", self._messages())
+        yield _gauge("store_log_bytes", "Size of SQLite's write-ahead log.", self._store_log_bytes())
+        yield _total("sweep_findings", "Differences between registries that sweeps have mended.", reading.mended)
+        yield _gauge("resident_memory_bytes", "Resident memory of the process.", resident_bytes())
+        yield _total("log_lines_dropped", "Log lines that nobody read in time.", stdio.dropped_lines())
+        yield _total("cpu_seconds", "Processor time that the process has used.", time.process_time())
+
+
+class _WithoutCreated(Collector):
+    """A registry without the `_created` series, which double the number of series and say nothing of use here."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"socketserver_{name}", text, value=value)
+
+
+def _total(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(f"socketserver_{name}", text, value=value)
+
+
+def _totals(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
+    metric = CounterMetricFamily(f"socketserver_{name}", text, labels=[label])
+    for value, count in values.items():
+        metric.add_metric([value], count)
+    return metric
+
+
+def _values(counter: Counter) -> dict[tuple[str, ...], int]:
+    """A counter's values by its labels' values, in the order of the labels."""
+    return {
+        tuple(sample.labels.values()): int(sample.value)
+        for metric in counter.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    }
+
+
+def _value(counter: Counter) -> int:
+    return _values(counter)[()]
+
+
+def _distribution(histogram: Histogram) -> Distribution:
+    (metric,) = histogram.collect()
+    buckets = [(float(s.labels["le"]), int(s.value)) for s in metric.samples if s.name.endswith("_bucket")]
+    total = next(sample.value for sample in metric.samples if sample.name.endswith("_sum"))
+    return Distribution(tuple(bound for bound, _ in buckets), tuple(count for _, count in buckets), total)
+
+
+def resident_bytes() -> int:
+    """The memory that the process has now, in bytes; where the system does not tell, the most that it ever had."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return _peak_bytes()
+
+
+def _peak_bytes() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,1 @@
+"""Engine.IO 4 for aiohttp: sessions over websockets and long-polling."""

@@ -1,0 +1,63 @@
+"""Engine.IO without Socket.IO above it: handlers for raw messages, in python-engineio's form."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from .packets import Encoded
+from .session import SERVER_DISCONNECT, Session
+from .skipping import Skipped
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+EVENTS = ("connect", "message", "disconnect")
+
+
+class Plain:
+    """The `session.Application` of an engine that is used by itself.
+
+    Attributes:
+        handlers: by event: connect(sid, environ), which refuses by returning False; message(sid, data) with str or
+            bytes; disconnect(sid, reason). Plain functions or coroutine functions.
+    """
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self.handlers: dict[str, Callable[..., Any]] = {}
+
+    def opened(self, session: Session) -> None:
+        """A session has begun."""
+        if "connect" in self.handlers:
+            session.enqueue(("connect", None))
+
+    def message(self, session: Session, data: str | bytes) -> None:
+        """Take one message."""
+        if "message" in self.handlers:
+            session.enqueue(("message", data), len(data))
+
+    def skipped(self, session: Session, message: Skipped) -> bool:
+        """Return False: a raw message has no ack."""
+        return False
+
+    async def handle(self, session: Session, item: tuple[str, Any]) -> None:
+        """Call the handler of one item."""
+        event, argument = item
+        if event == "connect":
+            argument = self._engine.environ_of(session)
+        result = self.handlers[event](session.id, argument)
+        if inspect.isawaitable(result):
+            result = await result
+        if event == "connect" and result is False:
+            session.close(SERVER_DISCONNECT)
+        elif event == "connect":
+            self._engine.settle(session)
+
+    def closed(self, session: Session, reason: str) -> None:
+        """The session is over."""
+        if "disconnect" in self.handlers:
+            session.enqueue(("disconnect", reason))
+
+    def farewell(self, session: Session, reason: str) -> Iterable[Encoded]:
+        """Return nothing: there is no event to say it with."""
+        return ()

@@ -1,0 +1,321 @@
+"""One SQLite database file: how it is opened, what its schema is, and which of SQLite's errors mean that it is away.
+
+Knows nothing of asyncio and of what is read or written; a `Connection` here belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from ...errors import StoreUnavailable
+
+MEMORY: Final = ":memory:"
+
+# Said in the file's header, so that another application's database is not taken for ours ("SKCS").
+APPLICATION_ID: Final = 0x534B4353
+
+# UPDATE … FROM came with 3.33, the limit of 32 766 parameters per statement with 3.32.
+OLDEST_SQLITE: Final = (3, 33, 0)
+
+_CACHE_KB: Final = 32_768
+# 64 MB of log, at 4096 bytes a page: for whoever writes less than the store does before it asks for a `checkpoint`.
+_CHECKPOINT_PAGES: Final = 16_384
+LOG_LIMIT_BYTES: Final = _CHECKPOINT_PAGES * 4096
+
+# One script per schema version; `PRAGMA user_version` counts those that a file has had. Never edit an entry that has
+# been released: append one.
+#
+# A conversation has a small number of its own, so that its 32-digit id is stored once and not in every row and index.
+# Messages lie in the order in which they came, conversations mixed: clustered by conversation, each message would
+# write, and now and then split, a page of its own. For the same reason one index serves seq and change, equal so far.
+# STRICT tables would be welcome, but need 3.37.
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE conversation (
+        num            INTEGER PRIMARY KEY,
+        id             TEXT    NOT NULL UNIQUE,
+        kind           TEXT    NOT NULL,
+        title          TEXT,
+        created_by     TEXT    NOT NULL,
+        created_at_ms  INTEGER NOT NULL,
+        dedupe_key     TEXT,
+        last_seq       INTEGER NOT NULL DEFAULT 0,
+        last_change    INTEGER NOT NULL DEFAULT 0,
+        activity_at_ms INTEGER NOT NULL
+    );
+    CREATE UNIQUE INDEX conversation_dedupe ON conversation (dedupe_key) WHERE dedupe_key IS NOT NULL;
+
+    CREATE TABLE participant (
+        conversation INTEGER NOT NULL REFERENCES conversation (num),
+        user_id      TEXT    NOT NULL,
+        read_seq     INTEGER NOT NULL DEFAULT 0,
+        read_at_ms   INTEGER,
+        PRIMARY KEY (conversation, user_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX participant_user ON participant (user_id);
+
+    CREATE TABLE message (
+        conversation    INTEGER NOT NULL REFERENCES conversation (num),
+        seq             INTEGER NOT NULL,
+        change          INTEGER NOT NULL,
+        id              TEXT    NOT NULL,
+        sender_id       TEXT    NOT NULL,
+        idempotency_key TEXT    NOT NULL,
+        body            TEXT    NOT NULL,
+        metadata        TEXT,
+        created_at_ms   INTEGER NOT NULL,
+        CHECK (change = seq)
+    );
+    CREATE UNIQUE INDEX message_seq ON message (conversation, seq);
+    CREATE UNIQUE INDEX message_key ON message (conversation, sender_id, idempotency_key);
+    """,
+    # A list shows how many take part without counting them.
+    """
+    ALTER TABLE conversation ADD COLUMN participant_count INTEGER NOT NULL DEFAULT 0;
+    UPDATE conversation SET participant_count = (SELECT count(*) FROM participant WHERE conversation = num);
+    """,
+)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether an error says that the database is away (locked, full, read-only, gone, broken), not a call wrong.
+
+    sqlite3 raises OperationalError for these, and a bare DatabaseError for a corrupt file; the subclasses of
+    DatabaseError (IntegrityError, DataError, …) are about the values of one call.
+    """
+    return (
+        isinstance(error, StoreUnavailable | sqlite3.OperationalError | OSError) or type(error) is sqlite3.DatabaseError
+    )
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether somebody else holds a lock that was waited for."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """What a caller is told of an outage: no path and no detail, which are for the log."""
+    told = StoreUnavailable()
+    told.__cause__ = error
+    return told
+
+
+class DatabaseFile:
+    """Opens connections to one file and says whether they still lead to it.
+
+    Args:
+        path: the file, or ':memory:'.
+        busy_s: how long a connection waits for another process's lock.
+    """
+
+    def __init__(self, path: str, *, busy_s: float) -> None:
+        self.in_memory = path == MEMORY
+        self.path = path if self.in_memory else str(Path(path).absolute())
+        self._busy_s = busy_s
+
+    def writer(self, *, create: bool) -> Connection:
+        """A connection that writes, with the schema brought up to date.
+
+        Without `create` it never makes a file: a database that has vanished under a running server is an outage until
+        it is put back, not an empty chat.
+        Raises: StoreUnavailable, with a sentence for the operator.
+        """
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            oldest = ".".join(map(str, OLDEST_SQLITE))
+            raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; {oldest} or newer is needed.")
+        try:
+            # Others may start at the same moment: every statement up to here waits for their locks, reading ones too.
+            connection = self._open("rwc" if create else "rw")
+            try:
+                self._migrate(connection)
+                connection.sql.execute("PRAGMA busy_timeout = 0")  # from now on `patiently` waits
+            except BaseException:
+                connection.close()
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"The SQLite database {self.path} cannot be used: {error}.") from error
+        return connection
+
+    def reader(self) -> Connection:
+        """A connection that only reads, to a file that a writer has made or found."""
+        connection = self._open("rw")  # not "ro": reading a write-ahead log writes its index
+        connection.sql.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _open(self, mode: str) -> Connection:
+        if self.in_memory:
+            sql = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
+            return Connection(sql, None, None, self._busy_s)
+        if mode == "rwc":
+            _make(self.path)
+        sql = sqlite3.connect(
+            f"{Path(self.path).as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._busy_s,
+            isolation_level=None,  # transactions are begun and ended here, not by the driver's guesses
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            connection = Connection(sql, self.path, _identity(self.path), self._busy_s)
+            connection.patiently("PRAGMA journal_mode = WAL")
+            sql.execute("PRAGMA synchronous = FULL")
+            sql.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the disk's platter
+            sql.execute("PRAGMA foreign_keys = ON")
+            # A batch touches a few pages of every conversation in it. With SQLite's defaults (2 MB, 1000 pages) they
+            # are read again for each batch and copied into the database every few: 55 µs of CPU per message, not 38.
+            sql.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+            sql.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            # Without it the log's file stays as large as a reader that did not end has made it.
+            sql.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
+        except BaseException:
+            sql.close()
+            raise
+        return connection
+
+    def _migrate(self, connection: Connection) -> None:
+        sql = connection.sql
+        mode = _pragma(sql, "journal_mode")
+        if not self.in_memory and mode != "wal":
+            raise StoreUnavailable(f"The SQLite database {self.path} cannot use a write-ahead log (mode {mode!r}).")
+        if self._version(sql) == len(MIGRATIONS):
+            return  # without a lock: a server can start while another process writes
+        with connection.transaction():
+            # Looked at again under the lock: of several processes that start at once, one migrates.
+            for script in MIGRATIONS[self._version(sql) :]:
+                for statement in script.split(";"):  # executescript would end the transaction
+                    sql.execute(statement)
+            sql.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            sql.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _version(self, sql: sqlite3.Connection) -> int:
+        """The file's schema version, 0 for an empty file. Raises StoreUnavailable for what is not ours."""
+        version = int(_pragma(sql, "user_version"))
+        empty = sql.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+        if not (version == 0 and empty) and _pragma(sql, "application_id") != APPLICATION_ID:
+            raise StoreUnavailable(f"The SQLite database {self.path} belongs to another application.")
+        if version > len(MIGRATIONS):
+            raise StoreUnavailable(
+                f"The SQLite database {self.path} has schema version {version}; this server knows {len(MIGRATIONS)}. "
+                "It was written by a newer version: start that one, or restore a backup."
+            )
+        return version
+
+
+class Connection:
+    """A connection and the file that it was opened on.
+
+    Attributes:
+        sql: the driver's connection, in autocommit mode outside `transaction()`.
+        in_memory: there is no file; the data ends with the connection.
+    """
+
+    def __init__(
+        self, sql: sqlite3.Connection, path: str | None, identity: tuple[int, int] | None, busy_s: float
+    ) -> None:
+        self.sql = sql
+        self.in_memory = path is None
+        self._path = path
+        self._identity = identity
+        self._busy_s = busy_s
+
+    def is_current(self) -> bool:
+        """Whether the path still leads to the file that is open.
+
+        Linux lets a process write to a file that has been deleted or replaced: such writes would be acknowledged and
+        lost. Costs one stat, about a microsecond.
+        """
+        if self._path is None:
+            return True
+        try:
+            return _identity(self._path) == self._identity
+        except OSError:
+            return False
+
+    def patiently(self, statement: str) -> None:
+        """Execute a statement that needs a lock, for at most the busy time.
+
+        SQLite's own waiting backs off to 100 ms between tries and can starve beside a busy process: it looks too
+        seldom into the short pauses between the other's transactions.
+        """
+        deadline = time.monotonic() + self._busy_s
+        while True:
+            try:
+                self.sql.execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                if not is_locked(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - jitter
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """A reading transaction: every statement of the block sees the same moment."""
+        self.sql.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.roll_back()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A writing transaction: committed at the end, rolled back if the block raises."""
+        # Immediate: the write lock is taken before anything is read, so what is read stays true until the commit.
+        self.patiently("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.sql.execute("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def roll_back(self) -> None:
+        """End a transaction, if there is one; SQLite ends it by itself after some errors."""
+        with contextlib.suppress(sqlite3.Error):
+            if self.sql.in_transaction:
+                self.sql.execute("ROLLBACK")
+
+    def checkpoint(self, *, cut: bool = False) -> int:
+        """Copy what the log holds into the database file, as far as nobody is in the way; nobody waits for it.
+
+        Args:
+            cut: then make the log's file empty, if nobody reads from it. Holds the write lock meanwhile.
+        Returns: how many pages could not be copied, or are still read; 0 when the log can start anew.
+        """
+        busy, pages, copied = self.sql.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if cut else 'PASSIVE'})").fetchone()
+        return max(int(pages) - int(copied), int(busy))
+
+    def touch(self) -> None:
+        """Write something without changing anything."""
+        self.sql.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.sql.close()
+
+
+def _make(path: str) -> None:
+    """Make an empty file that only its owner may read, if there is none: SQLite gives its log and index the same mode.
+
+    An existing file keeps the mode that somebody gave it.
+    """
+    with contextlib.suppress(OSError):  # SQLite says what is in the way
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _pragma(sql: sqlite3.Connection, name: str) -> int | str:
+    value: int | str = sql.execute(f"PRAGMA {name}").fetchone()[0]
+    return value

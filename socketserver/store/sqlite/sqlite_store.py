@@ -1,0 +1,305 @@
+"""The embedded store: one SQLite file, threads that write, read and check, and many callers per transaction.
+
+Owns the event loop's side. The way of a write: the call joins its tick's list; at the end of the tick the list goes to
+the writer in one hop; the writer takes every list that waits and commits all in one transaction (sqlite_threads.py,
+sqlite_sql.py); one callback on the loop hands out the results, in the order of the calls. While a commit is under way
+the next one fills up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from ...chat.domain import Conversation, ConversationDraft, ConversationId, MessageDraft, UserId
+from ...errors import Overloaded, StoreUnavailable
+from ..base import (
+    Appended,
+    ConversationPage,
+    Created,
+    MessagePage,
+    Observer,
+    ReadAdvance,
+    ReadMarkPage,
+    Snapshot,
+    StoreUnusable,
+)
+from ..checking import SharedCheck
+from ..copying import Counts
+from . import statements as sqlite_sql
+from .database import LOG_LIMIT_BYTES, Connection, DatabaseFile
+from .statements import Advance, Append, Call, Create
+from .threads import WRITES_PER_COMMIT, CallQueue, Job, Worker
+from .write_ahead_log import LOOK_S, LogKeeper
+
+T = TypeVar("T")
+
+_READERS: Final = 2
+
+# 20 to 60 MB of log. Fewer copy the same pages again and again; more make the log, and a start after a crash, longer.
+WRITES_PER_CHECKPOINT: Final = 4096
+
+_RETRY_AFTER_MIN_MS: Final = 100
+
+
+class SqliteStore:
+    """A `Store` (base.py, where each method is described) on one SQLite file.
+
+    Args:
+        path: the database file, made if it is missing (its directory is not); ':memory:' for one that ends with
+            the store.
+        max_queued_writes: writes that may wait or be under way; one more is refused with Overloaded.
+        busy_timeout_s: how long to wait for another process's lock before StoreUnavailable.
+        observer: told of commits, retries and failures, on the threads that have them.
+        log_limit_bytes, log_look_s: see sqlite_log.py.
+
+    Several processes on one machine may use one file; SQLite's locks do not hold across network file systems.
+    Source: docs/storage.md#sqlite
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        max_queued_writes: int = 10_000,
+        busy_timeout_s: float = 2.0,
+        observer: Observer | None = None,
+        log_limit_bytes: int = LOG_LIMIT_BYTES,
+        log_look_s: float = LOOK_S,
+    ) -> None:
+        self._observer = observer
+        self._log_limit_bytes = log_limit_bytes
+        self._log_look_s = log_look_s
+        self._keeper: LogKeeper | None = None
+        self._file = DatabaseFile(path, busy_s=busy_timeout_s)
+        self._max_queued_writes = max_queued_writes
+        self._loop: asyncio.AbstractEventLoop | None = None  # set while the store is open
+        self._to_writer: CallQueue = queue.SimpleQueue()
+        self._to_readers: CallQueue = queue.SimpleQueue()
+        self._to_checker: CallQueue = queue.SimpleQueue()
+        self._writer: Worker | None = None
+        self._running: list[asyncio.Future[None]] = []
+        self._tick: list[Call[Any]] = []
+        self._queued = 0
+        self._shared_check = SharedCheck(self._check)
+
+    async def open(self) -> None:
+        if self._loop is not None:
+            return
+        try:
+            connection = await asyncio.to_thread(self._file.writer, create=True)
+        except StoreUnavailable as error:
+            raise StoreUnusable(error.message) from error
+        self._loop = asyncio.get_running_loop()
+        self._to_writer, self._to_readers, self._to_checker = (queue.SimpleQueue() for _ in range(3))
+        self._writer = self._start(
+            "sqlite-writer", self._to_writer, lambda: self._file.writer(create=False), self._settle_queued, connection
+        )
+        if not self._file.in_memory:
+            for number in range(_READERS):
+                self._start(f"sqlite-reader-{number}", self._to_readers, self._file.reader, _settle)
+            self._keeper = LogKeeper(
+                self._file.path,
+                writes_per_copy=WRITES_PER_CHECKPOINT,
+                limit_bytes=self._log_limit_bytes,
+                on_reader=self._on_reader,
+                on_writer=self._on_writer,
+                observer=self._observer,
+                look_s=self._log_look_s,
+            )
+            self._start("sqlite-checker", self._to_checker, lambda: self._file.writer(create=False), _settle)
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            await self._keeper.close()
+            self._keeper = None
+        if self._loop is not None:
+            self._flush()
+            self._loop = None
+            for _ in range(_READERS):
+                self._to_readers.put(None)
+            self._to_checker.put(None)
+            self._to_writer.put(None)
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def check(self) -> None:
+        await self._shared_check()
+
+    async def _check(self) -> None:
+        writer = self._writer
+
+        def check(connection: Connection) -> None:
+            with connection.transaction():
+                if writer is not None and writer.away:
+                    # Taking the lock does not tell whether a full disk has room again; a write does.
+                    connection.touch()
+
+        job = Job(self._opened().create_future(), check)
+        if self._file.in_memory:
+            await self._queue(job)
+        else:  # on a thread and a connection of its own: a probe that waits for a lock holds up no write
+            self._to_checker.put([job])
+            await job.future
+
+    async def create_conversation(self, draft: ConversationDraft) -> Created:
+        return await self._queue(Create(self._admit().create_future(), draft))
+
+    async def append_message(self, draft: MessageDraft) -> Appended:
+        metadata = sqlite_sql.dump_metadata(draft.metadata)
+        return await self._queue(Append(self._admit().create_future(), draft, metadata))
+
+    async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
+        return await self._queue(Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms))
+
+    async def newest_activity(self) -> int:
+        return await self._read(sqlite_sql.newest_activity)
+
+    async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
+        return await self._read(lambda sql: sqlite_sql.get_conversation(sql, conversation_id))
+
+    async def get_snapshot(
+        self,
+        conversation_id: ConversationId,
+        *,
+        after: int | None,
+        limit: int,
+        reader: UserId | None = None,
+        participants: int | None = None,
+    ) -> Snapshot | None:
+        return await self._read(
+            lambda sql: sqlite_sql.get_snapshot(sql, conversation_id, after, limit, reader, participants)
+        )
+
+    async def list_read_marks(
+        self, conversation_id: ConversationId, *, after: UserId | None, limit: int
+    ) -> ReadMarkPage:
+        return await self._read(lambda sql: sqlite_sql.list_read_marks(sql, conversation_id, after, limit))
+
+    async def list_conversations(
+        self,
+        user_id: UserId,
+        *,
+        limit: int,
+        before: tuple[int, ConversationId] | None,
+        participants: int | None = None,
+    ) -> ConversationPage:
+        return await self._read(lambda sql: sqlite_sql.list_conversations(sql, user_id, limit, before, participants))
+
+    async def list_readers(
+        self, parts: Sequence[tuple[ConversationId, UserId]]
+    ) -> frozenset[tuple[ConversationId, UserId]]:
+        return await self._read(lambda sql: sqlite_sql.list_readers(sql, parts))
+
+    async def list_messages(
+        self,
+        conversation_id: ConversationId,
+        *,
+        before_seq: int | None = None,
+        after_seq: int | None = None,
+        limit: int,
+    ) -> MessagePage:
+        if before_seq is not None and after_seq is not None:
+            raise ValueError("before_seq and after_seq exclude each other")
+        return await self._read(
+            lambda sql: sqlite_sql.list_messages(sql, conversation_id, before_seq, after_seq, limit)
+        )
+
+    async def count(self) -> Counts:
+        return await self._read(sqlite_sql.count)
+
+    async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
+        return await self._read(lambda sql: sqlite_sql.list_drafts(sql, after, limit))
+
+    def _opened(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise StoreUnavailable("The message store is not open.")
+        return self._loop
+
+    def _admit(self) -> asyncio.AbstractEventLoop:
+        """Let one more write in, or say when to come back."""
+        loop = self._opened()
+        if self._queued >= self._max_queued_writes:
+            pace_s = self._writer.seconds_per_write if self._writer else 0
+            raise Overloaded(retry_after_ms=max(_RETRY_AFTER_MIN_MS, round(self._queued * pace_s * 1000)))
+        return loop
+
+    def _queue(self, call: Call[T]) -> asyncio.Future[T]:
+        """Hand a call to the writer at the end of this tick."""
+        if not self._tick:
+            call.future.get_loop().call_soon(self._flush)
+        self._tick.append(call)
+        self._queued += 1
+        return call.future
+
+    def _flush(self) -> None:
+        if self._tick:
+            self._to_writer.put(self._tick)
+            self._tick = []
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def run(connection: Connection) -> T:
+            with connection.snapshot():
+                return read(connection.sql)
+
+        return await self._on_reader(run)
+
+    async def _on_reader(self, run: Callable[[Connection], T]) -> T:
+        job: Job[T] = Job(self._opened().create_future(), run)
+        if self._file.in_memory:  # there is only the writer's connection
+            return await self._queue(job)
+        self._to_readers.put([job])
+        return await job.future
+
+    async def _on_writer(self, run: Callable[[Connection], T]) -> T:
+        return await self._queue(Job(self._opened().create_future(), run))
+
+    def _start(
+        self,
+        name: str,
+        calls: CallQueue,
+        connect: Callable[[], Connection],
+        settle: Callable[[Sequence[Call[Any]]], None],
+        connection: Connection | None = None,
+    ) -> Worker:
+        """A worker whose finished calls are settled on the loop, a batch per callback."""
+        loop = self._opened()
+        stopped: asyncio.Future[None] = loop.create_future()
+        self._running.append(stopped)
+
+        def on_loop(callback: Callable[..., None], *args: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed before the store
+                loop.call_soon_threadsafe(callback, *args)
+
+        return Worker(
+            name,
+            calls,
+            most=WRITES_PER_COMMIT if calls is self._to_writer else 1,
+            connect=connect,
+            deliver=lambda batch: on_loop(settle, batch),
+            stopped=lambda: on_loop(stopped.set_result, None),
+            observer=self._observer,
+            connection=connection,
+        )
+
+    def _settle_queued(self, calls: Sequence[Call[Any]]) -> None:
+        self._queued -= len(calls)
+        _settle(calls)
+        if self._keeper is not None:
+            self._keeper.written(len(calls))
+
+
+def _settle(calls: Sequence[Call[Any]]) -> None:
+    """Wake the callers, in the order of their calls; one that was cancelled meanwhile is passed over."""
+    for call in calls:
+        future = call.future
+        if future.done():
+            continue
+        if call.error is None:
+            future.set_result(call.result)
+        else:
+            future.set_exception(call.error)

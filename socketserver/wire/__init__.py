@@ -1,0 +1,1 @@
+"""The contract with clients: events, payloads, shapes, acks; over sockets and HTTP."""
