@@ -45,6 +45,7 @@ async def test_two_people_chat_live_both_ways(stage: Stage) -> None:
         "kind": "direct",
         "title": None,
         "participantIds": ["ana", "ben"],
+        "participantCount": 2,
         "createdBy": "ana",
         "createdAt": created["conversation"]["createdAt"],
     }
@@ -360,6 +361,7 @@ async def test_the_list_page_by_page(stage: Stage, server: LocalServer) -> None:
         "kind": "group",
         "title": "Group 1",
         "participantIds": ["ana", "ben"],
+        "participantCount": 2,
         "createdBy": "ana",
         "createdAt": found[0]["createdAt"],
         "lastMessage": last,
