@@ -100,9 +100,9 @@ class Housekeeping:
         await self._lifecycle.end_expired()
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + self._sweep_s
-            for buckets in self._buckets:
-                buckets.sweep(now_s)
-            self._rates.sweep(now_s)
+            for sweep in (*(buckets.sweep for buckets in self._buckets), self._rates.sweep):
+                sweep(now_s)
+                await asyncio.sleep(0)  # a full one takes 25 ms: others have a turn before the next
             self.mended += self._guards.sweep(self._engine_sessions())
             self.mended += await self._lifecycle.sweep()
 

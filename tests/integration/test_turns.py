@@ -52,6 +52,17 @@ async def test_short_turns_and_waiting_are_not_told() -> None:
     assert 0 < longest_s < LIMIT_S
 
 
+async def test_a_recorder_ends_at_any_moment() -> None:
+    """One that had just asked waited for the loop, and the loop for it."""
+    turns: list[Turn] = []
+    for number in range(300):
+        recorder = Recorder(asyncio.get_running_loop(), LIMIT_S, turns.append)
+        recorder.start()
+        await asyncio.sleep(number % 30 / 1000)
+        recorder.stop()
+    assert not turns
+
+
 @pytest.mark.parametrize("whose", ["test", "server"])
 async def test_a_shared_loop(whose: str) -> None:
     """Where server and test share a loop, only the server's turns fail the test."""

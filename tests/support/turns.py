@@ -27,6 +27,7 @@ LIMIT_S: Final = 0.1
 # From here on a turn that goes on leaves its stack.
 SUSPECT_S: Final = 0.8 * LIMIT_S
 _PERIOD_S: Final = 0.02
+_MOST_STACKS: Final = 50
 _PACKAGE: Final = str(Path(package).parent)
 
 Phase = Literal["start", "stop"]
@@ -93,8 +94,6 @@ class Recorder:
     def stop(self) -> None:
         """Watch no more; in the loop's thread. What was measured is told when this returns."""
         self._ended.set()
-        self._answered_s = self._answered_s or self._now_s()
-        self._answer.set()
         self._thread.join()
         if not self._with_garbage:
             gc.callbacks.remove(self._collecting)
@@ -127,7 +126,11 @@ class Recorder:
             asked_s = time.clock_gettime(clock) - self._garbage_s
             turn = Turn(0.0)
             while not self._answer.wait(_PERIOD_S / 2):
-                if time.clock_gettime(clock) - self._garbage_s - asked_s > SUSPECT_S:
+                now_s = time.clock_gettime(clock) - self._garbage_s
+                if self._ended.is_set():  # the loop waits for this thread, and will not answer
+                    self._answered_s = now_s
+                    break
+                if now_s - asked_s > SUSPECT_S and len(turn.stacks) < _MOST_STACKS:
                     self._look(turn)
             turn.seconds = (self._answered_s or 0.0) - asked_s
             self.longest_s = max(self.longest_s, turn.seconds)

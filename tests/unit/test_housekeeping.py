@@ -37,7 +37,7 @@ C = ConversationId("c")
 class Stage:
     """Housekeeping over real registries, a store in memory and a recorder."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *buckets: Buckets[UserId]) -> None:
         self.clock = FakeClock()
         self.sio = Recorder()
         self.sessions = Sessions(1)
@@ -71,7 +71,7 @@ class Stage:
             typing=self.typing,
             auto_read=self.auto_read,
             fanout=fanout,
-            buckets=[self.buckets],
+            buckets=[self.buckets, *buckets],
             rates=Rates(20, 100),
             guards=Guards(Settings(), Proxies(()), Origins(Settings()), self.clock),
             engine_sessions=list,
@@ -138,6 +138,29 @@ async def test_login_runs_out(stage: Stage) -> None:
     stage.clock.advance(10)
     await stage.housekeeping.tick()
     assert stage.sio.take() == [Emitted("session_ended", protocol.dump_session_ended(AUTH_TIMEOUT), ("s1",))]
+
+
+async def test_others_have_a_turn_between_two_sweeps() -> None:
+    """All registries were swept in one turn of the event loop: a quarter of a second where they were full."""
+    turns: list[str] = []
+    running = True
+
+    class Swept(Buckets[UserId]):
+        def sweep(self, now_s: float) -> None:
+            turns.append("sweep")
+
+    async def other() -> None:
+        while running:
+            turns.append("other")
+            await asyncio.sleep(0)
+
+    stage = Stage(open_store("sqlite:///:memory:"), Swept(1, 1), Swept(1, 1))
+    stage.clock.advance(30)
+    others = asyncio.create_task(other())
+    await stage.housekeeping.tick()
+    running = False
+    await others
+    assert "other" in turns[turns.index("sweep") : len(turns) - turns[::-1].index("sweep")]
 
 
 async def test_sweeps_now_and_then(stage: Stage) -> None:
