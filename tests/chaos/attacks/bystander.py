@@ -131,15 +131,28 @@ class User:
             await self._socket.send_str(f"42{self._last}" + json.dumps(["send_message", payload]))
 
 
-async def visit(session: aiohttp.ClientSession, url: str, tokens: list[str], log: Log, stopping: asyncio.Event) -> None:
-    """New users connect, one after the other, and leave; who has begun is waited for."""
-    for token in tokens:
+def _page(address: str, origin: str) -> aiohttp.ClientSession:
+    """A browser's page, as far as this matters."""
+    connector = aiohttp.TCPConnector(local_addr=(address, 0), ssl=False)
+    return aiohttp.ClientSession(connector=connector, headers={"Origin": origin} if origin else {})
+
+
+async def visit(url: str, order: Order, log: Log, stopping: asyncio.Event) -> None:
+    """New users connect, one after the other, and leave; who has begun is waited for.
+
+    Each has an address of its own: many who leave at once would look like a loop.
+    """
+    for number, token in enumerate(order.visitors, 1):
         if stopping.is_set():
             return
         began_s = time.monotonic()
         result = "no answer"
         try:
-            async with asyncio.timeout(VISIT_S), session.ws_connect(url, max_msg_size=0) as socket:
+            async with (
+                asyncio.timeout(VISIT_S),
+                _page(f"127.0.1.{number}", order.origin) as session,
+                session.ws_connect(url, max_msg_size=0) as socket,
+            ):
                 await socket.receive_str()
                 await socket.send_str("40" + json.dumps({"token": token}))
                 answer = str((await socket.receive()).data)
@@ -153,10 +166,8 @@ async def visit(session: aiohttp.ClientSession, url: str, tokens: list[str], log
 
 async def main(order: Order) -> None:
     log = Log()
-    connector = aiohttp.TCPConnector(local_addr=(order.address, 0), ssl=False)
-    headers = {"Origin": order.origin} if order.origin else {}
     url = f"{order.url}/socket.io/?EIO=4&transport=websocket"
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+    async with _page(order.address, order.origin) as session:
         users = []
         background = set()
         for name, token in zip(order.users, order.tokens, strict=True):
@@ -173,7 +184,7 @@ async def main(order: Order) -> None:
             for number, user in enumerate(users)
         ]
         stopping = asyncio.Event()
-        visiting = asyncio.create_task(visit(session, url, order.visitors, log, stopping))
+        visiting = asyncio.create_task(visit(url, order, log, stopping))
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
         stopping.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import socket
 import ssl
@@ -16,6 +17,7 @@ from . import wire
 CONNECT_S: Final = 5.0
 PIECE_BYTES: Final = 128 * 1024
 TAIL_BYTES: Final = 4096
+_BIND_ADDRESS_NO_PORT: Final = 24  # Linux: the port is chosen with the peer in mind, so that there are enough of them
 STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
@@ -78,8 +80,14 @@ class Connection:
         self.tail = b""
         self.sent = 0
         self._tally = tally
-        plain = socket.create_connection(("127.0.0.1", target.port), CONNECT_S, source_address=(source, 0))
+        plain = socket.socket()
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+        plain.bind((source, 0))
+        plain.settimeout(CONNECT_S if target.tls else 0.0)
+        if (error := plain.connect_ex(("127.0.0.1", target.port))) not in (0, errno.EINPROGRESS):
+            plain.close()
+            raise OSError(error, "cannot connect")
         self.socket: socket.socket = plain
         if target.tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -18,6 +18,8 @@ from .connection import PIECE_BYTES, STATUS, Connection, Opener, Tally, Target, 
 SOURCES: Final = ("127.0.0.3",)
 # Between two attempts of a connection that was ended or refused; nobody who attacks waits longer.
 AGAIN_S: Final = 0.05
+# What opening thousands of connections may take on a busy machine.
+OPENING_S: Final = 20.0
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -44,6 +46,11 @@ class Crowd:
     @property
     def going_on(self) -> bool:
         return time.monotonic() < self.deadline_s
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to open."""
+        return not self._due
 
     @property
     def connections(self) -> list[Connection]:
@@ -154,14 +161,22 @@ def hold(
     sources: Sequence[str] = SOURCES,
     again: bool = False,
 ) -> Tally:
-    """Send each connection's first bytes as fast as they are taken, then keep it open; `drip` is sent every 0.2 s."""
+    """Send each connection's first bytes as fast as they are taken, then keep it open; `drip` is sent every 0.2 s.
+
+    The time begins when all are open, or after OPENING_S.
+    """
     crowd = Crowd(target, plain, target.of(connections), sources, again=again)
     number = 0
     left: dict[Connection, memoryview] = {}
     answered: set[Connection] = set()
     next_drip_s = time.monotonic() + 0.2
+    crowd.deadline_s += OPENING_S
+    opening = True
     while crowd.going_on:
         crowd.fill()
+        if opening and crowd.complete:
+            opening = False
+            crowd.deadline_s = time.monotonic() + target.seconds
         for key, mask in crowd.selector.select(0.01):
             connection: Connection = key.data
             if connection not in left:

@@ -190,7 +190,7 @@ def side_by_side(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[st
     ]
     for key in shown:
         one = runs[1].get(key) or runs[0][key]
-        mode = "" if key[1:] == ("direct", "uvloop") else f" ({', '.join(key[1:])})"
+        mode = {("direct", "uvloop"): "", ("direct", "asyncio"): ", without uvloop"}.get(key[1:], f", through {key[1]}")
         now = runs[1].get(key)
         answer = f"{now['answer']}{'; **missed**: ' + '; '.join(now['missed']) if now['missed'] else ''}" if now else ""
         lines.append(f"| {one['title']}{mode} | {_short(runs[0].get(key))} | {_short(now)} | {answer} |")
