@@ -255,7 +255,7 @@ class Handlers:
                 return self._failure(sid, known, error)
         if refusal.limit_bytes is not None:
             return self._failure(sid, known, TooLarge(refusal.message, limit_bytes=refusal.limit_bytes))
-        return self._failure(sid, known, InvalidPayload(refusal.message))
+        return self._failure(sid, known, InvalidPayload(fields={"payload": [refusal.message]}))
 
     def _failure(self, sid: str, event: str, error: ChatError) -> Ack:
         self._metrics.event_failed(event, error.code)

@@ -248,7 +248,9 @@ async def test_a_payload_that_can_never_be_accepted(chat: Chat, packet: str) -> 
     async with http() as session:
         raw = await enter(session, chat, "ann")
         await raw.send(packet, *[b"x"] * attachments, '428["list_conversations",{}]')
-        assert error_of(await raw.ack(7)) == ("invalid_payload", False, None)
+        refusal = await raw.ack(7)
+        assert error_of(refusal) == ("invalid_payload", False, None)
+        assert list(refusal["error"]["fields"]) == ["payload"]
         assert (await raw.ack(8))["ok"]
 
 

@@ -385,7 +385,8 @@ async def test_raw_frames(victim: Victim, event: ClientEvent, label: str) -> Non
         assert ack["ok"] is False
         assert ack["error"]["code"] in {"invalid_payload", "conversation_not_found"}
         if ack["error"]["code"] == "invalid_payload":
-            assert set(ack["error"]["fields"]) == {field}
+            assert set(ack["error"]["fields"]) <= {field, "payload"}  # the whole, if it cannot be read
+            assert ack["error"]["fields"]
     await victim.ben.settle()
     assert db.dump(victim.server.database) == victim.rows
     assert [seen.event for seen in victim.ben.client.log[victim.mark :] if seen.event != "presence_changed"] == []
