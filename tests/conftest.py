@@ -10,6 +10,7 @@ from blockbuster import blockbuster_ctx
 # What may wait on the event loop, and why.
 MAY_WAIT: Final = (
     ("socketserver/app.py", "create_app"),  # before anybody is served
+    ("socketserver/handlers/routes.py", "setup_routes"),  # the same
     ("socketserver/ops/metrics.py", "resident_bytes"),  # /proc is the memory of the kernel, no disk
     # At the start; and while the database is away at the start, every second until it is back.
     ("socketserver/store/mongo/mongo_store.py", "open"),
