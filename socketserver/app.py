@@ -13,7 +13,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from .chat.domain import Clock, SystemClock, UserId
-from .chat.service import ChatService
+from .chat.news import Receivers
+from .chat.service import make_chat
 from .door.auth import Authenticator, setup_sessions
 from .door.connects import Guards
 from .door.listener import Runner
@@ -24,12 +25,14 @@ from .door.tcp_connections import Connections
 from .errors import ENDS, RESTART, TOO_LARGE, InternalError, StoreUnavailable
 from .handlers.events import Handlers
 from .handlers.routes import setup_routes
+from .handlers.setup import Parts, setup_handlers
 from .housekeeping import Housekeeping
 from .limits import Buckets
 from .live.auto_read import AutoRead
 from .live.connections import Connection, Sessions
 from .live.fanout import Fanout
 from .live.lifecycle import REFUSED, Lifecycle
+from .live.opened import Opened
 from .live.presence import Presence
 from .live.typing_indicator import TypingIndicator
 from .live.watching import Watching
@@ -44,7 +47,7 @@ from .store import open_store
 from .store.base import Store, StoreUnusable
 from .store.checking import SharedCheck
 from .wire import protocol
-from .wire.protocol import MessageEncoder, Payloads, ServerEvent, SessionEndedWire
+from .wire.protocol import ServerEvent, SessionEndedWire
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +189,6 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     auto_read = AutoRead(settings.read_delay_ms / 1000)
     message_rates: Buckets[UserId] = Buckets(settings.messages_per_second, settings.messages_burst)
     creation_rates: Buckets[UserId] = Buckets(settings.conversations_per_minute / 60, settings.conversations_burst)
-    messages = MessageEncoder()
     rates = Rates(
         settings.events_per_second,
         settings.events_burst,
@@ -197,14 +199,13 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         sio,
         sessions,
         auto_read,
-        messages,
         clock,
         small_conversation=settings.small_conversation,
         listed_participants=settings.listed_participants,
     )
-    chat = ChatService(
+    chat = make_chat(
         store,
-        fanout,
+        Receivers((fanout, metrics)),
         clock,
         max_participants=settings.max_participants,
         messages=message_rates,
@@ -214,7 +215,6 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         listed_participants=settings.listed_participants,
         joined_participants=settings.joined_participants,
         on_lookup=lambda user_id, rows: rates.looked_up(user_id, clock.monotonic_s(), rows=rows),
-        on_announced=metrics.message_announced,
     )
 
     def gone(connection: Connection, code: str) -> None:
@@ -240,26 +240,20 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         on_gone=gone,
     )
     watching = Watching(sessions, presence, fanout, readers=store.list_readers, most=settings.watched_per_socket)
+    opened = Opened(chat, fanout, watching, typing, auto_read, clock, most=settings.joined_per_socket)
     handlers = Handlers(
-        payloads=Payloads(settings),
-        authenticator=authenticator,
+        authenticator=authenticator, lifecycle=lifecycle, guards=guards, metrics=metrics, clock=clock, sio=sio
+    )
+    parts = Parts(
         chat=chat,
+        sessions=sessions,
+        opened=opened,
+        watching=watching,
         lifecycle=lifecycle,
         guards=guards,
         rates=rates,
-        sessions=sessions,
-        watching=watching,
-        typing=typing,
-        auto_read=auto_read,
-        fanout=fanout,
-        messages=messages,
         metrics=metrics,
         clock=clock,
-        joined_per_socket=settings.joined_per_socket,
-        page_bytes=settings.outbox_bytes // 2,
-        listed_participants=settings.listed_participants,
-        logged_per_second=settings.log_messages_per_second,
-        sio=sio,
     )
     housekeeping = Housekeeping(
         chat=chat,
@@ -302,6 +296,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[HISTORY] = history
     setup_sessions(app, settings, clock)
     handlers.register()
+    setup_handlers(sio, settings, parts, handlers.authenticate)
     if settings.admin_ui:
         instrument(sio, settings, guards, sessions, lifecycle)
 

@@ -1,7 +1,7 @@
 """Every error that a client can be told, and every reason for which the server ends a connection.
 
 The codes are stable: applications compare them. Knows nothing of the wire beyond the codes themselves, and nothing
-of Socket.IO; protocol.py turns an error into an ack, handlers.py turns an end into a `session_ended` event.
+of Socket.IO; wire/dumping.py turns an error into an ack, and an end into a `session_ended` event.
 
     ChatError                        code                     retryable
     ├── InvalidPayload               invalid_payload          no    `fields` names what is wrong

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
-from .chat.domain import Clock, MarkRead, UserId
-from .chat.service import ChatService
+from .chat.domain import Clock, UserId
+from .chat.reading import MarkRead
+from .chat.service import Chat
 from .door.connects import Guards
 from .door.rates import Rates
 from .errors import ChatError
@@ -43,7 +44,7 @@ class Housekeeping:
     def __init__(
         self,
         *,
-        chat: ChatService,
+        chat: Chat,
         lifecycle: Lifecycle,
         presence: Presence,
         typing: TypingIndicator,
@@ -114,7 +115,7 @@ class Housekeeping:
 
     async def _write_read_mark(self, seen: Seen) -> None:
         try:
-            await self._chat.mark_read(seen.user_id, MarkRead(seen.conversation_id, seen.seq))
+            await self._chat.reading.mark(seen.user_id, MarkRead(seen.conversation_id, seen.seq))
         except ChatError as error:
             # The messages stay unread, and the next sight marks them.
             log.warning("a read mark was not written: %s", error.code)

@@ -5,12 +5,14 @@ Nothing here waits: an event is put into the recipients' outboxes, or not at all
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from ..chat.domain import Clock, Conversation, ConversationId, Message, ReadMark, UserId
+from ..chat.domain import Clock, Conversation, ConversationId, UserId
+from ..chat.news import ConversationCreated, MessageCreated, MessagesRead, News
 from ..wire import protocol
-from ..wire.protocol import MessageEncoder, PresenceWire, ServerEvent
+from ..wire.protocol import PresenceWire, ServerEvent
 from .auto_read import AutoRead, Seen
 from .connections import Connection, Sessions
 
@@ -34,7 +36,7 @@ def watch_room(user_id: UserId) -> str:
 
 
 class Fanout:
-    """The Announcer of ChatService, and the events that are never stored: typing and presence.
+    """Receives the chat's news, and has the events that are never stored: typing and presence.
 
     Args:
         small_conversation: up to how many participants a conversation shows typing, presence and read marks live;
@@ -47,7 +49,6 @@ class Fanout:
         sio: AsyncServer,
         sessions: Sessions,
         auto_read: AutoRead,
-        messages: MessageEncoder,
         clock: Clock,
         *,
         small_conversation: int,
@@ -56,20 +57,29 @@ class Fanout:
         self._sio = sio
         self._sessions = sessions
         self._auto_read = auto_read
-        self._messages = messages
         self._clock = clock
         self._small_conversation = small_conversation
         self._listed_participants = listed_participants
+        self._announce: Final[Mapping[type, Callable[[Any], None]]] = {
+            MessageCreated: self.message_created,
+            ConversationCreated: self.conversation_created,
+            MessagesRead: self.messages_read,
+        }
+
+    def receive(self, news: News) -> None:
+        """Announce what has happened to the sockets that it concerns."""
+        self._announce[type(news)](news)
 
     def is_small(self, conversation: Conversation) -> bool:
         """Whether the participants are told live of each other's typing, presence and reading."""
         return not self._small_conversation or len(conversation.participant_ids) <= self._small_conversation
 
-    def message_created(self, conversation: Conversation, message: Message) -> None:
+    def message_created(self, created: MessageCreated) -> None:
         """`message_created` to the sockets that joined, `conversation_activity` to participants' other sockets."""
+        conversation, message = created.conversation, created.message
         self._sio.emit_now(
             ServerEvent.MESSAGE_CREATED,
-            {"message": self._messages.encode(message)},
+            {"message": protocol.encoded(created)},
             room=conversation_room(conversation.id),
         )
         elsewhere: list[str] = []
@@ -87,16 +97,18 @@ class Fanout:
         if elsewhere:
             self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, protocol.dump_activity(message), room=elsewhere)
 
-    def conversation_created(self, conversation: Conversation) -> None:
+    def conversation_created(self, created: ConversationCreated) -> None:
         """`conversation_created` to all participants' sockets."""
+        conversation = created.conversation
         self._sio.emit_now(
             ServerEvent.CONVERSATION_CREATED,
             {"conversation": protocol.dump_conversation(conversation, listed=self._listed_participants)},
             room=[user_room(user_id) for user_id in conversation.participant_ids],
         )
 
-    def messages_read(self, conversation: Conversation, mark: ReadMark) -> None:
+    def messages_read(self, read: MessagesRead) -> None:
         """`messages_read` to the sockets that joined, and to the reader's own (for the unread counts)."""
+        conversation, mark = read.conversation, read.mark
         rooms = [user_room(mark.user_id)]
         if self.is_small(conversation):
             rooms.append(conversation_room(conversation.id))

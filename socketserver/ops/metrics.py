@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from .. import __version__, stdio
 from ..chat.domain import Clock, UserId
+from ..chat.news import MessageCreated, News
 from ..errors import ENDS, InternalError, Overloaded, StoreUnavailable
 from ..wire.protocol import ClientEvent
 
@@ -298,6 +299,11 @@ class Metrics:
         if duplicate:
             self._duplicates.inc()
         self._acked(time.perf_counter() - received_s)
+
+    def receive(self, news: News) -> None:
+        """Receives the chat's news, after the fan-out."""
+        if type(news) is MessageCreated and not news.duplicate:
+            self.message_announced(news.received_s)
 
     def message_announced(self, received_s: float) -> None:
         """A new message was stored and is in its recipients' outboxes."""

@@ -1,41 +1,55 @@
-"""The shapes of what the handlers answer beside `ok`, and which event has which shape; docs/protocol.md in types.
+"""What requests are answered with beside `ok`, as types. Every key is explained, as in shapes.py.
 
-The objects inside are those of protocol.py. tests/integration/test_typescript_wire.py holds a real server to them.
+tests/integration/test_typescript_wire.py holds a real server to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-from .protocol import (
-    ActivityWire,
-    ClientEvent,
+from .shapes import (
     ConversationSummaryWire,
     ConversationWire,
     GapWire,
-    MessagesReadWire,
     MessageWire,
     ParticipantWire,
     PresenceWire,
-    ServerEvent,
-    SessionEndedWire,
-    UserTypingWire,
     UserWire,
-    WelcomeWire,
 )
 
 
 class AuthenticateAck(TypedDict):
+    """The socket has its user.
+
+    Attributes:
+        user: Who the token says you are.
+    """
+
     user: UserWire
 
 
 class CreateConversationAck(TypedDict):
+    """The conversation exists.
+
+    Attributes:
+        conversation: The new one, or the one that this request repeats.
+        duplicate: Whether it existed before.
+    """
+
     conversation: ConversationWire
     duplicate: bool
 
 
 class ListConversationsAck(TypedDict):
+    """A page of your conversations.
+
+    Attributes:
+        conversations: At most `limit`, the one with the most recent activity first.
+        presence: The other side of each direct conversation on this page.
+        hasMore: Whether there are older ones.
+        nextBefore: The `before` of the next page; null on the last. Its form may change.
+    """
+
     conversations: list[ConversationSummaryWire]
     presence: list[PresenceWire]
     hasMore: bool
@@ -43,6 +57,20 @@ class ListConversationsAck(TypedDict):
 
 
 class JoinConversationAck(TypedDict):
+    """The conversation as it is now, and what you missed.
+
+    Attributes:
+        conversation: The conversation.
+        participants: The first of them in the order of ids, and you; `list_participants` has the others.
+        messages: In `seq` order: the newest `limit`, or with `after` those whose `change` is greater.
+        change: The newest change at this moment: your next `after`; 0 while there is none.
+        lastSeq: The newest seq at this moment; 0 while there is no message.
+        readSeq: Your read mark: up to which seq you have read; 0 for nothing.
+        unreadCount: `lastSeq` minus `readSeq`; 0 or more.
+        typing: The user ids of who types at this moment, without yourself.
+        gap: What `messages` left out; only if you gave `after` and missed more than fits.
+    """
+
     conversation: ConversationWire
     participants: list[ParticipantWire]
     messages: list[MessageWire]
@@ -55,90 +83,62 @@ class JoinConversationAck(TypedDict):
 
 
 class LeaveConversationAck(TypedDict):
-    pass
+    """The socket hears no more of the conversation."""
 
 
 class SendMessageAck(TypedDict):
+    """The message is stored.
+
+    Attributes:
+        message: As it is stored, with its `seq`.
+        duplicate: Whether it had been stored before; `message` is the first one then.
+    """
+
     message: MessageWire
     duplicate: bool
 
 
 class MarkReadAck(TypedDict):
+    """Your read mark is there, or further.
+
+    Attributes:
+        readSeq: Your read mark now; 0 while there is no message.
+        unreadCount: The newest seq minus `readSeq`; 0 or more.
+    """
+
     readSeq: int
     unreadCount: int
 
 
 class FetchHistoryAck(TypedDict):
+    """A page of messages.
+
+    Attributes:
+        messages: In `seq` order: the newest below `beforeSeq`, the oldest above `afterSeq`, or the newest of all.
+        hasMore: Whether there are more in that direction.
+    """
+
     messages: list[MessageWire]
     hasMore: bool
 
 
 class ListParticipantsAck(TypedDict):
+    """A page of participants.
+
+    Attributes:
+        participants: At most `limit`, those after `after` in the order of ids.
+        hasMore: Whether there are more.
+        nextAfter: The `after` of the next page; null on the last.
+    """
+
     participants: list[ParticipantWire]
     hasMore: bool
     nextAfter: str | None
 
 
 class SetTypingAck(TypedDict):
-    pass
+    """It is noted."""
 
 
 class SetVisibilityAck(TypedDict):
-    pass
-
-
-class MessageCreatedWire(TypedDict):
-    message: MessageWire
-
-
-class ConversationCreatedWire(TypedDict):
-    conversation: ConversationWire
-
-
-ACKS: Final[Mapping[ClientEvent, type]] = {
-    ClientEvent.AUTHENTICATE: AuthenticateAck,
-    ClientEvent.CREATE_CONVERSATION: CreateConversationAck,
-    ClientEvent.LIST_CONVERSATIONS: ListConversationsAck,
-    ClientEvent.JOIN_CONVERSATION: JoinConversationAck,
-    ClientEvent.LEAVE_CONVERSATION: LeaveConversationAck,
-    ClientEvent.SEND_MESSAGE: SendMessageAck,
-    ClientEvent.MARK_READ: MarkReadAck,
-    ClientEvent.FETCH_HISTORY: FetchHistoryAck,
-    ClientEvent.LIST_PARTICIPANTS: ListParticipantsAck,
-    ClientEvent.SET_TYPING: SetTypingAck,
-    ClientEvent.SET_VISIBILITY: SetVisibilityAck,
-}
-
-# Where to find what an event announces, for whoever did not hear it: fields of acks. None: it announces no state.
-# docs/decisions/0019-what-is-announced-is-in-an-answer-too.md
-SNAPSHOTS: Final[Mapping[ServerEvent, Mapping[ClientEvent, str] | None]] = {
-    ServerEvent.WELCOME: None,  # it comes with every connection
-    ServerEvent.MESSAGE_CREATED: {
-        ClientEvent.JOIN_CONVERSATION: "messages",
-        ClientEvent.LIST_CONVERSATIONS: "conversations",
-        ClientEvent.FETCH_HISTORY: "messages",
-    },
-    ServerEvent.CONVERSATION_ACTIVITY: {ClientEvent.LIST_CONVERSATIONS: "conversations"},
-    ServerEvent.CONVERSATION_CREATED: {ClientEvent.LIST_CONVERSATIONS: "conversations"},
-    ServerEvent.MESSAGES_READ: {
-        ClientEvent.JOIN_CONVERSATION: "participants",
-        ClientEvent.LIST_CONVERSATIONS: "conversations",
-    },
-    ServerEvent.USER_TYPING: {ClientEvent.JOIN_CONVERSATION: "typing"},
-    ServerEvent.PRESENCE_CHANGED: {
-        ClientEvent.JOIN_CONVERSATION: "participants",
-        ClientEvent.LIST_CONVERSATIONS: "presence",
-    },
-    ServerEvent.SESSION_ENDED: None,  # there is no connection any more that could ask
-}
-
-PAYLOADS: Final[Mapping[ServerEvent, type]] = {
-    ServerEvent.WELCOME: WelcomeWire,
-    ServerEvent.MESSAGE_CREATED: MessageCreatedWire,
-    ServerEvent.CONVERSATION_ACTIVITY: ActivityWire,
-    ServerEvent.CONVERSATION_CREATED: ConversationCreatedWire,
-    ServerEvent.MESSAGES_READ: MessagesReadWire,
-    ServerEvent.USER_TYPING: UserTypingWire,
-    ServerEvent.PRESENCE_CHANGED: PresenceWire,
-    ServerEvent.SESSION_ENDED: SessionEndedWire,
-}
+    """It is noted."""

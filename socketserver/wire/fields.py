@@ -1,4 +1,4 @@
-"""marshmallow fields for JSON from strangers, which protocol.py builds its payloads of.
+"""marshmallow fields for JSON from strangers, of which events.py builds its payloads.
 
 marshmallow's own fields convert: b"x" and 1 become text, "yes" becomes true, "1" an integer. These do not, and let
 nothing in that a store could not keep or a JavaScript client could not read back. What is asked at other doors too has

@@ -1,11 +1,14 @@
 """TypeScript declarations of the wire, which `socketserver types` prints; for socket.io-client's `Socket` type.
 
-Nothing is written down twice: payloads come from the schemas and the shapes of protocol.py, acks from protocol_acks.py,
-codes from errors.py.
+Nothing is written down twice: events, payloads and acks come from the table of events.py, codes from errors.py, and
+the comments from the docstrings of the shapes.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
+import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -14,10 +17,9 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 from ..chat.domain import ConversationKind
 from ..errors import ENDS, ChatError
 from ..settings import Settings
-from . import fields as protocol_fields
-from . import protocol
-from .acks import ACKS, PAYLOADS
-from .protocol import ClientEvent, Payloads
+from . import fields, shapes
+from .events import ClientEvent, ServerEvent
+from .loading import Payloads
 
 _HEAD: Final = """\
 // The wire of the chat server, as TypeScript. Generated: do not edit, run `python -m socketserver types > events.ts`.
@@ -42,13 +44,13 @@ _SCALARS: Final[Mapping[object, str]] = {
     Any: "unknown",
 }
 _FIELDS: Final[Mapping[type, str]] = {
-    protocol_fields.Text: "string",
-    protocol_fields.Shown: "string",
-    protocol_fields.Cursor: "string",
-    protocol_fields.Int: "number",
-    protocol_fields.Bool: "boolean",
-    protocol_fields.Metadata: "Record<string, unknown>",
-    protocol_fields.ListOfUserIds: "string[]",
+    fields.Text: "string",
+    fields.Shown: "string",
+    fields.Cursor: "string",
+    fields.Int: "number",
+    fields.Bool: "boolean",
+    fields.Metadata: "Record<string, unknown>",
+    fields.ListOfUserIds: "string[]",
 }
 # Where TypeScript can say more than a TypedDict does: (name of the shape, key) → type.
 _NARROWER: Final[Mapping[tuple[str, str], str]] = {
@@ -58,7 +60,7 @@ _NARROWER: Final[Mapping[tuple[str, str], str]] = {
     ("SessionEnded", "code"): "EndCode",
 }
 # A TypedDict does not remember what it inherits from (Python 3.11).
-_BASES: Final[Mapping[type, type]] = {protocol.ConversationSummaryWire: protocol.ConversationWire}
+_BASES: Final[Mapping[type, type]] = {shapes.ConversationSummaryWire: shapes.ConversationWire}
 # Names that would hide what TypeScript brings along.
 _NAMES: Final[Mapping[str, str]] = {"Error": "ErrorDetails"}
 
@@ -91,13 +93,32 @@ def _every_error(root: type[ChatError]) -> Iterator[type[ChatError]]:
 def _shapes() -> Iterator[str]:
     """Every TypedDict that an ack or a server event needs, each before the first that uses it."""
     seen: dict[type, None] = {}
-    for shape in (protocol.FailureWire, *PAYLOADS.values(), *ACKS.values()):
+    payloads = [event.row.payload for event in ServerEvent]
+    acks = [event.row.ack for event in ClientEvent]
+    for shape in (shapes.FailureWire, *payloads, *acks):
         _collect(shape, seen)
     for shape in seen:
         base = _BASES.get(shape)
         inherited = _hints(base) if base else {}
-        members = [_member(shape, key, hint) for key, hint in _hints(shape).items() if key not in inherited]
-        yield _interface(f"{_name(shape)} extends {_name(base)}" if base else _name(shape), members)
+        about = attributes(shape)
+        members = [
+            f"/** {about[key]} */\n{_member(shape, key, hint)}"
+            for key, hint in _hints(shape).items()
+            if key not in inherited
+        ]
+        name = f"{_name(shape)} extends {_name(base)}" if base else _name(shape)
+        yield _interface(name, members, _summary(shape))
+
+
+def attributes(shape: type) -> dict[str, str]:
+    """What a shape's docstring says under `Attributes`: key → its sentences, on one line."""
+    _, _, section = inspect.cleandoc(shape.__doc__ or "").partition("Attributes:\n")
+    found = re.findall(r"^(\w+): (.*(?:\n .*)*)", textwrap.dedent(section), re.M)
+    return {key: " ".join(text.split()) for key, text in found}
+
+
+def _summary(shape: type) -> str:
+    return inspect.cleandoc(shape.__doc__ or "").partition("\n")[0]
 
 
 def _collect(hint: Any, seen: dict[type, None]) -> None:
@@ -127,30 +148,36 @@ def _requests(payloads: Payloads) -> Iterator[str]:
         for name, field in payloads.schema(event).fields.items():
             kind = _FIELDS[type(field)] + (" | null" if field.allow_none else "")
             members.append(f"{field.data_key or name}{'' if field.required else '?'}: {kind};")
-        yield _interface(_request_name(event), members)
+        yield _interface(_request_name(event), members, event.row.doc)
 
 
 def _maps() -> Iterator[str]:
+    requests = [(event, _request_name(event), _name(event.row.ack), f"/** {event.row.doc} */") for event in ClientEvent]
     yield _interface(
         "ClientToServerEvents",
         [
-            f"{event}: (payload: {_request_name(event)}, ack: (answer: Answer<{_name(ack)}>) => void) => void;"
-            for event, ack in ACKS.items()
+            f"{doc}\n{event}: (payload: {payload}, ack: (answer: Answer<{ack}>) => void) => void;"
+            for event, payload, ack, doc in requests
         ],
     )
     yield _interface(
-        "ServerToClientEvents", [f"{event}: (payload: {_name(shape)}) => void;" for event, shape in PAYLOADS.items()]
+        "ServerToClientEvents",
+        [f"/** {event.row.doc} */\n{event}: (payload: {_name(event.row.payload)}) => void;" for event in ServerEvent],
     )
-    yield "/** The same by name, for a function that sends any request. */\n" + _interface(
+    yield _interface(
         "Requests",
-        [f"{event}: {{ payload: {_request_name(event)}; ack: {_name(ack)} }};" for event, ack in ACKS.items()],
+        [f"{event}: {{ payload: {payload}; ack: {ack} }};" for event, payload, ack, _ in requests],
+        "The same by name, for a function that sends any request.",
     )
 
 
-def _interface(name: str, members: list[str]) -> str:
+def _interface(name: str, members: list[str], doc: str = "") -> str:
+    comment = [f"/** {doc} */"] if doc else []
     if not members:
-        return f"export type {name} = object;\n"
-    return "\n".join([f"export interface {name} {{", *(f"  {member}" for member in members), "}\n"])
+        return "\n".join([*comment, f"export type {name} = object;\n"])
+    return "\n".join(
+        [*comment, f"export interface {name} {{", *(textwrap.indent(each, "  ") for each in members), "}\n"]
+    )
 
 
 def _name(shape: type) -> str:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from socketserver.wire.acks import ACKS, SNAPSHOTS
-from socketserver.wire.protocol import ServerEvent
+from socketserver.wire.protocol import ClientEvent, ServerEvent
 from typing import Any, get_type_hints
 
 import pytest
@@ -21,12 +20,11 @@ Answers = dict[str, dict[str, Any]]
 
 def test_every_event_has_its_answer() -> None:
     """A new event is given a place where its state can be asked for, before it is merged; the field exists."""
-    assert set(SNAPSHOTS) == set(ServerEvent)
     missing = [
         (event, request, field)
-        for event, places in SNAPSHOTS.items()
-        for request, field in (places or {}).items()
-        if field not in get_type_hints(ACKS[request])
+        for event in ServerEvent
+        for request, field in (event.row.snapshot or {}).items()
+        if field not in get_type_hints(ClientEvent[request.upper()].row.ack)
     ]
     assert not missing
 
@@ -111,7 +109,7 @@ def in_the_answers(event: ServerEvent, seen: dict[str, Any], answers: Answers, c
         assert seen == {key: found[key] for key in seen}
 
 
-@pytest.mark.parametrize("event", [event for event, places in SNAPSHOTS.items() if places])
+@pytest.mark.parametrize("event", [event for event in ServerEvent if event.row.snapshot])
 async def test_who_comes_later_knows_as_much(tmp_path: Path, event: ServerEvent) -> None:
     """Who joined or came back in the middle of things never heard that somebody types."""
     async with serving(tmp_path / "chat.db", sockets_per_user=2) as server, wire_to(server.url) as wire:

@@ -93,17 +93,18 @@ PLANTED = """
 import os, sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 import watchedserver
-from socketserver import chat, cli
+from socketserver import cli
+from socketserver.chat.conversations import Conversations
 
-list_conversations = chat.ChatService.list_conversations
+page = Conversations.page
 
 async def slow(self, *arguments):
     end_s = time.thread_time() + 0.12
     while time.thread_time() < end_s:
         sum(range(1000))
-    return await list_conversations(self, *arguments)
+    return await page(self, *arguments)
 
-chat.ChatService.list_conversations = slow
+Conversations.page = slow
 watchedserver.watch()
 sys.exit(cli.main(sys.argv[1:]))
 """

@@ -6,7 +6,6 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from socketserver.wire.acks import ACKS, PAYLOADS
 from socketserver.wire.protocol import ClientEvent, ErrorWire, ServerEvent
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -44,7 +43,7 @@ def check(value: Any, hint: Any, where: str) -> None:
 
 def check_ack(event: ClientEvent, ack: dict[str, Any]) -> None:
     assert ack.pop("ok") is True, ack
-    check(ack, ACKS[event], event)
+    check(ack, event.row.ack, event)
 
 
 async def test_acks_and_events_have_their_declared_shapes(tmp_path: Path) -> None:
@@ -92,6 +91,6 @@ async def test_acks_and_events_have_their_declared_shapes(tmp_path: Path) -> Non
         seen = [*ana.client.log, *ben.client.log]
         for each in seen:
             if each.event in set(ServerEvent):
-                check(each.payload, PAYLOADS[ServerEvent(each.event)], each.event)
+                check(each.payload, ServerEvent[each.event.upper()].row.payload, each.event)
         missing = set(ServerEvent) - {each.event for each in seen} - {ServerEvent.PRESENCE_CHANGED}
         assert not missing

@@ -1,26 +1,22 @@
-"""socketserver.chat.service"""
+"""socketserver.chat: the use cases, over the embedded store"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from socketserver.chat.domain import (
-    Conversation,
-    ConversationId,
+from socketserver.chat.conversations import (
+    Conversations,
     CreateConversation,
-    FetchHistory,
     JoinConversation,
     ListConversations,
     ListParticipants,
-    MarkRead,
-    Message,
-    MessageDraft,
-    ReadMark,
-    SendMessage,
-    UserId,
 )
-from socketserver.chat.service import ChatService
+from socketserver.chat.domain import Conversation, ConversationId, Message, MessageDraft, ReadMark, UserId
+from socketserver.chat.messages import FetchHistory, Messages, SendMessage
+from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead, News, Receivers
+from socketserver.chat.reading import MarkRead, Reading
+from socketserver.chat.service import Chat, make_chat
 from socketserver.errors import ConversationNotFound, IdempotencyConflict, InvalidPayload, RateLimited, StoreUnavailable
 from socketserver.limits import Buckets
 from socketserver.store.base import Appended
@@ -34,22 +30,22 @@ ANN, BOB, CAT, DAN = UserId("ann"), UserId("bob"), UserId("cat"), UserId("dan")
 
 
 class Announced:
-    """An Announcer that writes down what it is told."""
+    """A Receiver that writes down what it is told."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.conversations: list[Conversation] = []
         self.marks: list[ReadMark] = []
 
-    def message_created(self, conversation: Conversation, message: Message) -> None:
-        assert conversation.id == message.conversation_id
-        self.messages.append(message)
-
-    def conversation_created(self, conversation: Conversation) -> None:
-        self.conversations.append(conversation)
-
-    def messages_read(self, conversation: Conversation, mark: ReadMark) -> None:
-        self.marks.append(mark)
+    def receive(self, news: News) -> None:
+        if isinstance(news, MessageCreated):
+            assert news.conversation.id == news.message.conversation_id
+            self.messages.append(news.message)
+        elif isinstance(news, ConversationCreated):
+            self.conversations.append(news.conversation)
+        else:
+            assert isinstance(news, MessagesRead)
+            self.marks.append(news.mark)
 
     @property
     def bodies(self) -> list[str]:
@@ -88,7 +84,7 @@ class HeldStore(SqliteStore):
 
 
 class Stage:
-    """A ChatService over the embedded store."""
+    """A chat over the embedded store."""
 
     def __init__(self, store: HeldStore) -> None:
         self.store = store
@@ -98,25 +94,26 @@ class Stage:
         self.creations: Buckets[UserId] = Buckets(1, 10)
         self.chat = self.service()
 
-    def service(self, **options: Any) -> ChatService:
+    def service(self, **options: Any) -> Chat:
         defaults: dict[str, Any] = {
             "max_participants": 4,
             "messages": self.buckets,
             "conversations": self.creations,
             "cached_conversations": 2,
         }
-        return ChatService(self.store, self.announced, self.clock, **defaults | options)
+        receiver = options.pop("receiver", self.announced)
+        return make_chat(self.store, receiver, self.clock, **defaults | options)
 
     async def conversation(self, *others: UserId, title: str | None = "T") -> ConversationId:
-        created = await self.chat.create_conversation(ANN, CreateConversation(others or (BOB,), title))
+        created = await self.chat.conversations.create(ANN, CreateConversation(others or (BOB,), title))
         return created.conversation.id
 
     def sending(
         self, conversation_id: ConversationId, body: str, *, key: str | None = None, by: UserId = ANN
-    ) -> asyncio.Task[Appended]:
-        return asyncio.create_task(self.chat.send_message(by, SendMessage(conversation_id, key or body, body)))
+    ) -> asyncio.Task[MessageCreated]:
+        return asyncio.create_task(self.chat.messages.send(by, SendMessage(conversation_id, key or body, body)))
 
-    async def hold(self, *tasks: asyncio.Task[Appended]) -> None:
+    async def hold(self, *tasks: asyncio.Task[MessageCreated]) -> None:
         """Wait until the appends of all these are held."""
         async with asyncio.timeout(10):
             while len(self.store.held) < len(tasks):
@@ -136,17 +133,17 @@ async def stage() -> AsyncIterator[Stage]:
 # Permission
 
 
-async def send(chat: ChatService, user_id: UserId, conversation_id: ConversationId) -> object:
-    return await chat.send_message(user_id, SendMessage(conversation_id, "k", "hi"))
+async def send(chat: Chat, user_id: UserId, conversation_id: ConversationId) -> object:
+    return await chat.messages.send(user_id, SendMessage(conversation_id, "k", "hi"))
 
 
-ASKING: dict[str, Callable[[ChatService, UserId, ConversationId], Awaitable[object]]] = {
-    "conversation": lambda chat, user, c: chat.conversation(user, c),
-    "snapshot": lambda chat, user, c: chat.snapshot(user, JoinConversation(c, 10)),
-    "send_message": send,
-    "mark_read": lambda chat, user, c: chat.mark_read(user, MarkRead(c, 1)),
-    "fetch_history": lambda chat, user, c: chat.fetch_history(user, FetchHistory(c, 10)),
-    "list_participants": lambda chat, user, c: chat.list_participants(user, ListParticipants(c, 10)),
+ASKING: dict[str, Callable[[Chat, UserId, ConversationId], Awaitable[object]]] = {
+    "get": lambda chat, user, c: chat.conversations.get(user, c),
+    "snapshot": lambda chat, user, c: chat.conversations.snapshot(user, JoinConversation(c, 10)),
+    "send": send,
+    "mark": lambda chat, user, c: chat.reading.mark(user, MarkRead(c, 1)),
+    "history": lambda chat, user, c: chat.messages.history(user, FetchHistory(c, 10)),
+    "participants": lambda chat, user, c: chat.conversations.participants(user, ListParticipants(c, 10)),
 }
 
 
@@ -164,20 +161,25 @@ async def test_a_stranger_learns_nothing(stage: Stage, method: str) -> None:
     assert len(set(answers)) == 1
     assert await ask(stage.chat, BOB, conversation_id)
     page = await stage.store.list_messages(conversation_id, limit=10)
-    assert [message.sender_id for message in page.messages] == ([BOB] if method == "send_message" else [])
+    assert [message.sender_id for message in page.messages] == ([BOB] if method == "send" else [])
 
 
 def test_every_use_case_is_asked() -> None:
     """The test above knows every method that takes a conversation; the other two work on the user's own."""
-    methods = {name for name, value in vars(ChatService).items() if callable(value) and not name.startswith("_")}
-    assert methods - set(ASKING) == {"create_conversation", "list_conversations", "close"}
+    methods = {
+        name
+        for part in (Conversations, Messages, Reading)
+        for name, value in vars(part).items()
+        if callable(value) and not name.startswith("_")
+    }
+    assert methods - set(ASKING) == {"create", "page", "close"}
 
 
 async def test_lists_are_ones_own(stage: Stage) -> None:
     """A list has the conversations in which the user takes part, and no others."""
     mine = await stage.conversation(BOB)
-    await stage.chat.create_conversation(BOB, CreateConversation((CAT,)))
-    page = await stage.chat.list_conversations(ANN, ListConversations(10))
+    await stage.chat.conversations.create(BOB, CreateConversation((CAT,)))
+    page = await stage.chat.conversations.page(ANN, ListConversations(10))
     assert [summary.conversation.id for summary in page.summaries] == [mine]
 
 
@@ -186,7 +188,7 @@ async def test_lists_are_ones_own(stage: Stage) -> None:
 
 async def test_create(stage: Stage) -> None:
     """A new conversation has everybody in it, the time of its creation, and is announced once."""
-    created = await stage.chat.create_conversation(ANN, CreateConversation((CAT, BOB), "T"))
+    created = await stage.chat.conversations.create(ANN, CreateConversation((CAT, BOB), "T"))
     conversation = created.conversation
     assert not created.duplicate
     assert (conversation.kind, conversation.title, conversation.created_by) == ("group", "T", ANN)
@@ -197,8 +199,8 @@ async def test_create(stage: Stage) -> None:
 
 async def test_direct_conversation_is_found_again(stage: Stage) -> None:
     """Two people have one direct conversation, whoever asks; a repeat is not announced."""
-    first = await stage.chat.create_conversation(ANN, CreateConversation((BOB,)))
-    second = await stage.chat.create_conversation(BOB, CreateConversation((ANN, BOB)))
+    first = await stage.chat.conversations.create(ANN, CreateConversation((BOB,)))
+    second = await stage.chat.conversations.create(BOB, CreateConversation((ANN, BOB)))
     assert (first.duplicate, second.duplicate) == (False, True)
     assert first.conversation == second.conversation
     assert len(stage.announced.conversations) == 1
@@ -207,12 +209,12 @@ async def test_direct_conversation_is_found_again(stage: Stage) -> None:
 async def test_group_repeats_by_its_key(stage: Stage) -> None:
     """The same key means the same group; other participants or another title under it are refused."""
     command = CreateConversation((BOB, CAT), "T", "key")
-    first = await stage.chat.create_conversation(ANN, command)
-    assert (await stage.chat.create_conversation(ANN, command)).conversation == first.conversation
+    first = await stage.chat.conversations.create(ANN, command)
+    assert (await stage.chat.conversations.create(ANN, command)).conversation == first.conversation
     for other in (CreateConversation((BOB,), "T", "key"), CreateConversation((BOB, CAT), "U", "key")):
         with pytest.raises(IdempotencyConflict):
-            await stage.chat.create_conversation(ANN, other)
-    assert not (await stage.chat.create_conversation(BOB, CreateConversation((ANN, CAT), "T", "key"))).duplicate
+            await stage.chat.conversations.create(ANN, other)
+    assert not (await stage.chat.conversations.create(BOB, CreateConversation((ANN, CAT), "T", "key"))).duplicate
     assert len(stage.announced.conversations) == 2
 
 
@@ -220,16 +222,16 @@ async def test_group_repeats_by_its_key(stage: Stage) -> None:
 async def test_nobody_to_talk_to(stage: Stage, others: tuple[UserId, ...]) -> None:
     """A conversation with oneself alone is refused, and the field is named."""
     with pytest.raises(InvalidPayload) as caught:
-        await stage.chat.create_conversation(ANN, CreateConversation(others, "T"))
+        await stage.chat.conversations.create(ANN, CreateConversation(others, "T"))
     assert set(caught.value.fields or ()) == {"participantIds"}
 
 
 async def test_too_many_participants(stage: Stage) -> None:
     """The bound counts everybody, oneself included and each once."""
     four = (ANN, BOB, CAT, DAN, DAN)
-    assert await stage.chat.create_conversation(ANN, CreateConversation(four))
+    assert await stage.chat.conversations.create(ANN, CreateConversation(four))
     with pytest.raises(InvalidPayload) as caught:
-        await stage.chat.create_conversation(ANN, CreateConversation((*four, UserId("eve"))))
+        await stage.chat.conversations.create(ANN, CreateConversation((*four, UserId("eve"))))
     assert set(caught.value.fields or ()) == {"participantIds"}
     assert len(stage.announced.conversations) == 1
 
@@ -241,12 +243,12 @@ async def test_send(stage: Stage) -> None:
     """A message is stored with its numbers and time, announced, and read by its sender."""
     conversation_id = await stage.conversation()
     command = SendMessage(conversation_id, "k", "hi", {"a": 1})
-    appended = await stage.chat.send_message(ANN, command)
+    appended = await stage.chat.messages.send(ANN, command)
     message = appended.message
     assert not appended.duplicate
     assert (message.seq, message.change, message.created_at_ms, message.metadata) == (1, 1, START_MS, {"a": 1})
     assert stage.announced.messages == [message]
-    page = await stage.chat.list_conversations(ANN, ListConversations(10))
+    page = await stage.chat.conversations.page(ANN, ListConversations(10))
     assert page.summaries[0].read_seq == 1
 
 
@@ -317,9 +319,9 @@ async def test_large_conversations_count_for_several(stage: Stage, people: int, 
     chat = stage.service(max_participants=0)
     others = tuple(UserId(f"user{number}") for number in range(people - 1))
     for _ in range(count):
-        await chat.create_conversation(ANN, CreateConversation(others, "large"))
+        await chat.conversations.create(ANN, CreateConversation(others, "large"))
     with pytest.raises(RateLimited):
-        await chat.create_conversation(ANN, CreateConversation(others, "large"))
+        await chat.conversations.create(ANN, CreateConversation(others, "large"))
 
 
 async def test_duplicates_are_refunded(stage: Stage) -> None:
@@ -450,7 +452,7 @@ async def test_mark_read(stage: Stage) -> None:
     conversation_id = await stage.conversation()
     for body in "abc":
         await stage.sending(conversation_id, body)
-    marks = [await stage.chat.mark_read(BOB, MarkRead(conversation_id, seq)) for seq in (2, 1, 99, 99)]
+    marks = [await stage.chat.reading.mark(BOB, MarkRead(conversation_id, seq)) for seq in (2, 1, 99, 99)]
     assert [(advance.mark.read_seq, advance.advanced) for advance in marks] == [
         (2, True),
         (2, False),
@@ -465,11 +467,11 @@ async def test_snapshot_and_history(stage: Stage) -> None:
     conversation_id = await stage.conversation()
     for body in "abcde":
         await stage.sending(conversation_id, body)
-    snapshot = await stage.chat.snapshot(BOB, JoinConversation(conversation_id, 2, after=1))
+    snapshot = await stage.chat.conversations.snapshot(BOB, JoinConversation(conversation_id, 2, after=1))
     assert [message.body for message in snapshot.messages] == ["d", "e"]
     assert snapshot.gap is not None
     assert (snapshot.gap.from_seq, snapshot.gap.to_seq) == (2, 3)
-    page = await stage.chat.fetch_history(BOB, FetchHistory(conversation_id, 2, after_seq=1))
+    page = await stage.chat.messages.history(BOB, FetchHistory(conversation_id, 2, after_seq=1))
     assert [message.body for message in page.messages] == ["b", "c"]
     assert page.has_more
 
@@ -480,21 +482,52 @@ async def test_snapshot_and_history(stage: Stage) -> None:
 async def test_cache_is_bounded(stage: Stage) -> None:
     """As many conversations are kept as allowed, those used last; what is kept is not read again."""
     first, second, third = [await stage.conversation() for _ in range(3)]
-    await stage.chat.conversation(ANN, second)
-    await stage.chat.conversation(ANN, third)
+    await stage.chat.conversations.get(ANN, second)
+    await stage.chat.conversations.get(ANN, third)
     assert stage.store.lookups == 0
-    await stage.chat.conversation(ANN, first)
+    await stage.chat.conversations.get(ANN, first)
     assert stage.store.lookups == 1  # it had been forgotten for the third
-    await stage.chat.conversation(ANN, third)
+    await stage.chat.conversations.get(ANN, third)
     assert stage.store.lookups == 1
-    await stage.chat.conversation(ANN, second)
+    await stage.chat.conversations.get(ANN, second)
     assert stage.store.lookups == 2
-    assert len(stage.chat._conversations) == 2
+    assert stage.chat.conversations.cached == 2
 
 
 async def test_what_does_not_exist_is_not_kept(stage: Stage) -> None:
     """Asking for conversations that do not exist fills no memory."""
     for number in range(10):
         with pytest.raises(ConversationNotFound):
-            await stage.chat.conversation(ANN, ConversationId(str(number)))
-    assert len(stage.chat._conversations) == 0
+            await stage.chat.conversations.get(ANN, ConversationId(str(number)))
+    assert stage.chat.conversations.cached == 0
+
+
+# The news
+
+
+class Failing:
+    """A receiver with a bug."""
+
+    def receive(self, news: News) -> None:
+        raise RuntimeError("a bug of one receiver")
+
+
+async def test_a_receiver_that_fails_costs_the_others_nothing(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Several receivers are told in their order; what one of them raises is logged, and the request is answered."""
+    first, last = Announced(), Announced()
+    chat = stage.service(receiver=Receivers((first, Failing(), last)))
+    created = await chat.conversations.create(ANN, CreateConversation((BOB,)))
+    sent = await chat.messages.send(ANN, SendMessage(created.conversation.id, "k", "hi"))
+    await chat.reading.mark(BOB, MarkRead(created.conversation.id, 1))
+    for announced in (first, last):
+        assert announced.conversations == [created.conversation]
+        assert announced.messages == [sent.message]
+        assert [mark.user_id for mark in announced.marks] == [BOB]
+    assert caplog.text.count("announced by Failing") == 3
+
+
+async def test_the_news_tell_a_repeat(stage: Stage) -> None:
+    """A receiver that must not act twice on one message (a webhook, a push) can tell a repeat."""
+    conversation_id = await stage.conversation()
+    assert not (await stage.sending(conversation_id, "hi", key="k")).duplicate
+    assert (await stage.sending(conversation_id, "hi", key="k")).duplicate

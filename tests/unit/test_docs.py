@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import ast
+import dataclasses
 import re
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from socketserver import __version__, errors, settings
-from socketserver.chat import service as chat
-from socketserver.chat.domain import JoinConversation
+from socketserver.chat.conversations import Conversations, JoinConversation
+from socketserver.chat.messages import Messages
+from socketserver.chat.reading import Reading
+from socketserver.chat.service import Chat
 from socketserver.check.causes import CAUSES
 from socketserver.settings import Settings
 from socketserver.values import MAX_USER_ID_CHARS
-from socketserver.wire import protocol
+from socketserver.wire import acks, protocol, shapes, typescript
 from socketserver.wire.protocol import ClientEvent, Payloads, ServerEvent
-from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
+from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import marshmallow
 import pytest
@@ -26,28 +28,18 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PROTOCOL = ROOT / "docs" / "protocol.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 
-# Which shape the payload of a server event has, and the section of an object that appears in several places.
-EVENT_SHAPES: dict[ServerEvent, type | None] = {
-    ServerEvent.WELCOME: protocol.WelcomeWire,
-    ServerEvent.MESSAGE_CREATED: None,  # {message}
-    ServerEvent.CONVERSATION_ACTIVITY: protocol.ActivityWire,
-    ServerEvent.CONVERSATION_CREATED: None,  # {conversation}
-    ServerEvent.MESSAGES_READ: protocol.MessagesReadWire,
-    ServerEvent.USER_TYPING: protocol.UserTypingWire,
-    ServerEvent.PRESENCE_CHANGED: protocol.PresenceWire,
-    ServerEvent.SESSION_ENDED: protocol.SessionEndedWire,
-}
+# The section of an object that appears in several places.
 OBJECTS: dict[str, type] = {
-    "user": protocol.UserWire,
-    "conversation": protocol.ConversationWire,
-    "conversation summary": protocol.ConversationSummaryWire,
-    "message": protocol.MessageWire,
-    "participant": protocol.ParticipantWire,
-    "presence": protocol.PresenceWire,
-    "gap": protocol.GapWire,
-    "error": protocol.ErrorWire,
-    "reconnection": protocol.ReconnectionWire,
-    "limits object": protocol.LimitsWire,
+    "user": shapes.UserWire,
+    "conversation": shapes.ConversationWire,
+    "conversation summary": shapes.ConversationSummaryWire,
+    "message": shapes.MessageWire,
+    "participant": shapes.ParticipantWire,
+    "presence": shapes.PresenceWire,
+    "gap": shapes.GapWire,
+    "error": shapes.ErrorWire,
+    "reconnection": shapes.ReconnectionWire,
+    "limits object": shapes.LimitsWire,
 }
 
 
@@ -217,41 +209,43 @@ def bounds(field: marshmallow.fields.Field[Any]) -> Iterator[int]:
         yield field._most_bytes
 
 
-def ack_keys() -> dict[str, set[str]]:
-    """What each handler puts into its ack: the keywords of dump_ok, and `ack["…"] = …`."""
-    tree = ast.parse((ROOT / "socketserver" / "handlers" / "events.py").read_text(encoding="utf-8"))
-    found: dict[str, set[str]] = {}
-    for function in [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]:
-        keys = set()
-        for node in ast.walk(function):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dump_ok":
-                keys |= {str(keyword.arg) for keyword in node.keywords}
-            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "ack":
-                keys.add(ast.literal_eval(node.slice))
-        found[function.name.removeprefix("_")] = keys
-    return found
-
-
 @pytest.mark.parametrize("event", ClientEvent)
 def test_ack_table(event: ClientEvent) -> None:
-    """The ack table of an event lists what its handler answers."""
-    rows = table(section(PROTOCOL, event), "Field", second_column="Meaning")
-    assert {code(row["Field"]) for row in rows} == ack_keys()[event.value]
+    """The ack table of an event lists the fields and types of its ack."""
+    text = section(PROTOCOL, event).partition("\nAck")[2]
+    rows = table(text, "Field", second_column="Type")
+    assert_shape(rows, event.row.ack)
     assert bool(rows) != ("Ack: no field beside `ok`." in section(PROTOCOL, event))
 
 
 @pytest.mark.parametrize("event", ClientEvent)
 def test_errors_of_an_event(event: ClientEvent) -> None:
-    """The errors listed with an event exist, and the use case behind it raises no others that are not listed."""
+    """The errors listed with an event are its row's, and the use case behind it raises no others."""
     (line,) = re.findall(r"^Errors: (.*)\.$", section(PROTOCOL, event), flags=re.M)
-    listed = set(re.findall(r"`(\w+)`", line))
-    assert listed <= set(ERRORS)
-    method = {ClientEvent.JOIN_CONVERSATION: "snapshot"}.get(event, event.value)
-    use_case = getattr(chat.ChatService, method, chat.ChatService)
-    doc = re.search(r"Raises:(.*?)(?:Source:|\Z)", use_case.__doc__ or "", re.S)
+    assert re.findall(r"`(\w+)`", line) == [error.code for error in event.row.errors]
+    doc = re.search(r"Raises:(.*?)(?:Source:|\Z)", use_case_doc(event), re.S)
     if doc:
         raised = {error.code for error in ERRORS.values() if re.search(rf"\b{error.__name__}\b", doc.group(1))}
-        assert raised - {"invalid_payload"} <= listed
+        assert raised - {"invalid_payload"} <= {error.code for error in event.row.errors}
+
+
+def use_case_doc(event: ClientEvent) -> str:
+    """The docstring of the use case that an event's row names; nothing where it names none."""
+    if event.row.use_case is None:
+        return ""
+    chat = Chat(*map(object.__new__, (Conversations, Messages, Reading)))  # never called
+    return event.row.use_case(chat).__doc__ or ""
+
+
+@pytest.mark.parametrize("event", ClientEvent)
+def test_an_event_s_fields_are_its_command_s(event: ClientEvent) -> None:
+    """What a payload may hold is what the command takes, and what the command needs is required or has a default."""
+    taken = {field.name: field for field in dataclasses.fields(event.row.command)}
+    fields = event.row.fields(Settings())
+    assert set(fields) == set(taken)
+    for name, field in fields.items():
+        optional = taken[name].default is not dataclasses.MISSING
+        assert field.required or optional or field.load_default is not marshmallow.missing, name
 
 
 # Server events and objects
@@ -279,29 +273,41 @@ def test_server_events() -> None:
 @pytest.mark.parametrize("event", ServerEvent)
 def test_server_event_table(event: ServerEvent) -> None:
     """The table of a server event lists the fields and types of its shape."""
-    shape = EVENT_SHAPES[event]
-    if shape is not None:
-        assert_shape(shape_rows(event), shape)
-    else:
-        name = event.value.removesuffix("_created")
-        (row,) = shape_rows(event)
-        assert (code(row["Field"]), plain(row["Type"])) == (name, name)
+    assert_shape(shape_rows(event), event.row.payload)
 
 
 def test_objects() -> None:
-    """Every shape of protocol.py is an event's or an object's, and every object has its section."""
-    shapes = {
-        value for value in vars(protocol).values() if isinstance(value, type) and hasattr(value, "__required_keys__")
-    }
-    covered = {*EVENT_SHAPES.values(), *OBJECTS.values(), protocol.FailureWire} - {None}
-    assert shapes == covered
+    """Every shape is an event's or an object's, and every object has its section."""
+    covered = {*(event.row.payload for event in ServerEvent), *OBJECTS.values(), shapes.FailureWire}
+    assert set(typed_dicts(shapes)) == covered
     assert subsections(PROTOCOL, "Objects") == list(OBJECTS)
+
+
+def typed_dicts(module: types.ModuleType) -> list[type]:
+    """The TypedDicts that a module declares."""
+    found = [value for value in vars(module).values() if is_typeddict(value)]
+    return [each for each in found if each.__module__ == module.__name__]
+
+
+@pytest.mark.parametrize("shape", [*typed_dicts(shapes), *typed_dicts(acks)], ids=lambda shape: shape.__name__)
+def test_every_key_is_explained(shape: type) -> None:
+    """A shape's docstring says what each of its own keys means, in their order; where one may be null, what null means;
+    and where it is a time or a duration, its unit. TypeScript has these sentences as comments."""
+    inherited = get_type_hints(shapes.ConversationWire) if shape is shapes.ConversationSummaryWire else {}
+    hints = {key: hint for key, hint in get_type_hints(shape).items() if key not in inherited}
+    about = typescript.attributes(shape)
+    assert list(about) == list(hints)
+    for key, hint in hints.items():
+        assert about[key].endswith("."), key
+        assert (type(None) in get_args(hint)) == ("null" in about[key]), key
+        if key.endswith(("At", "Ms", "Time")):
+            assert "milliseconds" in about[key], key
 
 
 @pytest.mark.parametrize("title", OBJECTS)
 def test_object_table(title: str) -> None:
     """The table of an object lists the fields and types of its shape."""
-    within = protocol.ConversationWire if title == "conversation summary" else None
+    within = shapes.ConversationWire if title == "conversation summary" else None
     assert_shape(shape_rows(title), OBJECTS[title], without=within)
 
 

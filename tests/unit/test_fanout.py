@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from socketserver.chat.domain import Conversation, ConversationId, Identity, Message, MessageId, ReadMark, UserId
+from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead
 from socketserver.live.auto_read import AutoRead, Seen
 from socketserver.live.connections import Connection, Sessions
 from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
 from socketserver.wire import protocol
-from socketserver.wire.protocol import MessageEncoder
 
 import pytest
 from support.clock import FakeClock
@@ -27,9 +27,7 @@ class Stage:
         self.sessions = Sessions(0)
         self.auto_read = AutoRead(0.3)
         self.clock = FakeClock()
-        self.fanout = Fanout(
-            self.sio, self.sessions, self.auto_read, MessageEncoder(), self.clock, small_conversation=small_conversation
-        )
+        self.fanout = Fanout(self.sio, self.sessions, self.auto_read, self.clock, small_conversation=small_conversation)
 
     def connect(self, sid: str, user_id: UserId, visible: bool | None = None) -> Connection:
         """A socket of a user; it joined the conversation if `visible` is not None."""
@@ -56,7 +54,7 @@ def test_message_to_those_who_joined_and_activity_to_the_others() -> None:
     stage.connect("bob-joined", BOB, visible=False)
     stage.connect("cat", CAT)
     stage.connect("stranger", UserId("dan"))
-    stage.fanout.message_created(CONVERSATION, MESSAGE)
+    stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=False))
     assert stage.sio.take() == [
         Emitted("message_created", {"message": protocol.dump_message(MESSAGE)}, (conversation_room(C),)),
         Emitted("conversation_activity", protocol.dump_activity(MESSAGE), ("ann-other", "cat")),
@@ -67,7 +65,7 @@ def test_no_activity_when_everybody_has_joined() -> None:
     """Nobody elsewhere, no conversation_activity."""
     stage = Stage()
     stage.connect("bob", BOB, visible=False)
-    stage.fanout.message_created(CONVERSATION, MESSAGE)
+    stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=False))
     assert [emitted.event for emitted in stage.sio.take()] == ["message_created"]
 
 
@@ -78,14 +76,14 @@ def test_who_looks_has_read() -> None:
     stage.connect("bob-hidden", BOB, visible=False)
     stage.connect("bob-visible", BOB, visible=True)
     stage.connect("cat", CAT, visible=False)
-    stage.fanout.message_created(CONVERSATION, MESSAGE)
+    stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=False))
     assert stage.seen() == [Seen(C, BOB, 7)]
 
 
 def test_conversation_created_to_all_participants() -> None:
     """A new conversation is told to all sockets of all participants, each once."""
     stage = Stage()
-    stage.fanout.conversation_created(CONVERSATION)
+    stage.fanout.receive(ConversationCreated(CONVERSATION))
     assert stage.sio.take() == [
         Emitted(
             "conversation_created",
@@ -101,7 +99,7 @@ def test_read_marks_are_live_in_small_conversations(small: int, live: bool) -> N
     stage = Stage(small_conversation=small)
     assert stage.fanout.is_small(CONVERSATION) == live
     mark = ReadMark(BOB, 5, 9)
-    stage.fanout.messages_read(CONVERSATION, mark)
+    stage.fanout.receive(MessagesRead(CONVERSATION, mark))
     rooms = (user_room(BOB), conversation_room(C)) if live else (user_room(BOB),)
     assert stage.sio.take() == [Emitted("messages_read", protocol.dump_messages_read(C, mark), rooms)]
 

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from socketserver import housekeeping
-from socketserver.chat.domain import ConversationId, CreateConversation, Identity, SendMessage, UserId
-from socketserver.chat.service import ChatService
+from socketserver.chat.conversations import CreateConversation
+from socketserver.chat.domain import ConversationId, Identity, UserId
+from socketserver.chat.messages import SendMessage
+from socketserver.chat.service import make_chat
 from socketserver.door.connects import Guards
 from socketserver.door.origins import Origins
 from socketserver.door.proxies import Proxies
@@ -24,7 +26,6 @@ from socketserver.live.typing_indicator import Typing, TypingIndicator
 from socketserver.settings import Settings
 from socketserver.store import Store, open_store
 from socketserver.wire import protocol
-from socketserver.wire.protocol import MessageEncoder
 
 import pytest
 from support.clock import FakeClock
@@ -45,8 +46,8 @@ class Stage:
         self.typing = TypingIndicator(6)
         self.auto_read = AutoRead(0.3)
         self.buckets: Buckets[UserId] = Buckets(5, 20)
-        fanout = Fanout(self.sio, self.sessions, self.auto_read, MessageEncoder(), self.clock, small_conversation=100)
-        self.chat = ChatService(
+        fanout = Fanout(self.sio, self.sessions, self.auto_read, self.clock, small_conversation=100)
+        self.chat = make_chat(
             store,
             fanout,
             self.clock,
@@ -90,9 +91,9 @@ class Stage:
 
     async def messages(self, count: int) -> ConversationId:
         """A new conversation of ann and bob with messages by ann."""
-        created = await self.chat.create_conversation(ANN, CreateConversation((BOB,)))
+        created = await self.chat.conversations.create(ANN, CreateConversation((BOB,)))
         for number in range(count):
-            await self.chat.send_message(ANN, SendMessage(created.conversation.id, str(number), "hi"))
+            await self.chat.messages.send(ANN, SendMessage(created.conversation.id, str(number), "hi"))
         self.sio.take()
         return created.conversation.id
 

@@ -13,7 +13,6 @@ from socketserver.live.presence import Presence
 from socketserver.live.typing_indicator import Typing, TypingIndicator
 from socketserver.settings import Settings
 from socketserver.wire import protocol
-from socketserver.wire.protocol import MessageEncoder
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ class Stage:
         self.sessions = Sessions(sockets_per_user)
         self.presence = Presence(GRACE_S)
         self.typing = TypingIndicator(6)
-        fanout = Fanout(self.sio, self.sessions, AutoRead(0.3), MessageEncoder(), self.clock, small_conversation=100)
+        fanout = Fanout(self.sio, self.sessions, AutoRead(0.3), self.clock, small_conversation=100)
         self.lifecycle = Lifecycle(
             self.sio,
             self.sessions,

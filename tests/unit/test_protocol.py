@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from socketserver.chat import domain
+from socketserver.chat import conversations, domain, messages, reading
 from socketserver.chat.domain import ConversationId, Identity, MessageId, UserId
 from socketserver.errors import ENDS, ChatError, InvalidPayload, RateLimited, UnknownEvent
 from socketserver.settings import Settings
-from socketserver.wire import protocol
+from socketserver.wire import commands, protocol
 from socketserver.wire.protocol import ClientEvent, Payloads
 from typing import Any
 
@@ -17,49 +17,49 @@ from hypothesis import strategies as st
 
 PAYLOADS = Payloads(Settings())
 
-SMALLEST: dict[ClientEvent, tuple[dict[str, Any], domain.Command]] = {
-    ClientEvent.AUTHENTICATE: ({"token": "t"}, domain.Authenticate("t")),
-    ClientEvent.CREATE_CONVERSATION: ({"participantIds": ["bob"]}, domain.CreateConversation((UserId("bob"),))),
-    ClientEvent.LIST_CONVERSATIONS: ({}, domain.ListConversations(50)),
-    ClientEvent.JOIN_CONVERSATION: ({"conversationId": "c"}, domain.JoinConversation(ConversationId("c"), 50)),
-    ClientEvent.LEAVE_CONVERSATION: ({"conversationId": "c"}, domain.LeaveConversation(ConversationId("c"))),
+SMALLEST: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
+    ClientEvent.AUTHENTICATE: ({"token": "t"}, commands.Authenticate("t")),
+    ClientEvent.CREATE_CONVERSATION: ({"participantIds": ["bob"]}, conversations.CreateConversation((UserId("bob"),))),
+    ClientEvent.LIST_CONVERSATIONS: ({}, conversations.ListConversations(50)),
+    ClientEvent.JOIN_CONVERSATION: ({"conversationId": "c"}, conversations.JoinConversation(ConversationId("c"), 50)),
+    ClientEvent.LEAVE_CONVERSATION: ({"conversationId": "c"}, commands.LeaveConversation(ConversationId("c"))),
     ClientEvent.SEND_MESSAGE: (
         {"conversationId": "c", "idempotencyKey": "k", "body": "hi"},
-        domain.SendMessage(ConversationId("c"), "k", "hi"),
+        messages.SendMessage(ConversationId("c"), "k", "hi"),
     ),
-    ClientEvent.MARK_READ: ({"conversationId": "c", "seq": 0}, domain.MarkRead(ConversationId("c"), 0)),
-    ClientEvent.FETCH_HISTORY: ({"conversationId": "c"}, domain.FetchHistory(ConversationId("c"), 50)),
-    ClientEvent.LIST_PARTICIPANTS: ({"conversationId": "c"}, domain.ListParticipants(ConversationId("c"), 50)),
-    ClientEvent.SET_TYPING: ({"conversationId": "c", "typing": True}, domain.SetTyping(ConversationId("c"), True)),
+    ClientEvent.MARK_READ: ({"conversationId": "c", "seq": 0}, reading.MarkRead(ConversationId("c"), 0)),
+    ClientEvent.FETCH_HISTORY: ({"conversationId": "c"}, messages.FetchHistory(ConversationId("c"), 50)),
+    ClientEvent.LIST_PARTICIPANTS: ({"conversationId": "c"}, conversations.ListParticipants(ConversationId("c"), 50)),
+    ClientEvent.SET_TYPING: ({"conversationId": "c", "typing": True}, commands.SetTyping(ConversationId("c"), True)),
     ClientEvent.SET_VISIBILITY: (
         {"conversationId": "c", "visible": False},
-        domain.SetVisibility(ConversationId("c"), False),
+        commands.SetVisibility(ConversationId("c"), False),
     ),
 }
-EVERYTHING: dict[ClientEvent, tuple[dict[str, Any], domain.Command]] = {
+EVERYTHING: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
     ClientEvent.CREATE_CONVERSATION: (
         {"participantIds": ["bob", "cat"], "title": "T", "idempotencyKey": "k"},
-        domain.CreateConversation((UserId("bob"), UserId("cat")), "T", "k"),
+        conversations.CreateConversation((UserId("bob"), UserId("cat")), "T", "k"),
     ),
     ClientEvent.LIST_CONVERSATIONS: (
         {"limit": 1, "before": "7:c"},
-        domain.ListConversations(1, (7, ConversationId("c"))),
+        conversations.ListConversations(1, (7, ConversationId("c"))),
     ),
     ClientEvent.JOIN_CONVERSATION: (
         {"conversationId": "c", "after": 3, "limit": 200, "visible": True},
-        domain.JoinConversation(ConversationId("c"), 200, 3, True),
+        conversations.JoinConversation(ConversationId("c"), 200, 3, True),
     ),
     ClientEvent.SEND_MESSAGE: (
         {"conversationId": "c", "idempotencyKey": "k", "body": "hi", "metadata": {"a": [1]}},
-        domain.SendMessage(ConversationId("c"), "k", "hi", {"a": [1]}),
+        messages.SendMessage(ConversationId("c"), "k", "hi", {"a": [1]}),
     ),
     ClientEvent.FETCH_HISTORY: (
         {"conversationId": "c", "afterSeq": 0, "limit": 1},
-        domain.FetchHistory(ConversationId("c"), 1, None, 0),
+        messages.FetchHistory(ConversationId("c"), 1, None, 0),
     ),
     ClientEvent.LIST_PARTICIPANTS: (
         {"conversationId": "c", "after": "ann", "limit": 1},
-        domain.ListParticipants(ConversationId("c"), 1, UserId("ann")),
+        conversations.ListParticipants(ConversationId("c"), 1, UserId("ann")),
     ),
 }
 ANYTHING = st.recursive(
@@ -155,7 +155,7 @@ def test_history_has_one_direction() -> None:
 def test_limits_follow_the_settings() -> None:
     """Bounds and the default page come from the settings."""
     payloads = Payloads(Settings(max_page=10, max_body_chars=3, max_participants=2, max_metadata_bytes=10))
-    assert payloads.load("list_conversations", [{}]) == domain.ListConversations(10)
+    assert payloads.load("list_conversations", [{}]) == conversations.ListConversations(10)
     send = {"conversationId": "c", "idempotencyKey": "k", "body": "abc"}
     assert payloads.load("send_message", [send])
     for event, payload in (
@@ -255,7 +255,7 @@ def test_cursor_round_trip() -> None:
     """A cursor that goes out comes back as the place it names."""
     summary = domain.ConversationSummary(CONVERSATION, None, 0, 0, 0, 1_700_000_000_000)
     command = PAYLOADS.load("list_conversations", [{"before": protocol.dump_cursor(summary)}])
-    assert command == domain.ListConversations(50, (1_700_000_000_000, CONVERSATION.id))
+    assert command == conversations.ListConversations(50, (1_700_000_000_000, CONVERSATION.id))
 
 
 def test_welcome() -> None:

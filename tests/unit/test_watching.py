@@ -11,7 +11,6 @@ from socketserver.live.fanout import Fanout, watch_room
 from socketserver.live.presence import Presence
 from socketserver.live.watching import Part, Watching
 from socketserver.wire import protocol
-from socketserver.wire.protocol import MessageEncoder
 
 import pytest
 from hypothesis import given
@@ -42,7 +41,6 @@ class Stage:
             self.sio,
             self.sessions,
             AutoRead(0.3),
-            MessageEncoder(),
             FakeClock(),
             small_conversation=small_conversation,
         )

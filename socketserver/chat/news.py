@@ -1,0 +1,78 @@
+"""What has happened, as values, and who is told of it.
+
+The use cases tell one Receiver of everything that was stored. The fan-out is one; whoever else must know (metrics, a
+webhook, a push service, another node) is another, beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .domain import Conversation, Message, ReadMark
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class MessageCreated:
+    """A message is stored.
+
+    Attributes:
+        duplicate: it was stored and announced before; told again, as the first time may have been lost in a crash.
+        received_s: when the request came, in seconds of `time.perf_counter`.
+        wire: the message in the form that goes out, kept here by whoever makes it first: it is made once for all
+            receivers and for the ack.
+    """
+
+    conversation: Conversation
+    message: Message
+    duplicate: bool
+    received_s: float = 0.0
+    wire: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationCreated:
+    """A conversation is stored."""
+
+    conversation: Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesRead:
+    """A participant's read mark moved."""
+
+    conversation: Conversation
+    mark: ReadMark
+
+
+News = MessageCreated | ConversationCreated | MessagesRead
+
+
+class Receiver(Protocol):
+    """Whoever wants to know. What it is told is stored already, and whoever misses it finds it in the store.
+
+    Of one conversation, new messages come in the order of `seq`; a repeat may come at any time.
+    """
+
+    def receive(self, news: News) -> None:
+        """Take a piece of news. Never waits."""
+
+
+class Receivers:
+    """Several receivers as one. Each is told in its turn; what one of them raises is logged, and costs the others
+    nothing."""
+
+    def __init__(self, receivers: Sequence[Receiver]) -> None:
+        self._receivers = tuple(receivers)
+
+    def receive(self, news: News) -> None:
+        """Tell everybody."""
+        for receiver in self._receivers:
+            try:
+                receiver.receive(news)
+            except Exception:
+                log.exception("%s could not be announced by %s", type(news).__name__, type(receiver).__name__)

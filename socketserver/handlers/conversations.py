@@ -1,0 +1,116 @@
+"""A user's conversations, what one is like, and who takes part. (To create one, its row in the table suffices.)"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..chat.conversations import JoinConversation, ListConversations, ListParticipants
+from ..chat.domain import UserId
+from ..chat.service import Chat
+from ..live.connections import Connection
+from ..live.opened import Opened
+from ..live.watching import Watching
+from ..wire.commands import LeaveConversation
+from ..wire.pages import fit, gap_before
+from ..wire.protocol import (
+    ClientEvent,
+    ParticipantWire,
+    dump_conversation,
+    dump_cursor,
+    dump_gap,
+    dump_message,
+    dump_ok,
+    dump_summary,
+)
+from .answering import Ack, Answer
+from .patience import Patience
+
+
+class ConversationHandlers:
+    """Answers the events about conversations.
+
+    Args:
+        page_bytes: about how long an answer's page may be, as JSON; 0 for no bound.
+        listed_participants: how many participants a conversation names; 0 for all.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        opened: Opened,
+        watching: Watching,
+        patience: Patience,
+        *,
+        page_bytes: int,
+        listed_participants: int,
+    ) -> None:
+        self._chat = chat
+        self._opened = opened
+        self._watching = watching
+        self._patience = patience
+        self._page_bytes = page_bytes
+        self._listed_participants = listed_participants
+
+    def answers(self) -> Mapping[ClientEvent, Answer]:
+        """Which event is answered by what."""
+        return {
+            ClientEvent.LIST_CONVERSATIONS: self._list,
+            ClientEvent.JOIN_CONVERSATION: self._join,
+            ClientEvent.LEAVE_CONVERSATION: self._leave,
+            ClientEvent.LIST_PARTICIPANTS: self._participants,
+        }
+
+    async def _list(self, connection: Connection, user_id: UserId, command: ListConversations) -> Ack:
+        page = await self._chat.conversations.page(user_id, command)
+        fitted = fit(page.summaries, dump_summary, most_bytes=self._page_bytes, newest=False)
+        self._patience.charge_pages(connection, fitted)
+        summaries = page.summaries[: len(fitted.items)]
+        has_more = page.has_more or len(summaries) < len(page.summaries)
+        presence = await self._watching.listed(connection, user_id, [summary.conversation for summary in summaries])
+        return dump_ok(
+            conversations=fitted.items,
+            presence=presence,
+            hasMore=has_more,
+            nextBefore=dump_cursor(summaries[-1]) if has_more else None,
+        )
+
+    async def _join(self, connection: Connection, user_id: UserId, command: JoinConversation) -> Ack:
+        joined = await self._opened.join(connection, user_id, command)
+        snapshot, read = joined.snapshot, joined.read
+        messages = fit(snapshot.messages, dump_message, most_bytes=self._page_bytes, newest=True)
+        participants = fit(joined.participants, _as_it_is, most_bytes=0, newest=False)
+        self._patience.charge_pages(connection, messages, participants)
+        ack = dump_ok(
+            conversation=dump_conversation(joined.conversation, listed=self._listed_participants),
+            participants=participants.items,
+            messages=messages.items,
+            change=snapshot.change,
+            lastSeq=snapshot.last_seq,
+            readSeq=read.read_seq,
+            unreadCount=max(0, snapshot.last_seq - read.read_seq),
+            typing=joined.typists,
+        )
+        gap = gap_before(snapshot, len(messages.items), command.after)
+        if gap is not None:
+            ack["gap"] = dump_gap(gap)
+        return ack
+
+    async def _leave(self, connection: Connection, user_id: UserId, command: LeaveConversation) -> Ack:
+        await self._opened.leave(connection, user_id, command.conversation_id)
+        return dump_ok()
+
+    async def _participants(self, connection: Connection, user_id: UserId, command: ListParticipants) -> Ack:
+        conversation = await self._chat.conversations.get(user_id, command.conversation_id)
+        page = await self._chat.conversations.participants(user_id, command)
+        people = await self._watching.participants(connection, user_id, conversation, page.marks, again=True)
+        participants = fit(people, _as_it_is, most_bytes=self._page_bytes, newest=False)
+        self._patience.charge_pages(connection, participants)
+        shown = page.marks[: len(participants.items)]
+        has_more = page.has_more or len(shown) < len(page.marks)
+        return dump_ok(
+            participants=participants.items, hasMore=has_more, nextAfter=shown[-1].user_id if has_more else None
+        )
+
+
+def _as_it_is(participant: ParticipantWire) -> ParticipantWire:
+    return participant

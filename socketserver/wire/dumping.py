@@ -1,0 +1,206 @@
+"""Domain values as the objects of shapes.py. Nothing else knows which value stands under which wire name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from ..chat import domain
+from ..chat.domain import ConversationId, Identity, UserId
+from ..chat.news import MessageCreated
+from ..errors import ChatError, End
+from ..settings import Settings
+from .shapes import (
+    ActivityWire,
+    ConversationSummaryWire,
+    ConversationWire,
+    ErrorWire,
+    FailureWire,
+    GapWire,
+    MessagesReadWire,
+    MessageWire,
+    ParticipantWire,
+    PresenceWire,
+    SessionEndedWire,
+    UserTypingWire,
+    UserWire,
+    WelcomeWire,
+)
+
+# The client options that the documentation, the examples and `welcome` recommend.
+RECONNECTION_ATTEMPTS: Final = 3
+RECONNECTION_DELAY_MS: Final = 2_000
+RECONNECTION_DELAY_MAX_MS: Final = 10_000
+
+PREVIEW_CHARS: Final = 120
+
+
+def dump_ok(**values: object) -> dict[str, object]:
+    """The ack of a request that worked."""
+    return {"ok": True, **values}
+
+
+def dump_failure(error: ChatError) -> FailureWire:
+    """The ack of a request that did not work."""
+    return {"ok": False, "error": dump_error(error)}
+
+
+def dump_error(error: ChatError) -> ErrorWire:
+    """An error as acks, connect_error data and HTTP answers carry it."""
+    wire: ErrorWire = {"code": error.code, "message": error.message, "retryable": error.retryable}
+    if error.retry_after_ms is not None:
+        wire["retryAfterMs"] = error.retry_after_ms
+    if error.fields is not None:
+        wire["fields"] = error.fields
+    if error.limit_bytes is not None:
+        wire["limitBytes"] = error.limit_bytes
+    return wire
+
+
+def dump_user(identity: Identity) -> UserWire:
+    """Who somebody is."""
+    return {"id": identity.user_id, "name": identity.name}
+
+
+def dump_conversation(conversation: domain.Conversation, *, listed: int = 0) -> ConversationWire:
+    """A conversation, with the first `listed` participants by name; 0 names all that are known."""
+    return {
+        "id": conversation.id,
+        "kind": conversation.kind,
+        "title": conversation.title,
+        "participantIds": list(conversation.participant_ids[: listed or None]),
+        "participantCount": conversation.participant_count,
+        "createdBy": conversation.created_by,
+        "createdAt": conversation.created_at_ms,
+    }
+
+
+def dump_message(message: domain.Message) -> MessageWire:
+    """A stored message."""
+    return {
+        "id": message.id,
+        "conversationId": message.conversation_id,
+        "seq": message.seq,
+        "change": message.change,
+        "senderId": message.sender_id,
+        "idempotencyKey": message.idempotency_key,
+        "body": message.body,
+        "metadata": message.metadata,
+        "createdAt": message.created_at_ms,
+    }
+
+
+def encoded(created: MessageCreated) -> orjson.Fragment:
+    """The message of a piece of news as JSON: made once, for every event and ack that it stands in."""
+    if created.wire is None:
+        created.wire = orjson.Fragment(orjson.dumps(dump_message(created.message)))
+    wire: orjson.Fragment = created.wire
+    return wire
+
+
+def dump_summary(summary: domain.ConversationSummary) -> ConversationSummaryWire:
+    """A conversation of a user's list."""
+    return {
+        **dump_conversation(summary.conversation),
+        "lastMessage": dump_message(summary.last_message) if summary.last_message else None,
+        "lastSeq": summary.last_seq,
+        "change": summary.last_change,
+        "readSeq": summary.read_seq,
+        "unreadCount": summary.last_seq - summary.read_seq,
+        "activityAt": summary.activity_at_ms,
+    }
+
+
+def dump_participant(mark: domain.ReadMark, *, online: bool, last_seen_at_ms: int | None) -> ParticipantWire:
+    """A participant with read mark and presence; `last_seen_at_ms` is None for one who is online or was never seen."""
+    return {
+        "userId": mark.user_id,
+        "readSeq": mark.read_seq,
+        "readAt": mark.read_at_ms,
+        "online": online,
+        "lastSeenAt": last_seen_at_ms,
+    }
+
+
+def dump_gap(gap: domain.Gap) -> GapWire:
+    """What a page left out."""
+    return {"fromSeq": gap.from_seq, "toSeq": gap.to_seq}
+
+
+def dump_cursor(summary: domain.ConversationSummary) -> str:
+    """Where a list of conversations goes on: opaque to clients, read back by `list_conversations`' `before`."""
+    return f"{summary.activity_at_ms}:{summary.conversation.id}"
+
+
+def dump_welcome(identity: Identity, connection_id: str, server_time_ms: int, settings: Settings) -> WelcomeWire:
+    """What a socket is told when it has its user, with the limits in force."""
+    return {
+        "user": dump_user(identity),
+        "connectionId": connection_id,
+        "serverTime": server_time_ms,
+        "reconnection": {
+            "attempts": RECONNECTION_ATTEMPTS,
+            "delayMs": RECONNECTION_DELAY_MS,
+            "delayMaxMs": RECONNECTION_DELAY_MAX_MS,
+        },
+        "limits": {
+            "bodyChars": settings.max_body_chars,
+            "metadataBytes": settings.max_metadata_bytes,
+            "eventBytes": settings.max_event_bytes,
+            "participants": settings.max_participants,
+            "page": settings.max_page,
+            "joinedConversations": settings.joined_per_socket,
+            "messagesPerSecond": settings.messages_per_second,
+            "messagesBurst": settings.messages_burst,
+        },
+    }
+
+
+def dump_activity(message: domain.Message) -> ActivityWire:
+    """A message as those see it who have not joined its conversation."""
+    return {
+        "conversationId": message.conversation_id,
+        "seq": message.seq,
+        "senderId": message.sender_id,
+        "preview": message.body[:PREVIEW_CHARS],
+        "createdAt": message.created_at_ms,
+    }
+
+
+def dump_messages_read(conversation_id: ConversationId, mark: domain.ReadMark) -> MessagesReadWire:
+    """A read mark that moved."""
+    return {
+        "conversationId": conversation_id,
+        "userId": mark.user_id,
+        "readSeq": mark.read_seq,
+        "readAt": mark.read_at_ms,
+    }
+
+
+def dump_typing(conversation_id: ConversationId, user_id: UserId, typing: bool) -> UserTypingWire:
+    """Whether somebody types."""
+    return {"conversationId": conversation_id, "userId": user_id, "typing": typing}
+
+
+def dump_presence(user_id: UserId, online: bool, last_seen_at_ms: int | None) -> PresenceWire:
+    """Whether somebody is there; `last_seen_at_ms` is None for one who is online or was never seen."""
+    return {"userId": user_id, "online": online, "lastSeenAt": last_seen_at_ms}
+
+
+def dump_session_ended(
+    end: End, retry_after_ms: int | None = None, *, limit_bytes: int | None = None
+) -> SessionEndedWire:
+    """The last words to a socket.
+
+    Args:
+        retry_after_ms: when to come back; None where it does not matter.
+        limit_bytes: for `too_large`: how large it might have been.
+    """
+    wire: SessionEndedWire = {"code": end.code, "message": end.message, "reconnect": end.reconnect}
+    if retry_after_ms is not None:
+        wire["retryAfterMs"] = retry_after_ms
+    if limit_bytes is not None:
+        wire["message"] += f" The limit is {limit_bytes} bytes."
+        wire["limitBytes"] = limit_bytes
+    return wire

@@ -1,0 +1,313 @@
+"""The objects that go out, as types: what acks and server events are made of. docs/protocol.md in TypedDicts.
+
+Every key is explained under `Attributes`, whose text reaches the TypeScript declarations as comments. Times are UTC
+milliseconds; texts are Unicode; `seq` and `change` count from 1. dumping.py makes the objects from domain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+
+class UserWire(TypedDict):
+    """Who somebody is.
+
+    Attributes:
+        id: The token's `sub`, in Unicode's normalization form C; 1 to 128 characters.
+        name: For display: the token's `name`, else the id.
+    """
+
+    id: str
+    name: str
+
+
+class ConversationWire(TypedDict):
+    """What never changes of a conversation.
+
+    Attributes:
+        id: For comparing, nothing more; 1 to 64 characters.
+        kind: `direct` for two people without a title, who have only one for ever; else `group`.
+        title: 1 to 200 characters; null for none.
+        participantIds: The first of the participants, in the order of ids; both of a direct conversation.
+        participantCount: How many take part, you included; 2 or more.
+        createdBy: The user id of who created it.
+        createdAt: When it was created, UTC milliseconds.
+    """
+
+    id: str
+    kind: str
+    title: str | None
+    participantIds: list[str]
+    participantCount: int
+    createdBy: str
+    createdAt: int
+
+
+class MessageWire(TypedDict):
+    """One stored message.
+
+    Attributes:
+        id: For comparing, nothing more.
+        conversationId: The conversation's id.
+        seq: Position in the conversation: 1, 2, 3, … without a hole, the same for everybody.
+        change: Number of the change that stored it, dense from 1 too: the cursor to resume from.
+        senderId: The sender's user id.
+        idempotencyKey: The sender's own name for it: how the sender finds the bubble that was waiting.
+        body: The text, as it was sent.
+        metadata: The sender's object, as it was sent; null for none.
+        createdAt: When the server got it, UTC milliseconds. Sort by `seq`, not by this.
+    """
+
+    id: str
+    conversationId: str
+    seq: int
+    change: int
+    senderId: str
+    idempotencyKey: str
+    body: str
+    metadata: dict[str, Any] | None
+    createdAt: int
+
+
+class ConversationSummaryWire(ConversationWire):
+    """A conversation as a user's list shows it.
+
+    Attributes:
+        lastMessage: The newest message; null while there is none.
+        lastSeq: The newest message's seq; 0 while there is none.
+        change: The newest change; a place to resume from only for a client that has everything before it.
+        readSeq: Your read mark: up to which seq you have read; 0 for nothing.
+        unreadCount: `lastSeq` minus `readSeq`; 0 or more.
+        activityAt: When the last message came, or the conversation was created, UTC milliseconds; the list's order.
+            It never goes back.
+    """
+
+    lastMessage: MessageWire | None
+    lastSeq: int
+    change: int
+    readSeq: int
+    unreadCount: int
+    activityAt: int
+
+
+class ParticipantWire(TypedDict):
+    """Somebody who takes part in a conversation.
+
+    Attributes:
+        userId: The participant's user id.
+        readSeq: Up to which seq this user has read; 0 for nothing.
+        readAt: When, UTC milliseconds; null if never.
+        online: Whether the user has a connection; false too for one who has not taken part so far.
+        lastSeenAt: When a user who is offline was last seen, UTC milliseconds; null if online, not seen since the
+            server started, or without a part so far.
+    """
+
+    userId: str
+    readSeq: int
+    readAt: int | None
+    online: bool
+    lastSeenAt: int | None
+
+
+class GapWire(TypedDict):
+    """What a join left out, both ends included; `fetch_history` has it.
+
+    Attributes:
+        fromSeq: The first message that is missing.
+        toSeq: The last message that is missing.
+    """
+
+    fromSeq: int
+    toSeq: int
+
+
+class ErrorWire(TypedDict):
+    """Why a request was refused.
+
+    Attributes:
+        code: Stable, so compare it.
+        message: One sentence for developers; not stable.
+        retryable: Whether the same request can succeed later without a change.
+        retryAfterMs: How long to wait before that, in milliseconds; absent where it is not known.
+        limitBytes: With `too_large`: how many bytes it may have.
+        fields: With `invalid_payload`: lists of sentences by field, nested like the payload; `payload` for the whole.
+        help: In the body of a refused handshake: what to look at.
+    """
+
+    code: str
+    message: str
+    retryable: bool
+    retryAfterMs: NotRequired[int]
+    limitBytes: NotRequired[int]
+    fields: NotRequired[Mapping[str, object]]
+    help: NotRequired[str]
+
+
+class FailureWire(TypedDict):
+    """The ack of a request that did not work; nothing was stored or changed, unless its outcome is unknown.
+
+    Attributes:
+        ok: Always false.
+        error: Why.
+    """
+
+    ok: bool
+    error: ErrorWire
+
+
+class ReconnectionWire(TypedDict):
+    """The client options that the server recommends.
+
+    Attributes:
+        attempts: For `reconnectionAttempts`.
+        delayMs: For `reconnectionDelay`, in milliseconds.
+        delayMaxMs: For `reconnectionDelayMax`, in milliseconds.
+    """
+
+    attempts: int
+    delayMs: int
+    delayMaxMs: int
+
+
+class LimitsWire(TypedDict):
+    """What the server accepts; 0 means no limit.
+
+    Attributes:
+        bodyChars: Characters (Unicode code points) of a message's body.
+        metadataBytes: Bytes of a message's metadata as JSON.
+        eventBytes: Bytes of one event as it is sent.
+        participants: Participants of a conversation, yourself included.
+        page: The largest `limit` of a page.
+        joinedConversations: Conversations that one socket may have joined.
+        messagesPerSecond: Messages per second that a user may send in the long run.
+        messagesBurst: Messages that a user may send at once.
+    """
+
+    bodyChars: int
+    metadataBytes: int
+    eventBytes: int
+    participants: int
+    page: int
+    joinedConversations: int
+    messagesPerSecond: float
+    messagesBurst: int
+
+
+class WelcomeWire(TypedDict):
+    """What a socket is told when it has got its user.
+
+    Attributes:
+        user: Who you are.
+        connectionId: This connection; it appears in the server's log.
+        serverTime: The server's clock, UTC milliseconds.
+        reconnection: The recommended client options.
+        limits: What the server accepts.
+    """
+
+    user: UserWire
+    connectionId: str
+    serverTime: int
+    reconnection: ReconnectionWire
+    limits: LimitsWire
+
+
+class MessageCreatedWire(TypedDict):
+    """A message was stored.
+
+    Attributes:
+        message: The message; drop a `seq` that you know.
+    """
+
+    message: MessageWire
+
+
+class ActivityWire(TypedDict):
+    """A message was stored in a conversation that the socket has not joined.
+
+    Attributes:
+        conversationId: The conversation's id.
+        seq: The message's; with your read mark it gives the unread count.
+        senderId: The sender's user id: yourself, if you sent it from another socket.
+        preview: The first 120 characters of the body.
+        createdAt: The message's time, UTC milliseconds.
+    """
+
+    conversationId: str
+    seq: int
+    senderId: str
+    preview: str
+    createdAt: int
+
+
+class ConversationCreatedWire(TypedDict):
+    """A conversation was created.
+
+    Attributes:
+        conversation: The conversation.
+    """
+
+    conversation: ConversationWire
+
+
+class MessagesReadWire(TypedDict):
+    """A read mark moved.
+
+    Attributes:
+        conversationId: The conversation's id.
+        userId: Who has read.
+        readSeq: Up to which seq.
+        readAt: When, UTC milliseconds; null if it is not known.
+    """
+
+    conversationId: str
+    userId: str
+    readSeq: int
+    readAt: int | None
+
+
+class UserTypingWire(TypedDict):
+    """Somebody types, or has stopped.
+
+    Attributes:
+        conversationId: The conversation's id.
+        userId: Who types.
+        typing: Whether the user types.
+    """
+
+    conversationId: str
+    userId: str
+    typing: bool
+
+
+class PresenceWire(TypedDict):
+    """Whether somebody is there.
+
+    Attributes:
+        userId: Whose presence it is.
+        online: Whether the user has a connection.
+        lastSeenAt: When a user who is offline was last seen, UTC milliseconds; null as with a participant.
+    """
+
+    userId: str
+    online: bool
+    lastSeenAt: int | None
+
+
+class SessionEndedWire(TypedDict):
+    """Why the server is about to end the connection.
+
+    Attributes:
+        code: Stable, so compare it.
+        message: One sentence for developers; not stable.
+        reconnect: True: the connection is cut and the client reconnects by itself. False: stay away until the user
+            asks.
+        retryAfterMs: When to come back, in milliseconds from now; absent where it does not matter.
+        limitBytes: With `too_large`: how many bytes it may have.
+    """
+
+    code: str
+    message: str
+    reconnect: bool
+    retryAfterMs: NotRequired[int]
+    limitBytes: NotRequired[int]
