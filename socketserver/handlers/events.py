@@ -6,29 +6,24 @@ payload or a socket without a user.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
 from ..chat import domain
-from ..chat.domain import Clock, Conversation, ConversationId, Identity, UserId
+from ..chat.domain import Clock, Conversation, ConversationId, UserId
 from ..chat.service import ChatService
 from ..door.auth import Authenticator
 from ..door.connects import Guards
-from ..door.credentials import MisplacedTokens, misplaced
 from ..door.rates import Rates
 from ..errors import (
     FLOODING,
     TOO_MANY_CONNECTS,
     AuthRequired,
-    AuthUnavailable,
     ChatError,
     InternalError,
     InvalidPayload,
-    InvalidToken,
     LimitExceeded,
     NotJoined,
     RateLimited,
@@ -37,14 +32,14 @@ from ..errors import (
     UnknownEvent,
 )
 from ..live.auto_read import AutoRead
-from ..live.connections import Connection, Guest, Sessions
+from ..live.connections import Connection, Sessions
 from ..live.fanout import Fanout, conversation_room
-from ..live.lifecycle import REFUSED, Lifecycle
+from ..live.lifecycle import Lifecycle
 from ..live.typing_indicator import Typing, TypingIndicator
 from ..live.watching import Watching
 from ..logs import Sample, get_logger
-from ..ops.metrics import CONNECT, UNKNOWN_EVENT, Metrics
-from ..realtime import AsyncServer, ConnectionRefusedError, Refusal, received_s
+from ..ops.metrics import UNKNOWN_EVENT, Metrics
+from ..realtime import AsyncServer, Refusal, received_s
 from ..wire import protocol
 from ..wire.pages import Page, fit, gap_before
 from ..wire.protocol import (
@@ -56,11 +51,10 @@ from ..wire.protocol import (
     dump_failure,
     dump_ok,
 )
+from .arriving import Arriving
 
 log = get_logger(__name__)
 
-# How often it is looked whether a client that is made to wait is there still.
-HOLD_STEP_S: Final = 0.2
 # How long a client that was ended for flooding is told to stay away.
 FLOODING_RETRY_MS: Final = 30_000
 
@@ -102,7 +96,7 @@ class Handlers:
     ) -> None:
         self._sio = sio
         self._payloads = payloads
-        self._authenticator = authenticator
+        self._arriving = Arriving(sio, authenticator, guards, lifecycle, metrics, clock)
         self._chat = chat
         self._lifecycle = lifecycle
         self._guards = guards
@@ -120,7 +114,6 @@ class Handlers:
         self._listed_participants = listed_participants
         self._logged_messages = Sample(log, logged_per_second)
         self._logged_refusals = Sample(log, logged_per_second)
-        self._misplaced = MisplacedTokens()
         self._commands: dict[type[Any], Callable[[Connection, UserId, Any], Awaitable[Ack]]] = {
             domain.CreateConversation: self._create_conversation,
             domain.ListConversations: self._list_conversations,
@@ -137,75 +130,12 @@ class Handlers:
     def register(self) -> None:
         """Put every handler in its place; `*` takes the events that do not exist."""
         sio = self._sio
-        sio.on("connect", self.connect)
-        sio.on("disconnect", self.disconnect)
+        sio.on("connect", self._arriving.connect)
+        sio.on("disconnect", self._arriving.disconnect)
         for event in ClientEvent:
             sio.on(event.value, partial(self.guard, event.value))
         sio.on("*", self.unknown)
         sio.refusal_ack = self.refuse
-
-    async def connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
-        """Accept a socket: with a token, with a login cookie, or without a user for the time being.
-
-        Raises: ConnectionRefusedError with the error as `data`, when the token is not good, or the client connects
-            again and again.
-        """
-        request = environ["aiohttp.request"]
-        guest = self._guards.guest(request)
-        connection = self._lifecycle.accept(sid, guest)
-        try:
-            identity = await self._authenticator.from_handshake(
-                request, auth, lambda token: self._from_token(token, guest)
-            )
-            if identity is None:
-                self._guards.loops.admit_anonymous(guest)
-                connection.hint = misplaced(request, auth)
-                if connection.hint is not None:
-                    self._misplaced.say(connection.hint, guest.address, self._clock.monotonic_s())
-            else:
-                self._guards.loops.admit_user(identity.user_id, guest)
-            transport = request.query.get("transport")
-            log.info("connected", connection_id=sid, address=guest.address, origin=guest.origin, transport=transport)
-            if identity is not None:
-                await self._lifecycle.authenticate(connection, identity)
-            self._metrics.connected()
-        except BaseException as error:
-            self._lifecycle.gone(sid, REFUSED)
-            if not isinstance(error, ChatError):
-                if isinstance(error, asyncio.CancelledError):
-                    raise
-                log.exception("connect_failed", connection_id=sid)
-                error = InternalError()
-            error = self._refuse(error, guest)
-            self._metrics.refused(CONNECT, error.code)
-            # The guards say in one line what they refuse; a line per try would be what a loop writes.
-            level = logging.DEBUG if isinstance(error, TooManyConnects) else logging.INFO
-            log.log(level, "refused", connection_id=sid, address=guest.address, code=error.code)
-            await self._hold(sid, self._guards.loops.hold_s(guest))
-            raise ConnectionRefusedError(error.message, protocol.dump_error(error)) from None
-
-    def _refuse(self, error: ChatError, guest: Guest) -> ChatError:
-        """Count a connect that is refused. Returns: what its client is told."""
-        if error.servers_fault:
-            self._guards.forgive(guest)
-        else:
-            if isinstance(error, InvalidToken | AuthUnavailable):
-                try:
-                    self._guards.loops.admit_unproven(guest)
-                except TooManyConnects as too_many:
-                    error = too_many
-            self._guards.refused(guest)
-        return error
-
-    async def _hold(self, sid: str, hold_s: float) -> None:
-        """Let a client wait that comes back however often it is refused, unless it goes before."""
-        end_s = time.monotonic() + hold_s
-        while time.monotonic() < end_s and self._sio.is_open(sid) and not self._guards.draining:  # noqa: ASYNC110
-            await asyncio.sleep(HOLD_STEP_S)
-
-    async def disconnect(self, sid: str, reason: str) -> None:
-        """A socket is gone."""
-        self._lifecycle.gone(sid, reason)
 
     async def guard(self, event: str, sid: str, *arguments: object) -> Ack:
         """Answer one event with one ack, whatever happens."""
@@ -263,42 +193,25 @@ class Handlers:
         if connection is not None:
             now_s = self._clock.monotonic_s()
             if self._logged_refusals.take(now_s):
-                user_id = connection.identity.user_id if connection.identity else None
                 skipped = self._logged_refusals.skipped()
                 log.info(
-                    "request_refused", connection_id=sid, user_id=user_id, request=event, code=error.code, **skipped
+                    "request_refused",
+                    connection_id=sid,
+                    user_id=connection.user_id,
+                    request=event,
+                    code=error.code,
+                    **skipped,
                 )
-            if isinstance(error, RateLimited):
-                stays = self._rates.refused(connection, now_s)
-            elif event == ClientEvent.SEND_MESSAGE and connection.identity is not None:
-                stays = self._rates.repeat(connection, now_s)  # no message, so it was not charged
-            else:
-                stays = True
+            stays = self._rates.may_stay_after(error, connection, now_s, message=event == ClientEvent.SEND_MESSAGE)
             if not stays:
                 self._lifecycle.end_soon(connection, FLOODING, retry_after_ms=FLOODING_RETRY_MS)
             elif isinstance(error, TooManyConnects):
-                self._guards.refused(connection.guest)
+                self._guards.loops.failed(connection.guest)
                 self._lifecycle.end_soon(connection, TOO_MANY_CONNECTS, retry_after_ms=error.retry_after_ms)
         return {**dump_failure(error)}
 
-    async def _from_token(self, token: str, guest: Guest) -> Identity:
-        self._guards.admit_token(guest, token)
-        try:
-            identity = await self._authenticator.from_token(token)
-        except ChatError as error:
-            if error.servers_fault:
-                self._guards.unknown_token(guest)
-            raise
-        self._guards.good_token(guest, token)
-        return identity
-
     async def _authenticate(self, connection: Connection, command: domain.Authenticate) -> Ack:
-        identity = await self._from_token(command.token, connection.guest)
-        if connection.end is not None:
-            raise AuthRequired
-        if connection.identity is None:
-            self._guards.loops.admit_user(identity.user_id, connection.guest)
-        await self._lifecycle.authenticate(connection, identity)
+        identity = await self._arriving.authenticate(connection, command.token)
         return dump_ok(user=protocol.dump_user(identity))
 
     async def _create_conversation(
@@ -399,7 +312,7 @@ class Handlers:
                 duplicate=appended.duplicate,
                 ms=round((time.perf_counter() - received) * 1000, 1),
             )
-        if appended.duplicate and not self._rates.repeat(connection, self._clock.monotonic_s()):
+        if appended.duplicate and not self._rates.may_stay_after_repeat(connection, self._clock.monotonic_s()):
             self._lifecycle.end_soon(connection, FLOODING, retry_after_ms=FLOODING_RETRY_MS)
         self._stop_typing(connection, command.conversation_id, user_id)
         await self._take_part(user_id, command.conversation_id)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.app import END_CLIENTS
+from socketserver.app import SHUTDOWN
 from socketserver.check.steps import Inspection, Options, Step
 from urllib.parse import urlsplit
 
@@ -262,7 +262,7 @@ async def test_certificate_name(authority: Authority) -> None:
 
 async def test_draining(server: LocalServer) -> None:
     """The server still listens, but takes nobody any more."""
-    await server.app[END_CLIENTS](server.app)
+    await server.app[SHUTDOWN].end_clients()
     outcome = await check(server.url)
     (step,) = outcome.faults
     assert outcome.faults[step] == "draining"
