@@ -29,6 +29,7 @@ from .live.connections import Connection, Sessions
 from .live.fanout import Fanout
 from .live.lifecycle import Lifecycle
 from .live.presence import Presence
+from .live.read_marks import ReadMarks
 from .live.shutdown import Shutdown
 from .live.typing_indicator import TypingIndicator
 from .live.watching import Watching
@@ -239,17 +240,12 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         sio=sio,
     )
     housekeeping = Housekeeping(
-        chat=chat,
-        lifecycle=lifecycle,
-        presence=presence,
-        typing=typing,
-        auto_read=auto_read,
-        fanout=fanout,
-        buckets=(rates.messages, rates.conversations),
-        rates=rates,
-        guards=guards,
-        engine_sessions=lambda: list(sio.eio.sessions.values()),
-        clock=clock,
+        lifecycle,
+        ReadMarks(auto_read, fanout, chat.mark_read, clock),
+        guards,
+        rates.sweeps(),
+        lambda: list(sio.eio.sessions.values()),
+        clock,
         auth_timeout_s=settings.auth_timeout_s,
         sweep_s=settings.sweep_s,
     )

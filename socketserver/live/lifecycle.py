@@ -32,7 +32,7 @@ from ..realtime import CONNECTED, AsyncServer, Session
 from ..wire import protocol
 from ..wire.protocol import ServerEvent, SessionEndedWire, WelcomeWire
 from .connections import Connection, Sessions
-from .fanout import Fanout, conversation_room, user_room, watch_room
+from .fanout import Fanout, rooms_of, user_room
 from .presence import Presence
 from .typing_indicator import TypingIndicator
 
@@ -210,6 +210,14 @@ class Lifecycle:
         if user_id is not None and not self._sessions.of_user(user_id):
             self._presence.leave(user_id, self._clock.monotonic_s(), self._clock.now_ms())
 
+    def expire_signs(self) -> None:
+        """End the typing and the presence of those who have given no sign of it for long enough."""
+        now_s = self._clock.monotonic_s()
+        for typing in self._typing.expire(now_s):
+            self._fanout.typing(typing.conversation_id, typing.user_id, False, sid=typing.sid)
+        for user_id, last_seen_ms in self._presence.expire(now_s):
+            self._fanout.presence(user_id, online=False, last_seen_ms=last_seen_ms)
+
     async def end_without_user(self, timeout_s: float) -> None:
         """End the sockets that did not authenticate within `timeout_s`, but not while their token is being checked."""
         for connection in self._sessions.without_user(self._clock.monotonic_s() - timeout_s):
@@ -270,9 +278,7 @@ class Lifecycle:
             return 1
         if connection.end is not None or connection.identity is None:
             return 0
-        meant = {user_room(connection.identity.user_id)}
-        meant.update(map(conversation_room, connection.joined))
-        meant.update(map(watch_room, connection.watched))
+        meant = rooms_of(connection)
         wrong = meant.symmetric_difference(self._sio.manager.get_rooms(sid, protocol.NAMESPACE)) - {sid}
         for room in wrong:
             why = "it was not in a room" if room in meant else "it was in a room too many"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from socketserver.chat.domain import Conversation, CreateConversation, Identity, SendMessage, UserId
 from socketserver.chat.service import ChatService
 from socketserver.door.connects import Guards
@@ -12,12 +12,12 @@ from socketserver.door.proxies import Proxies
 from socketserver.door.rates import Rates
 from socketserver.door.visits import NOBODY, Guest, Visit
 from socketserver.housekeeping import Housekeeping
-from socketserver.limits import Buckets
 from socketserver.live.auto_read import AutoRead
 from socketserver.live.connections import Connection, Sessions
 from socketserver.live.fanout import Fanout
 from socketserver.live.lifecycle import Lifecycle
 from socketserver.live.presence import Presence
+from socketserver.live.read_marks import ReadMarks
 from socketserver.live.typing_indicator import TypingIndicator
 from socketserver.live.watching import Part, Watching
 from socketserver.settings import Settings
@@ -42,11 +42,11 @@ class Parts:
 
     Args:
         store: to be opened and closed by the test, if it is used.
-        buckets: swept beside those of the rates.
+        sweeps: called beside those of the rates.
         options: settings.
     """
 
-    def __init__(self, store: Store | None = None, *buckets: Buckets[UserId], **options: object) -> None:
+    def __init__(self, store: Store | None = None, *sweeps: Callable[[float], None], **options: object) -> None:
         self.settings = settings = Settings.model_validate(options)
         self.clock = FakeClock()
         self.sio = Recorder()
@@ -90,18 +90,14 @@ class Parts:
             cached_conversations=settings.cached_conversations,
         )
         self.guards = Guards(settings, Proxies(()), Origins(settings), self.clock)
+        self.read_marks = ReadMarks(self.auto_read, self.fanout, self.chat.mark_read, self.clock)
         self.housekeeping = Housekeeping(
-            chat=self.chat,
-            lifecycle=self.lifecycle,
-            presence=self.presence,
-            typing=self.typing,
-            auto_read=self.auto_read,
-            fanout=self.fanout,
-            buckets=[self.rates.messages, *buckets],
-            rates=self.rates,
-            guards=self.guards,
-            engine_sessions=list,
-            clock=self.clock,
+            self.lifecycle,
+            self.read_marks,
+            self.guards,
+            [*self.rates.sweeps(), *sweeps],
+            list,
+            self.clock,
             auth_timeout_s=settings.auth_timeout_s,
             sweep_s=settings.sweep_s,
         )

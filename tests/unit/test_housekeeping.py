@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from socketserver import housekeeping
 from socketserver.chat.domain import ConversationId, Identity, UserId
 from socketserver.errors import AUTH_TIMEOUT
-from socketserver.limits import Buckets
 from socketserver.live.auto_read import Seen
 from socketserver.live.connections import Connection
 from socketserver.live.fanout import conversation_room, watch_room
@@ -86,16 +85,15 @@ async def test_others_have_a_turn_between_two_sweeps() -> None:
     turns: list[str] = []
     running = True
 
-    class Swept(Buckets[UserId]):
-        def sweep(self, now_s: float) -> None:
-            turns.append("sweep")
+    def sweep(now_s: float) -> None:
+        turns.append("sweep")
 
     async def other() -> None:
         while running:
             turns.append("other")
             await asyncio.sleep(0)
 
-    stage = Stage(open_store("sqlite:///:memory:"), Swept(1, 1), Swept(1, 1))
+    stage = Stage(None, sweep, sweep)
     stage.clock.advance(30)
     others = asyncio.create_task(other())
     await stage.housekeeping.tick()
@@ -126,13 +124,13 @@ async def test_automatic_read_marks(stage: Stage) -> None:
     await stage.show("s1", BOB, conversation_id)
     for seq in (1, 2, 3):
         stage.auto_read.see(Seen(conversation_id, BOB, seq), stage.clock.monotonic_s())
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert stage.sio.take() == []
     stage.clock.advance(0.3)
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert stage.sio.take() == []
     stage.sio.answer("s1")
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     (emitted,) = stage.sio.take()
     assert (emitted.event, emitted.data["userId"], emitted.data["readSeq"]) == ("messages_read", "bob", 3)
 
@@ -144,18 +142,18 @@ async def test_a_page_that_is_frozen_reads_nothing(stage: Stage) -> None:
     stage.auto_read.see(Seen(conversation_id, BOB, 1), stage.clock.monotonic_s())
     for seq in (2, 3):
         stage.clock.advance(0.3)
-        await stage.housekeeping.write_read_marks()
+        await stage.read_marks.write_due()
         assert list(stage.sio.probed) == ["s1"]
         assert stage.sio.take() == []
         stage.auto_read.see(Seen(conversation_id, BOB, seq), stage.clock.monotonic_s())
     stage.sio.answer("s1")  # it was asked about the first message, and is asked about the second now
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert [emitted.data["readSeq"] for emitted in stage.sio.take()] == [1]
     connection.joined[conversation_id] = False
     stage.clock.advance(0.3)
-    await stage.housekeeping.write_read_marks()  # the third: nobody shows it any more
+    await stage.read_marks.write_due()  # the third: nobody shows it any more
     stage.sio.answer("s1")
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert [emitted.data["readSeq"] for emitted in stage.sio.take()] == [2]
     assert not stage.sio.probed
 
@@ -166,7 +164,7 @@ async def test_a_mark_that_cannot_be_written(stage: Stage, caplog: pytest.LogCap
     for shown in (ConversationId("no such"), conversation_id):
         stage.auto_read.see(Seen(shown, BOB, 1), 0)
         stage.auto_read.looked_away(shown, BOB)
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert [emitted.event for emitted in stage.sio.take()] == ["messages_read"]
     assert "conversation_not_found" in caplog.text
 
