@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
-from .chat.domain import Clock, SystemClock, UserId
+from .chat.domain import Clock, SystemClock
 from .chat.news import Receivers
 from .chat.service import make_chat
 from .door.auth import Authenticator, setup_sessions
@@ -22,18 +21,19 @@ from .door.origins import Origins
 from .door.proxies import Proxies
 from .door.rates import Rates
 from .door.tcp_connections import Connections
-from .errors import ENDS, RESTART, TOO_LARGE, InternalError, StoreUnavailable
-from .handlers.events import Handlers
+from .errors import InternalError, StoreUnavailable
+from .handlers.arriving import Arriving
 from .handlers.routes import setup_routes
 from .handlers.setup import Parts, setup_handlers
 from .housekeeping import Housekeeping
-from .limits import Buckets
 from .live.auto_read import AutoRead
 from .live.connections import Connection, Sessions
 from .live.fanout import Fanout
-from .live.lifecycle import REFUSED, Lifecycle
+from .live.lifecycle import Lifecycle
 from .live.opened import Opened
 from .live.presence import Presence
+from .live.read_marks import ReadMarks
+from .live.shutdown import Shutdown
 from .live.typing_indicator import TypingIndicator
 from .live.watching import Watching
 from .ops.admin_access import AdminAccess
@@ -47,7 +47,6 @@ from .store import open_store
 from .store.base import Store, StoreUnusable
 from .store.checking import SharedCheck
 from .wire import protocol
-from .wire.protocol import ServerEvent, SessionEndedWire
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +59,7 @@ ADMIN: Final = web.AppKey("admin", AdminAccess)
 HISTORY: Final = web.AppKey("history", History)
 CONNECTIONS: Final = web.AppKey("connections", Connections)
 HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
-# Lets nobody in any more, answers what is under way, and tells every client that the server restarts. Called at
-# shutdown; who calls it while the server still listens reaches also the polling clients that are between two polls.
-END_CLIENTS: Final[web.AppKey[Callable[[web.Application], Awaitable[None]]]] = web.AppKey("end_clients")
-
-# A server that stops tells each client to come back after a time of its own from this range. Not sooner than clients
-# come back anyway: whose three attempts are over before the new server listens gives up.
-RESTART_SPREAD_MS: Final = (2_000, 6_000)
-
-# Shares of the time that a stop may take: for requests under way, and then for the last words to the clients. What is
-# left is for the store.
-ANSWERS_SHARE: Final = 0.5
-GOODBYE_SHARE: Final = 0.2
+SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
 
 # How long the answer of /readyz about the store stands: all probes of that time cost the store one check.
 CHECK_KEPT_S: Final = 1.0
@@ -156,10 +144,6 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         proves=proves,
     )
 
-    def end_event(code: str) -> tuple[str, SessionEndedWire]:
-        limit_bytes = settings.max_event_bytes if code == TOO_LARGE.code else None
-        return ServerEvent.SESSION_ENDED, protocol.dump_session_ended(ENDS[code], limit_bytes=limit_bytes)
-
     sio = AsyncServer(
         cors_allowed_origins=origins.allows_environ,
         cors_credentials=True,
@@ -177,8 +161,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
             flooding_s=settings.flooding_s,
         ),
         intake_group=lambda request: guards.guest(request).network,
-        end_event=end_event,
-        allow_request=guards.admit,
+        allow_request=guards.admit_handshake,
         forbidden=guards.wrong_origin,
         observer=guards,
         error_ack=lambda error: protocol.dump_failure(InternalError()),
@@ -187,14 +170,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     presence = Presence(settings.presence_grace_s)
     typing = TypingIndicator(settings.typing_ttl_s)
     auto_read = AutoRead(settings.read_delay_ms / 1000)
-    message_rates: Buckets[UserId] = Buckets(settings.messages_per_second, settings.messages_burst)
-    creation_rates: Buckets[UserId] = Buckets(settings.conversations_per_minute / 60, settings.conversations_burst)
-    rates = Rates(
-        settings.events_per_second,
-        settings.events_burst,
-        rows_per_event=settings.rows_per_event,
-        bytes_per_event=settings.bytes_per_event,
-    )
+    rates = Rates(settings)
     fanout = Fanout(
         sio,
         sessions,
@@ -208,8 +184,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         Receivers((fanout, metrics)),
         clock,
         max_participants=settings.max_participants,
-        messages=message_rates,
-        conversations=creation_rates,
+        messages=rates.messages,
+        conversations=rates.conversations,
         cached_conversations=settings.cached_conversations,
         cached_bytes=settings.cached_conversations_bytes,
         listed_participants=settings.listed_participants,
@@ -218,10 +194,10 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     )
 
     def gone(connection: Connection, code: str) -> None:
-        guards.loops.gone(connection, code)
+        lasted_s = clock.monotonic_s() - connection.since_s
+        guards.loops.gone(connection.guest, connection.user_id, code, lasted_s=lasted_s)
         auto_read.gone(connection.sid)
-        if code != REFUSED:
-            metrics.ended(connection.identity.user_id if connection.identity else None, code)
+        metrics.ended(connection.user_id, code)
 
     def on_user(connection: Connection, replaces: bool) -> None:
         guards.proved(connection.guest)
@@ -238,16 +214,14 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
         on_user=on_user,
         on_gone=gone,
+        max_event_bytes=settings.max_event_bytes,
     )
     watching = Watching(sessions, presence, fanout, readers=store.list_readers, most=settings.watched_per_socket)
-    opened = Opened(chat, fanout, watching, typing, auto_read, clock, most=settings.joined_per_socket)
-    handlers = Handlers(
-        authenticator=authenticator, lifecycle=lifecycle, guards=guards, metrics=metrics, clock=clock, sio=sio
-    )
     parts = Parts(
+        arriving=Arriving(sio, authenticator, guards, lifecycle, metrics, clock),
         chat=chat,
         sessions=sessions,
-        opened=opened,
+        opened=Opened(chat, fanout, watching, typing, auto_read, clock, most=settings.joined_per_socket),
         watching=watching,
         lifecycle=lifecycle,
         guards=guards,
@@ -256,17 +230,12 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         clock=clock,
     )
     housekeeping = Housekeeping(
-        chat=chat,
-        lifecycle=lifecycle,
-        presence=presence,
-        typing=typing,
-        auto_read=auto_read,
-        fanout=fanout,
-        buckets=(message_rates, creation_rates),
-        rates=rates,
-        guards=guards,
-        engine_sessions=lambda: list(sio.eio.sessions.values()),
-        clock=clock,
+        lifecycle,
+        ReadMarks(auto_read, fanout, chat.reading.mark, clock),
+        guards,
+        rates.sweeps(),
+        lambda: list(sio.eio.sessions.values()),
+        clock,
         auth_timeout_s=settings.auth_timeout_s,
         sweep_s=settings.sweep_s,
     )
@@ -294,20 +263,11 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     app[CONNECTIONS] = connections
     app[ADMIN] = admin
     app[HISTORY] = history
+    app[SHUTDOWN] = Shutdown(sio, guards, lifecycle, settings.shutdown_s)
     setup_sessions(app, settings, clock)
-    handlers.register()
-    setup_handlers(sio, settings, parts, handlers.authenticate)
+    setup_handlers(sio, settings, parts)
     if settings.admin_ui:
         instrument(sio, settings, guards, sessions, lifecycle)
-
-    async def end_clients(app: web.Application) -> None:
-        guards.draining = True
-        await lifecycle.end_all(
-            RESTART,
-            retry_after_ms=lambda: random.randint(*RESTART_SPREAD_MS),  # noqa: S311
-            within_s=settings.shutdown_s * ANSWERS_SHARE,
-        )
-        await sio.shutdown(settings.shutdown_s * GOODBYE_SHARE)
 
     check_store = SharedCheck(store.check, kept_s=CHECK_KEPT_S, monotonic_s=clock.monotonic_s)
 
@@ -315,9 +275,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         guards.check()
         await check_store()
 
-    app[END_CLIENTS] = end_clients
     # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
-    app.on_shutdown.append(end_clients)
+    app.on_shutdown.append(app[SHUTDOWN].on_shutdown)
     sio.attach(app, socketio_path=f"{settings.path_prefix}{protocol.PATH}".strip("/"))
     setup_routes(
         app,
@@ -353,9 +312,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await chat.close()
-        await store.close()
-        await authenticator.close()
+        await app[SHUTDOWN].close(chat.close, store.close, authenticator.close)
 
     app.cleanup_ctx.append(run)
     return app

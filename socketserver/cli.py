@@ -18,7 +18,7 @@ from typing import Final
 from aiohttp import web
 
 from . import __version__, check, logs, stdio
-from .app import END_CLIENTS, create_app, make_runner
+from .app import SHUTDOWN, create_app, make_runner
 from .chat.domain import SystemClock, UserId
 from .door.auth import Authenticator
 from .door.listening import BACKLOG, CannotListen, Listeners
@@ -215,7 +215,7 @@ async def _run(settings: Settings) -> int:
     for line in _banner(settings, listeners.addresses):
         print(line, flush=True)
     await stop.asked.wait()
-    await app[END_CLIENTS](app)  # first: a polling client that is between two polls has to get in once more
+    await app[SHUTDOWN].end_clients()  # first: a polling client that is between two polls has to get in once more
     await runner.cleanup()
     listeners.close()
     log.info("stopped")

@@ -68,7 +68,7 @@ class Chat:
 
     @property
     def lifecycle(self) -> Lifecycle:
-        return self.housekeeping._lifecycle
+        return self.housekeeping.lifecycle
 
     def token(self, user: str, lifetime_s: int = 3600) -> str:
         return Authenticator(self.settings, self.clock).issue_token(user, lifetime_s=lifetime_s)

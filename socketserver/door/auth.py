@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import jwt
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp_session import Session, get_session, new_session
 from aiohttp_session import setup as setup_aiohttp_session
 from aiohttp_session.cookie_storage import EncryptedCookieStorage
@@ -173,7 +173,7 @@ class Authenticator:
         Returns: None without a cookie, with one that is garbled, expired or another server's, and where a foreign
             page may have caused the request (Origins.trusts_cookie).
         """
-        if not login_cookies(request) or not self._origins.trusts_cookie(request):
+        if hdrs.COOKIE not in request.headers or not self._origins.trusts_cookie(request):
             return None
         session = await get_session(request)
         try:

@@ -1,7 +1,8 @@
 """Who may connect: how often, and how many at a time; and what ends a loop of connects.
 
-Bookkeeping only. `admit` is asked before a connection costs anything, by its address; `loops` once it is known who
-wants to connect. Knows no rooms and no events, starts no task and no timer; `sweep` is called now and then.
+Bookkeeping only. `admit_handshake` is asked before a connection costs anything, by its address; `admit` once it is
+known who wants to connect. A connect is one `Visit`, which counts once, at its end: let in, refused, or a fault of
+ours. Knows no rooms and no events, starts no task and no timer; `sweep` is called now and then.
 
 Whoever has proved who it is never loses its place, or its turn, to those who have not:
 docs/decisions/0015-who-pays-at-the-door.md. So over HTTP only those are refused whose address makes far more handshakes
@@ -12,15 +13,24 @@ with a Socket.IO CONNECT_ERROR, at which the stock client does not try again.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from ..chat.domain import Clock
-from ..errors import TOO_LARGE, ChatError, Draining, TooManyConnections, TooManyConnects
+from ..chat.domain import Clock, Identity
+from ..errors import (
+    TOO_LARGE,
+    AuthUnavailable,
+    ChatError,
+    Draining,
+    InternalError,
+    InvalidToken,
+    TooManyConnections,
+    TooManyConnects,
+)
 from ..limits import Windows
-from ..live.connections import Guest
 from ..logs import get_logger
 from ..settings import Settings, variable
 from ..web_names import origin_form
@@ -31,14 +41,15 @@ from .notes import SPAN_S, Notes
 from .origins import Origins
 from .proxies import Proxies, network_of
 from .token_checks import TokenChecks
+from .visits import Guest, Visit
 
 log = get_logger(__name__)
 
-# Clients of which a user has come lately.
+# Maximum number of clients that are remembered because a user has come of them lately.
 MAX_KNOWN: Final = 20_000
-# What a client is told that finds too many connections open; nobody knows when one of them will end.
+# Advice, in seconds, to a client that finds too many connections open; nobody knows when one of them will end.
 FULL_RETRY_S: Final = 10.0
-# What a client is told that comes while the server stops.
+# Advice, in seconds, to a client that comes while the server stops.
 DRAINING_RETRY_S: Final = 2.0
 MAX_SHOWN_CHARS: Final = 200
 # Longer than an origin that could be allowed.
@@ -68,8 +79,8 @@ Answer = web.Response | None
 class Guards:
     """The limits on connecting.
 
-    Implements realtime's `allow_request` (`admit`), `forbidden` (`wrong_origin`) and `Observer` (`opened`, `closed`,
-    `rejected`).
+    Implements realtime's `allow_request` (`admit_handshake`), `forbidden` (`wrong_origin`) and `Observer` (`opened`,
+    `closed`, `rejected`).
 
     Args:
         on_refused: told of every request to connect that was answered with an error, by its code.
@@ -80,6 +91,7 @@ class Guards:
     Attributes:
         loops: ends loops of connects.
         draining: whether nobody is let in any more, because the server stops.
+        visits: the connects that are neither let in nor refused so far, by their sid.
         crowded_out: how many sessions without a user had to go so that others had room.
     """
 
@@ -113,6 +125,7 @@ class Guards:
         self._notes = Notes(__name__, settings.log_refusals_per_minute)
         self.loops: Final = Loops(settings, clock, self._notes)
         self.draining = False
+        self.visits: Final[dict[str, Visit]] = {}
         self.crowded_out = 0
 
     # Before a session exists
@@ -122,7 +135,7 @@ class Guards:
         if self.draining:
             raise Draining(retry_after_ms=in_ms(DRAINING_RETRY_S))
 
-    def admit(self, request: web.Request) -> Answer | Awaitable[Answer]:
+    def admit_handshake(self, request: web.Request) -> Answer | Awaitable[Answer]:
         """None to let a handshake go on, else its refusal; to be awaited where it takes a look at a login."""
         try:
             self.check()
@@ -148,13 +161,12 @@ class Guards:
         # The headers may be long; what they are known by is as short as a token.
         shown = request.headers.get(hdrs.AUTHORIZATION, "") + request.headers.get(hdrs.COOKIE, "")
         try:
-            self.admit_token(guest, shown)
-            if await proves(request):
-                self.good_token(guest, shown)
-                return None
+            with self.token(guest, shown):
+                if not await proves(request):
+                    raise InvalidToken
         except ChatError:
-            pass
-        return self._too_many(guest, wait_s)
+            return self._too_many(guest, wait_s)
+        return None
 
     def guest(self, request: web.BaseRequest) -> Guest:
         """Who sends this request; for all requests the same answer, and the same object for the same request."""
@@ -193,7 +205,7 @@ class Guards:
         guest.opened_s = self._clock.monotonic_s()
         for other in self._lobby.enter(guest, session, session.kept_bytes):
             self.crowded_out += 1
-            self.forgive(self.guest(other.request))
+            self.guest(other.request).settled = True  # by no fault of its own, however soon it ends
             self._on_crowded(other)
 
     def closed(self, session: Any, reason: str) -> None:
@@ -227,16 +239,39 @@ class Guards:
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
 
-    def refused(self, guest: Guest) -> None:
-        """A client could not prove who it is, or connects too often."""
-        self.loops.failed(guest)
+    @contextmanager
+    def visit(self, sid: str, request: web.Request) -> Iterator[Visit]:
+        """A client connects. What comes of it counts once, at the end of the block: let in, refused, or a fault of
+        ours, which does not count as failed however soon the session ends.
 
-    def forgive(self, guest: Guest) -> None:
-        """A connect failed by a fault of the server's: it does not count as failed, however soon it ends."""
-        guest.failed = True
+        Raises: ChatError, which the client is to be told, whatever the block has raised.
+        """
+        guest = self.guest(request)
+        visit = self.visits[sid] = Visit(sid, guest, request, self._clock.monotonic_s())
+        try:
+            yield visit
+        except ChatError as error:
+            raise self._refused(guest, error) from None
+        except Exception:
+            log.exception("connect_failed", connection_id=sid)
+            raise self._refused(guest, InternalError()) from None
+        finally:
+            del self.visits[sid]
 
-    def admit_token(self, guest: Guest, token: str) -> None:
-        """Let a token be looked at: one that was good lately always, others within the budget of their address.
+    def admit(self, visit: Visit, identity: Identity | None) -> None:
+        """Let a user, or a client without one, connect once more.
+
+        Raises: TooManyConnects.
+        """
+        if identity is None:
+            self.loops.admit_anonymous(visit.guest)
+        else:
+            self.loops.admit_user(identity.user_id, visit.guest)
+
+    @contextmanager
+    def token(self, guest: Guest, token: str) -> Iterator[None]:
+        """Let a token be looked at in the block: one that was good lately always, others within the budget of their
+        address. It is good unless the block raises, and costs nothing where that is a fault of ours.
 
         Raises: TooManyConnects.
         """
@@ -246,14 +281,26 @@ class Guards:
             name = "bad_tokens_per_second_address"
             self._notes.loop(guest.network, now_s, name, why, address=guest.address)
             raise TooManyConnects("Too many bad tokens; wait for retryAfterMs.", retry_after_ms=in_ms(wait_s))
-
-    def good_token(self, guest: Guest, token: str) -> None:
-        """A token that was looked at is good."""
+        try:
+            yield
+        except ChatError as error:
+            if error.servers_fault:
+                self._tokens.forgive(guest.network, self._clock.monotonic_s())
+            raise
         self._tokens.good(guest.network, token, self._clock.monotonic_s())
 
-    def unknown_token(self, guest: Guest) -> None:
-        """Whether a token is good could not be found out, by no fault of the client's."""
-        self._tokens.forgive(guest.network, self._clock.monotonic_s())
+    def _refused(self, guest: Guest, error: ChatError) -> ChatError:
+        """Count a connect that is refused. Returns: what its client is told."""
+        if error.servers_fault:
+            guest.settled = True
+            return error
+        if isinstance(error, InvalidToken | AuthUnavailable):
+            try:
+                self.loops.admit_unproven(guest)
+            except TooManyConnects as too_many:
+                error = too_many
+        self.loops.failed(guest)
+        return error
 
     def admit_admin(self, guest: Guest) -> None:
         """Let a client be told that its admin token is wrong. The tries that failed are counted apart from connects, so

@@ -17,8 +17,10 @@ log = get_logger(__name__)
 
 COOKIE_NAME: Final = "socketserver_session"
 
-# A browser may have one per path and domain; each costs a decryption.
+# Maximum number of login cookies that are read. A browser may have one per path and domain; each costs a decryption.
 _MOST_COOKIES: Final = 10
+# It begins with the name, so that the scan for it is one of memory, not of pairs.
+_LOGIN_COOKIE: Final = re.compile(rf"{COOKIE_NAME}\s*(?:=([^;]*)|(?=;|$))")
 _NAMES: Final = frozenset(
     {"token", "auth", "auth_token", "authtoken", "access_token", "accesstoken", "id_token", "jwt", "bearer"}
 )
@@ -38,15 +40,22 @@ def login_cookies(request: web.BaseRequest) -> list[str]:
     """The values of all login cookies of a request, in the order in which they came.
 
     A browser sends several of one name if they were set for different paths or domains (RFC 6265 5.4), and a parser
-    that makes a dictionary of them keeps the last.
+    that makes a dictionary of them keeps the last. Only these are looked for: 32 KiB of others cost microseconds.
     """
-    values = []
+    values: list[str] = []
     for line in request.headers.getall(hdrs.COOKIE, ()):
-        for pair in line.split(";"):
-            name, _, value = pair.partition("=")
-            if name.strip() == COOKIE_NAME:
-                values.append(value.strip().strip('"'))
-    return values[:_MOST_COOKIES]
+        for found in _LOGIN_COOKIE.finditer(line):
+            if _begins_pair(line, found.start()):
+                values.append((found[1] or "").strip().strip('"'))
+                if len(values) == _MOST_COOKIES:
+                    return values
+    return values
+
+
+def _begins_pair(line: str, place: int) -> bool:
+    while place and line[place - 1].isspace():
+        place -= 1
+    return not place or line[place - 1] == ";"
 
 
 def misplaced(request: web.BaseRequest, auth: object = None) -> str | None:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from ..live.connections import Guest
+from .visits import Guest
 
 
 class _Address:

@@ -30,27 +30,28 @@ from ..errors import (
     TooManyConnects,
 )
 from ..limits import Returns, Windows
-from ..live.connections import Connection, Guest
 from ..settings import Settings
 from .notes import SPAN_S, Notes
+from .visits import Guest
 
-# A connection that ends sooner than that counts as failed.
+# A connection that lasts less than this, in seconds, counts as failed.
 SHORT_S: Final = 5.0
-# Who connects without a user that soon after one was ended with `auth_timeout` is taken for the same one.
+# A client that connects without a user within this time, in seconds, after one was ended with `auth_timeout` is taken
+# for the same one.
 RETURN_S: Final = 2.0
-# So often within a minute the server may end a user's connection soon after its start. The next connect is refused.
+# Maximum ends by the server, per user and minute, soon after a connection's start. The next connect is refused.
 DROPS: Final = 3
-# So often within a minute a user's young sockets may replace each other. A page that is reloaded does that too (over
-# polling the server cannot see that the old page is gone), but not so often.
-# Two tabs that fight connect four times each.
+# Maximum replacements of a user's young sockets by each other, per minute. A page that is reloaded does that too (over
+# polling the server cannot see that the old page is gone), but less often. Two tabs that fight connect four times each.
 REPLACEMENTS: Final = 6
-# How late a client is answered that has been refused too often, and so many refusals that say so are not late yet.
+# Delay of an answer, in seconds, to a client that has been refused too often.
 HOLD_S: Final = 10.0
+# Number of refusals past the limit that are answered at once still.
 TOLD: Final = 2
-# Ends that are the client's own doing, however long it took.
+# Ends that are the client's own doing, however long the connection lasted.
 _OWN_FAULTS: Final = frozenset({AUTH_TIMEOUT.code, FLOODING.code, MALFORMED.code, TOO_MANY_CONNECTS.code})
-# Ends that count as a fault of the client's when they come soon. Not among them is what the stock client's `retries`
-# repeat: a client gives up what is too large after a few tries, and is not to be locked out before that.
+# Ends that count as a fault of the client's when they come soon. TOO_LARGE is not among them: the stock client's
+# `retries` send the same thing a few times before they give it up, and must not lock the client out before that.
 _FAULTS: Final = frozenset(ENDS) - {RESTART.code, KICKED.code, CROWDED_OUT.code, TOO_LARGE.code}
 
 
@@ -135,27 +136,28 @@ class Loops:
 
     def failed(self, guest: Guest) -> None:
         """A connect of a client failed: it was refused, or did not last. Each counts once."""
-        if not guest.failed:
-            guest.failed = True
+        if not guest.settled:
+            guest.settled = True
             self._failed.add(guest.client, self._clock.monotonic_s())
 
-    def gone(self, connection: Connection, code: str) -> None:
-        """A socket is gone.
+    def gone(self, guest: Guest, user_id: UserId | None, code: str, *, lasted_s: float) -> None:
+        """A socket that was let in is gone.
 
         Args:
+            user_id: its user, if it had one.
             code: of the End by which the server ended it, or anything else.
         """
-        now_s = self._clock.monotonic_s()
-        if code not in _FAULTS or not (code in _OWN_FAULTS or now_s - connection.since_s < SHORT_S):
+        if code not in _FAULTS or not (code in _OWN_FAULTS or lasted_s < SHORT_S):
             return
-        if connection.identity is not None:
+        now_s = self._clock.monotonic_s()
+        if user_id is not None:
             windows: Windows[Any] = self._replacements if code == REPLACED.code else self._drops
-            windows.add(connection.identity.user_id, now_s)
+            windows.add(user_id, now_s)
         elif code == AUTH_TIMEOUT.code:
             # A login page that was left open is no loop; one that comes back at once is.
-            self._returns.ended(connection.guest.client, now_s)
+            self._returns.ended(guest.client, now_s)
         else:
-            self._drops.add(connection.guest.client, now_s)
+            self._drops.add(guest.client, now_s)
 
     # Now and then
 

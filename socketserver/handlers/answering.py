@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ..chat.domain import Clock, UserId
+from ..chat.domain import Clock, Identity, UserId
 from ..errors import AuthRequired, ChatError, InternalError, InvalidPayload, RateLimited, TooLarge, UnknownEvent
 from ..live.connections import Connection, Sessions
 from ..logs import Sample, get_logger
 from ..ops.metrics import UNKNOWN_EVENT, Metrics
 from ..realtime import AsyncServer, Refusal
-from ..wire.protocol import ClientEvent, Payloads, dump_failure
+from ..wire.protocol import ClientEvent, Payloads, dump_failure, dump_ok, dump_user
 from .patience import Patience
 
 log = get_logger(__name__)
@@ -29,7 +29,7 @@ class Answering:
 
     Args:
         answers: who answers which event of a socket with a user.
-        authenticate: answers the only event that a socket without a user may send.
+        authenticate: gives a socket its user by a token, for the only event that a socket without one may send.
         refusals: says which of the refused requests have a line in the log.
     """
 
@@ -43,7 +43,7 @@ class Answering:
         clock: Clock,
         *,
         answers: Mapping[ClientEvent, Answer],
-        authenticate: Callable[[Connection, Any], Awaitable[Ack]],
+        authenticate: Callable[[Connection, str], Awaitable[Identity]],
     ) -> None:
         self._payloads = payloads
         self._sessions = sessions
@@ -70,7 +70,8 @@ class Answering:
             if event != ClientEvent.SEND_MESSAGE or connection.identity is None:  # the chat charges messages
                 self._patience.charge(connection)
             if event == ClientEvent.AUTHENTICATE:
-                ack = await self._authenticate(connection, self._payloads.load(event, arguments))
+                token = self._payloads.load(event, arguments).token
+                ack = dump_ok(user=dump_user(await self._authenticate(connection, token)))
             elif connection.identity is None:
                 raise AuthRequired(connection.hint)
             else:
@@ -117,10 +118,13 @@ class Answering:
         connection = self._sessions.get(sid)
         if connection is not None:
             if self._refusals.take(self._clock.monotonic_s()):
-                user_id = connection.identity.user_id if connection.identity else None
-                skipped = self._refusals.skipped()
                 log.info(
-                    "request_refused", connection_id=sid, user_id=user_id, request=event, code=error.code, **skipped
+                    "request_refused",
+                    connection_id=sid,
+                    user_id=connection.user_id,
+                    request=event,
+                    code=error.code,
+                    **self._refusals.skipped(),
                 )
             self._patience.refused(connection, event, error)
         return {**dump_failure(error)}

@@ -7,7 +7,7 @@ from typing import Final
 from ..chat.domain import Clock
 from ..door.connects import Guards
 from ..door.rates import Rates
-from ..errors import FLOODING, TOO_MANY_CONNECTS, ChatError, RateLimited, TooManyConnects
+from ..errors import FLOODING, TOO_MANY_CONNECTS, ChatError, TooManyConnects
 from ..live.connections import Connection
 from ..live.lifecycle import Lifecycle
 from ..wire.pages import Page
@@ -40,21 +40,16 @@ class Patience:
 
     def repeated(self, connection: Connection) -> None:
         """Charge a message that was a repeat, and cost no message's token. Ends a client that goes on and on."""
-        if not self._rates.repeat(connection, self._clock.monotonic_s()):
+        if not self._rates.may_stay_after_repeat(connection, self._clock.monotonic_s()):
             self._end(connection)
 
     def refused(self, connection: Connection, event: str, error: ChatError) -> None:
         """Note that a request was refused. Ends a client that does not wait, or that connects again and again."""
-        if isinstance(error, RateLimited):
-            stays = self._rates.refused(connection, self._clock.monotonic_s())
-        elif event == ClientEvent.SEND_MESSAGE and connection.identity is not None:
-            stays = self._rates.repeat(connection, self._clock.monotonic_s())  # no message, so it was not charged
-        else:
-            stays = True
-        if not stays:
+        message = event == ClientEvent.SEND_MESSAGE
+        if not self._rates.may_stay_after(error, connection, self._clock.monotonic_s(), message=message):
             self._end(connection)
         elif isinstance(error, TooManyConnects):
-            self._guards.refused(connection.guest)
+            self._guards.loops.failed(connection.guest)
             self._lifecycle.end_soon(connection, TOO_MANY_CONNECTS, retry_after_ms=error.retry_after_ms)
 
     def _end(self, connection: Connection) -> None:

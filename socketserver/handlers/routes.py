@@ -39,9 +39,11 @@ from ..door.credentials import bearer, login_cookies, misplaced
 from ..door.origins import Origins, wrong_host
 from ..errors import (
     AuthRequired,
+    AuthUnavailable,
     ChatError,
     InternalError,
     InvalidPayload,
+    InvalidToken,
     OriginNotAllowed,
 )
 from ..ops.admin_access import AdminAccess
@@ -184,18 +186,14 @@ class _SessionRoutes:
         if guards is None:
             return await self._authenticator.from_token(token)
         guest = guards.guest(request)
-        guards.admit_token(guest, token)
         try:
-            identity = await self._authenticator.from_token(token)
-        except ChatError as error:
-            if error.servers_fault:
-                guards.unknown_token(guest)
-                raise
-            guards.loops.admit_unproven(guest)
-            guards.refused(guest)
+            with guards.token(guest, token):
+                return await self._authenticator.from_token(token)
+        except (InvalidToken, AuthUnavailable) as error:
+            if not error.servers_fault:
+                guards.loops.admit_unproven(guest)
+                guards.loops.failed(guest)
             raise
-        guards.good_token(guest, token)
-        return identity
 
     async def _token(self, request: web.Request) -> str:
         token = bearer(request)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from ..chat.domain import Clock
 from ..chat.service import Chat
 from ..door.connects import Guards
 from ..door.rates import Rates
-from ..live.connections import Connection, Sessions
+from ..live.connections import Sessions
 from ..live.lifecycle import Lifecycle
 from ..live.opened import Opened
 from ..live.watching import Watching
@@ -19,7 +19,8 @@ from ..ops.metrics import Metrics
 from ..realtime import AsyncServer
 from ..settings import Settings
 from ..wire.protocol import ClientEvent, Payloads
-from .answering import Ack, Answer, Answering, log
+from .answering import Answer, Answering, log
+from .arriving import Arriving
 from .conversations import ConversationHandlers
 from .live import LiveHandlers
 from .messages import MessageHandlers
@@ -34,6 +35,7 @@ PAGE_SHARE: Final = 2
 class Parts:
     """What the handlers work with."""
 
+    arriving: Arriving
     chat: Chat
     sessions: Sessions
     opened: Opened
@@ -45,17 +47,10 @@ class Parts:
     clock: Clock
 
 
-def setup_handlers(
-    sio: AsyncServer,
-    settings: Settings,
-    parts: Parts,
-    authenticate: Callable[[Connection, Any], Awaitable[Ack]],
-) -> None:
-    """Answer all events of a server.
-
-    Args:
-        authenticate: answers the only event that a socket without a user may send.
-    """
+def setup_handlers(sio: AsyncServer, settings: Settings, parts: Parts) -> None:
+    """Answer all connects, disconnects and events of a server."""
+    sio.on("connect", parts.arriving.connect)
+    sio.on("disconnect", parts.arriving.disconnect)
     patience = Patience(parts.rates, parts.lifecycle, parts.guards, parts.clock)
     page_bytes = settings.outbox_bytes // PAGE_SHARE
     answers: Mapping[ClientEvent, Answer] = {
@@ -87,5 +82,5 @@ def setup_handlers(
         Sample(log, settings.log_messages_per_second),
         parts.clock,
         answers=answers,
-        authenticate=authenticate,
+        authenticate=parts.arriving.authenticate,
     ).register(sio)

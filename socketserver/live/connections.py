@@ -6,51 +6,17 @@ however many sockets there are.
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from ..chat.domain import ConversationId, Identity, UserId
+from ..door.visits import NOBODY, Guest
 from ..errors import End
 
 # So many expiries of sockets that are gone, or were renewed, may be kept beside one for each socket.
 _SPARE_EXPIRIES: Final = 1_000
-
-
-@dataclass(slots=True, eq=False)
-class Guest:
-    """Who knocks: what is known of a client from its handshake.
-
-    Attributes:
-        address: for the log.
-        network: the address as limits count it.
-        origin: of its page; None for programs that are no browsers.
-        program: what it calls itself.
-        failed: whether it is settled already how it counts among the failed connects.
-        opened_s: since when it has a session, None before.
-        counted: whether its handshake counts among those of its address that led to nothing.
-        proven: whether it has proved who it is: its socket has, or had, a user.
-    """
-
-    address: str
-    network: str
-    origin: str | None
-    program: str
-    failed: bool = False
-    opened_s: float | None = None
-    counted: bool = False
-    proven: bool = False
-
-    @property
-    def client(self) -> bytes:
-        """What stands for a client that has not said who it is: a digest, as long whatever it calls itself."""
-        text = "\0".join((self.network, self.origin or "", self.program))
-        return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
-
-
-NOBODY: Final = Guest("", "", None, "")
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +43,11 @@ class Connection:
     watched: dict[UserId, int] = field(default_factory=dict)
     end: End | None = None
     hint: str | None = None
+
+    @property
+    def user_id(self) -> UserId | None:
+        """Whose it is; None as long as it has no user."""
+        return None if self.identity is None else self.identity.user_id
 
 
 class Sessions:
@@ -106,9 +77,9 @@ class Sessions:
         connection = self._by_sid[sid] = self._anonymous[sid] = Connection(sid, now_s, guest)
         return connection
 
-    def knows(self, sid: str) -> bool:
-        """Whether the socket is registered, also while it is being ended."""
-        return sid in self._by_sid
+    def known(self, sid: str) -> Connection | None:
+        """The socket's connection, also while it is being ended; None if it is unknown, or gone."""
+        return self._by_sid.get(sid)
 
     def get(self, sid: str) -> Connection | None:
         """The socket's connection, unless it is unknown, gone, or being ended."""

@@ -35,6 +35,14 @@ def watch_room(user_id: UserId) -> str:
     return f"p:{user_id}"
 
 
+def rooms_of(connection: Connection) -> set[str]:
+    """The rooms that a socket belongs in, by what it has joined and watches. Without a user it is in none."""
+    if connection.user_id is None:
+        return set()
+    joined = map(conversation_room, connection.joined)
+    return {user_room(connection.user_id), *joined, *map(watch_room, connection.watched)}
+
+
 class Fanout:
     """Receives the chat's news, and has the events that are never stored: typing and presence.
 

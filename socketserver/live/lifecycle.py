@@ -1,34 +1,44 @@
-"""A connection's life: accepted, given a user, ended with a reason, gone. The only place that ends connections.
+"""A connection's life: let in, given a user, ended with a reason, gone. The only place that tells a client of its end.
 
-Ties the pure registries (sessions, presence, typing) to the sockets, so that they always change together.
+An end may be decided elsewhere (a bound of the transport's, an administrator, a stop): here it is said. Ties the pure
+registries (connections, presence, typing) to the sockets, so that they always change together.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
 from ..chat.domain import Clock, Identity
-from ..errors import AUTH_TIMEOUT, CROWDED_OUT, LOGGED_OUT, REPLACED, STALE, TOKEN_EXPIRED, End, UserMismatch
+from ..door.visits import Visit
+from ..errors import (
+    AUTH_TIMEOUT,
+    CROWDED_OUT,
+    ENDS,
+    KICKED,
+    LOGGED_OUT,
+    REPLACED,
+    STALE,
+    TOKEN_EXPIRED,
+    TOO_LARGE,
+    End,
+    UserMismatch,
+)
 from ..logs import get_logger
 from ..realtime import CONNECTED, AsyncServer, Session
 from ..wire import protocol
-from ..wire.protocol import ServerEvent, WelcomeWire
-from .connections import NOBODY, Connection, Guest, Sessions
-from .fanout import Fanout, conversation_room, user_room, watch_room
+from ..wire.protocol import ServerEvent, SessionEndedWire, WelcomeWire
+from .connections import Connection, Sessions
+from .fanout import Fanout, rooms_of, user_room
 from .presence import Presence
 from .typing_indicator import TypingIndicator
 
 log = get_logger(__name__)
 
-# Why a socket that was never let in is gone.
-REFUSED: Final = "refused"
-
-# After so many sockets the sweep lets others have a turn.
+# Number of sockets after which the sweep lets others have a turn.
 _SWEPT_PER_TURN: Final = 200
 
 
@@ -38,7 +48,8 @@ class Lifecycle:
     Args:
         welcome: makes the payload of the `welcome` event for an identity and a connection id.
         on_user: told of every socket that got its user, and whether it replaces an older one of that user.
-        on_gone: told of every socket that is gone, with the code of its end, or why the transport went, or REFUSED.
+        on_gone: told of every socket that is gone, with the code of its end, or why the transport went.
+        max_event_bytes: what a client is told that is ended because it sent more at once.
     """
 
     def __init__(
@@ -53,6 +64,7 @@ class Lifecycle:
         welcome: Callable[[Identity, str], WelcomeWire],
         on_user: Callable[[Connection, bool], None] = lambda connection, replaces: None,
         on_gone: Callable[[Connection, str], None] = lambda connection, code: None,
+        max_event_bytes: int = 0,
     ) -> None:
         self._sio = sio
         self._sessions = sessions
@@ -63,10 +75,23 @@ class Lifecycle:
         self._welcome = welcome
         self._on_user = on_user
         self._on_gone = on_gone
+        self._max_event_bytes = max_event_bytes
+        sio.end_event = self.last_words
 
-    def accept(self, sid: str, guest: Guest = NOBODY) -> Connection:
-        """A socket is there, without a user so far."""
-        return self._sessions.add(sid, self._clock.monotonic_s(), guest)
+    async def arrive(self, visit: Visit, identity: Identity | None) -> Connection:
+        """A client is let in: from now on its socket is registered, without a user where there is no identity.
+
+        It may have left while it was looked at: then its end, which comes behind its connect, finds it registered.
+        """
+        connection = self._sessions.add(visit.sid, visit.since_s, visit.guest)
+        connection.hint = visit.hint
+        try:
+            if identity is not None:
+                await self.authenticate(connection, identity)
+        except BaseException:  # a bug: nobody would tell of the end of a socket that was let in by half
+            self._forget(connection)
+            raise
+        return connection
 
     async def authenticate(self, connection: Connection, identity: Identity) -> None:
         """Give a socket its user, greet it, and end the user's surplus sockets. A repeat for the same user renews the
@@ -106,63 +131,92 @@ class Lifecycle:
         if connection.end is not None:
             return
         connection.end = end
-        user_id = connection.identity.user_id if connection.identity else None
         log.info(
-            "ended", connection_id=connection.sid, user_id=user_id, code=end.code, connected_ms=self._age_ms(connection)
+            "ended",
+            connection_id=connection.sid,
+            user_id=connection.user_id,
+            code=end.code,
+            connected_ms=self._age_ms(connection),
         )
-        await self._sio.emit(
-            ServerEvent.SESSION_ENDED, protocol.dump_session_ended(end, retry_after_ms), to=connection.sid
-        )
+        await self._end(connection.sid, end, retry_after_ms)
+
+    async def kick(self, connection: Connection, *, by: str) -> None:
+        """End a connection because an administrator, at the address `by`, wants it."""
+        log.info("kicked", connection_id=connection.sid, user_id=connection.user_id, by_address=by)
+        await self.end(connection, KICKED)
+
+    def last_words(self, code: str) -> tuple[str, SessionEndedWire]:
+        """The event for a client that the transport is about to drop: realtime asks for it, and sends it."""
+        limit_bytes = self._max_event_bytes if code == TOO_LARGE.code else None
+        return ServerEvent.SESSION_ENDED, protocol.dump_session_ended(ENDS[code], limit_bytes=limit_bytes)
+
+    async def _end(self, sid: str, end: End, retry_after_ms: int | None = None) -> None:
+        self._sio.emit_now(ServerEvent.SESSION_ENDED, protocol.dump_session_ended(end, retry_after_ms), room=sid)
         if end.reconnect:
-            await self._sio.close_transport(connection.sid, reason=end.code)
+            await self._sio.close_transport(sid, reason=end.code)
         else:
-            await self._sio.disconnect(connection.sid)
+            await self._sio.disconnect(sid)
 
     def end_soon(self, connection: Connection, end: End, *, retry_after_ms: int | None = None) -> None:
         """`end`, once what is being answered has its ack."""
         self._sio.eio.spawn(self.end(connection, end, retry_after_ms=retry_after_ms))
 
-    async def end_all(self, end: End, *, retry_after_ms: Callable[[], int], within_s: float) -> None:
-        """Take no more requests and end every connection, each as soon as what it has sent is answered.
+    async def end_all(
+        self, end: End, *, retry_after_ms: Callable[[], int], within_s: float, arriving: Iterable[str] = ()
+    ) -> None:
+        """End every connection, each as soon as what it has sent is answered.
 
         Each gets its own time to come back, so that they do not come all at once.
 
         Args:
             within_s: how long the answers may take. Who has none by then is ended without: the client sends again with
                 the same idempotency key.
+            arriving: sids that may be let in meanwhile.
         """
 
-        async def settle_and_end(connection: Connection) -> None:
+        async def settle_and_end(sid: str) -> None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
-                    await self._sio.settled(connection.sid)
-            await self.end(connection, end, retry_after_ms=retry_after_ms())
+                    await self._sio.settled(sid)
+            connection = self._sessions.get(sid)
+            if connection is not None:
+                await self.end(connection, end, retry_after_ms=retry_after_ms())
 
-        self._sio.drain()
-        await asyncio.gather(*map(settle_and_end, self._sessions))
+        here = [connection.sid for connection in self._sessions]
+        await asyncio.gather(*map(settle_and_end, [*here, *arriving]))
 
     def gone(self, sid: str, reason: str) -> None:
-        """A socket is gone, for whatever reason. Idempotent."""
-        connection = self._sessions.remove(sid)
+        """A socket is gone, for whatever reason. Idempotent; nothing happens for one that was never let in."""
+        connection = self._sessions.known(sid)
         if connection is None:
             return
-        for typing in self._typing.stop_all(sid):
-            self._fanout.typing(typing.conversation_id, typing.user_id, False, sid=sid)
-        if connection.identity is not None and not self._sessions.of_user(connection.identity.user_id):
-            self._presence.leave(connection.identity.user_id, self._clock.monotonic_s(), self._clock.now_ms())
+        self._forget(connection)
         code = connection.end.code if connection.end else reason
-        user_id = connection.identity.user_id if connection.identity else None
-        level = logging.DEBUG if code == REFUSED else logging.INFO  # a refusal has its own line
-        log.log(
-            level,
+        log.info(
             "disconnected",
             connection_id=sid,
-            user_id=user_id,
+            user_id=connection.user_id,
             address=connection.guest.address,
             reason=code,
             connected_ms=self._age_ms(connection),
         )
         self._on_gone(connection, code)
+
+    def _forget(self, connection: Connection) -> None:
+        self._sessions.remove(connection.sid)
+        for typing in self._typing.stop_all(connection.sid):
+            self._fanout.typing(typing.conversation_id, typing.user_id, False, sid=connection.sid)
+        user_id = connection.user_id
+        if user_id is not None and not self._sessions.of_user(user_id):
+            self._presence.leave(user_id, self._clock.monotonic_s(), self._clock.now_ms())
+
+    def expire_signs(self) -> None:
+        """End the typing and the presence of those who have given no sign of it for long enough."""
+        now_s = self._clock.monotonic_s()
+        for typing in self._typing.expire(now_s):
+            self._fanout.typing(typing.conversation_id, typing.user_id, False, sid=typing.sid)
+        for user_id, last_seen_ms in self._presence.expire(now_s):
+            self._fanout.presence(user_id, online=False, last_seen_ms=last_seen_ms)
 
     async def end_without_user(self, timeout_s: float) -> None:
         """End the sockets that did not authenticate within `timeout_s`, but not while their token is being checked."""
@@ -205,11 +259,10 @@ class Lifecycle:
                 await asyncio.sleep(0)
             mended += await self._audit(connection)
         for sid in self._sio.connected(protocol.NAMESPACE):
-            if not self._sessions.knows(sid):
+            if self._sessions.known(sid) is None:
                 mended += 1
                 log.warning("swept", connection_id=sid, why="nothing was known of it")
-                self._sio.emit_now(ServerEvent.SESSION_ENDED, protocol.dump_session_ended(STALE), room=sid)
-                await self._sio.close_transport(sid, reason=STALE.code)
+                await self._end(sid, STALE)
         return mended
 
     def _age_ms(self, connection: Connection) -> int:
@@ -217,7 +270,7 @@ class Lifecycle:
 
     async def _audit(self, connection: Connection) -> int:
         sid = connection.sid
-        if not self._sessions.knows(sid):
+        if self._sessions.known(sid) is None:
             return 0
         if self._sio.manager.client(sid, protocol.NAMESPACE) is None:
             log.warning("swept", connection_id=sid, why="it is not connected any more")
@@ -225,9 +278,7 @@ class Lifecycle:
             return 1
         if connection.end is not None or connection.identity is None:
             return 0
-        meant = {user_room(connection.identity.user_id)}
-        meant.update(map(conversation_room, connection.joined))
-        meant.update(map(watch_room, connection.watched))
+        meant = rooms_of(connection)
         wrong = meant.symmetric_difference(self._sio.manager.get_rooms(sid, protocol.NAMESPACE)) - {sid}
         for room in wrong:
             why = "it was not in a room" if room in meant else "it was in a room too many"

@@ -7,14 +7,10 @@ from typing import Final
 from aiohttp import web
 
 from ..door.connects import Guards
-from ..errors import KICKED
 from ..live.connections import Sessions
 from ..live.lifecycle import Lifecycle
-from ..logs import get_logger
 from ..realtime import AsyncServer
 from ..settings import Settings
-
-log = get_logger(__name__)
 
 USERNAME: Final = "admin"
 # How long what the UI shows may be behind.
@@ -26,15 +22,13 @@ def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: S
 
     def refused(request: web.Request) -> None:
         guest = guards.guest(request)
-        guards.refused(guest)
+        guards.loops.failed(guest)
         guards.refused_admin(guest)
 
     async def disconnect(sid: str, namespace: str, request: web.Request) -> None:
         connection = sessions.get(sid)
         if connection is not None:
-            user_id = connection.identity.user_id if connection.identity else None
-            log.info("kicked", connection_id=sid, user_id=user_id, by_address=guards.guest(request).address)
-            await lifecycle.end(connection, KICKED)
+            await lifecycle.kick(connection, by=guards.guest(request).address)
 
     assert settings.admin_token is not None
     sio.instrument(

@@ -22,10 +22,9 @@ from aiohttp import web
 from .. import __version__
 from ..chat.domain import Clock
 from ..door.connects import Guards
-from ..errors import KICKED, ChatError, InvalidPayload
+from ..errors import ChatError, InvalidPayload
 from ..live.connections import Sessions
 from ..live.lifecycle import Lifecycle
-from ..logs import get_logger
 from ..realtime import AsyncServer
 from ..settings import Settings, variable
 from ..values import check_user_id, whole_number_in
@@ -33,8 +32,6 @@ from ..wire.answers import error_response, read_body
 from ..wire.protocol import dump_ok
 from .admin_access import AdminAccess
 from .history import MAX_ROWS, STEP_S, History, Point, Row, Sort, find, list_sockets
-
-log = get_logger(__name__)
 
 _PAGE: Final = Path(__file__).resolve().parent / "monitor_page"
 _HEADERS: Final = {
@@ -177,9 +174,7 @@ class Monitor:
         connections = find(self._sessions, sid=sid, user_id=user_id)
         address = self._guards.guest(request).address
         for connection in connections:
-            owner = connection.identity.user_id if connection.identity is not None else None
-            log.info("kicked", connection_id=connection.sid, user_id=owner, by_address=address)
-            await self._lifecycle.end(connection, KICKED)
+            await self._lifecycle.kick(connection, by=address)
         return web.json_response(dump_ok(ended=len(connections)))
 
 

@@ -11,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.app import END_CLIENTS
+from socketserver.app import SHUTDOWN
 from socketserver.check.steps import Inspection, Options, Step
 from urllib.parse import urlsplit
 
+import aiohttp
 import engine_proxies
 import pytest
 from checkkit import (
@@ -262,7 +263,7 @@ async def test_certificate_name(authority: Authority) -> None:
 
 async def test_draining(server: LocalServer) -> None:
     """The server still listens, but takes nobody any more."""
-    await server.app[END_CLIENTS](server.app)
+    await server.app[SHUTDOWN].end_clients()
     outcome = await check(server.url)
     (step,) = outcome.faults
     assert outcome.faults[step] == "draining"
@@ -374,13 +375,24 @@ async def test_proxy_that_adds_a_cors_header(database: Path, tmp_path: Path) -> 
     assert "add_header" in outcome.text
 
 
-async def test_too_many_connects(database: Path) -> None:
-    """A check is a few connects that end soon; the guards say when it is enough."""
-    async with serving(database, failed_connects_per_minute_address=1) as server:
-        await check(server.url)
+async def test_too_many_connects_of_an_address(database: Path) -> None:
+    """The test waited for a refusal of failed connects, which a good token has not met since they count per client.
+    What refuses the check's handshake are others of its address, of which no user came."""
+    async with serving(database, connects_per_minute_address=1) as server, aiohttp.ClientSession() as stranger:
+        async with stranger.get(f"{server.url}/socket.io/?EIO=4&transport=polling") as answer:
+            assert answer.status == 200
         outcome = await check(server.url)
     assert outcome.faults == {"handshake": "too_many_connects"}
     assert "WEBSOCKET_TRUSTED_PROXIES" in outcome.text
+
+
+async def test_too_many_connects_of_a_user(database: Path) -> None:
+    """The check's user may connect so often a minute, whatever its token; the next check says so where it logs in."""
+    async with serving(database, connects_per_minute_user=1, failed_connects_per_minute_address=1) as server:
+        assert (await check(server.url)).faults == {}
+        outcome = await check(server.url)
+    assert outcome.faults == {"authentication": "too_many_connects"}
+    assert "WEBSOCKET_CONNECTS_PER_MINUTE_USER" in outcome.text
 
 
 async def test_polling_that_fails(server: LocalServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from socketserver.app import END_CLIENTS, STORE
+from socketserver.app import SHUTDOWN, STORE
 from socketserver.chat.domain import MessageDraft
 from socketserver.store.base import Appended
 from typing import Any
@@ -128,7 +128,7 @@ async def test_a_leap_in_the_middle_of_a_stop(jump_s: float, monkeypatch: pytest
         message = {"conversationId": conversation_id, "idempotencyKey": "k", "body": "b"}
         number = await ann.emit("send_message", message)
         await begun.wait()
-        stop = asyncio.ensure_future(chat.app[END_CLIENTS](chat.app))
+        stop = asyncio.ensure_future(chat.app[SHUTDOWN].end_clients())
         await until(lambda: chat.guards.draining, "the stop has begun")
         chat.clock.jump(jump_s)
         go.set()

@@ -45,7 +45,7 @@ async def test_who_has_gone_has_read_nothing(request_: str) -> None:
             go.set()
             await until(lambda: len(chat.sessions) == 1, "everything that bob asked for is handled")
         chat.clock.advance(10)
-        await until(lambda: not chat.housekeeping._auto_read, "no automatic read mark is due")
+        await until(lambda: not chat.housekeeping.read_marks, "no automatic read mark is due")
         again = await enter(session, chat, "bob")
         (listed,) = (await again.ask("list_conversations", {}))["conversations"]
         assert (listed["readSeq"], listed["unreadCount"]) == (0, 1)

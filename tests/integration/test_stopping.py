@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.app import END_CLIENTS
+from socketserver.app import SHUTDOWN
 from socketserver.realtime import AsyncServer
 from socketserver.realtime.engine import session as sessions
 from typing import Any
@@ -31,7 +31,7 @@ async def server(tmp_path: Path) -> AsyncIterator[LocalServer]:
 
 
 async def stop(server: LocalServer) -> None:
-    await server.app[END_CLIENTS](server.app)
+    await server.app[SHUTDOWN].end_clients()
 
 
 def ended(packets: str) -> dict[str, Any]:

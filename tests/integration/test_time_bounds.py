@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
-from socketserver.live.connections import Guest
+from socketserver.door.visits import Guest
 from urllib.parse import urlsplit
 
 import pytest
@@ -166,7 +166,7 @@ async def test_the_sweep_mends_both_ways(caplog: pytest.LogCaptureFixture) -> No
         assert (ended["code"], ended["reconnect"]) == ("stale", True)
         assert set(chat.sio.rooms(ann.sid)) >= {f"c:{conversation}"}
         assert "c:another" not in chat.sio.rooms(ann.sid)
-        assert not chat.sessions.knows("nobody")
+        assert chat.sessions.known("nobody") is None
         assert await chat.lifecycle.sweep() == 0
         warnings = [record for record in caplog.records if record.levelname == "WARNING"]
         assert len([record for record in warnings if record.name.startswith("socketserver")]) == 4

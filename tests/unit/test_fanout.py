@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from socketserver.chat.domain import Conversation, ConversationId, Identity, Message, MessageId, ReadMark, UserId
+from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, ReadMark, UserId
 from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead
-from socketserver.live.auto_read import AutoRead, Seen
-from socketserver.live.connections import Connection, Sessions
-from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
+from socketserver.live.auto_read import Seen
+from socketserver.live.connections import Connection
+from socketserver.live.fanout import conversation_room, user_room, watch_room
 from socketserver.wire import protocol
 
 import pytest
-from support.clock import FakeClock
-from unit.recorder import Emitted, Recorder
+from support.parts import Parts
+from unit.recorder import Emitted
 
 ANN, BOB, CAT = UserId("ann"), UserId("bob"), UserId("cat")
 C = ConversationId("c")
@@ -19,22 +19,16 @@ CONVERSATION = Conversation(C, "group", "T", ANN, (ANN, BOB, CAT), 1)
 MESSAGE = Message(MessageId("m"), C, 7, 7, ANN, "key", "hello", None, 5)
 
 
-class Stage:
-    """A Fanout between real registries and a recorder."""
+class Stage(Parts):
+    """A user has any number of sockets, and a conversation of three is small."""
 
     def __init__(self, small_conversation: int = 3) -> None:
-        self.sio = Recorder()
-        self.sessions = Sessions(0)
-        self.auto_read = AutoRead(0.3)
-        self.clock = FakeClock()
-        self.fanout = Fanout(self.sio, self.sessions, self.auto_read, self.clock, small_conversation=small_conversation)
+        super().__init__(sockets_per_user=0, small_conversation=small_conversation)
 
-    def connect(self, sid: str, user_id: UserId, visible: bool | None = None) -> Connection:
-        """A socket of a user; it joined the conversation if `visible` is not None."""
-        connection = self.sessions.add(sid, 0)
-        self.sessions.authenticate(connection, Identity(user_id, user_id))
-        if visible is not None:
-            connection.joined[C] = visible
+    def show(self, sid: str, user_id: UserId, visible: bool) -> Connection:
+        """A user's connection that has joined the conversation."""
+        connection = self.connect(sid, user_id)
+        connection.joined[C] = visible
         return connection
 
     def seen(self) -> list[Seen]:
@@ -49,9 +43,9 @@ def test_rooms_do_not_collide() -> None:
 def test_message_to_those_who_joined_and_activity_to_the_others() -> None:
     """Sockets that joined get message_created, participants' other sockets conversation_activity, the sender's too."""
     stage = Stage()
-    stage.connect("ann-joined", ANN, visible=True)
+    stage.show("ann-joined", ANN, visible=True)
     stage.connect("ann-other", ANN)
-    stage.connect("bob-joined", BOB, visible=False)
+    stage.show("bob-joined", BOB, visible=False)
     stage.connect("cat", CAT)
     stage.connect("stranger", UserId("dan"))
     stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=False))
@@ -64,7 +58,7 @@ def test_message_to_those_who_joined_and_activity_to_the_others() -> None:
 def test_no_activity_when_everybody_has_joined() -> None:
     """Nobody elsewhere, no conversation_activity."""
     stage = Stage()
-    stage.connect("bob", BOB, visible=False)
+    stage.show("bob", BOB, visible=False)
     stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=False))
     assert [emitted.event for emitted in stage.sio.take()] == ["message_created"]
 
@@ -72,10 +66,10 @@ def test_no_activity_when_everybody_has_joined() -> None:
 def test_who_looks_has_read() -> None:
     """A message is marked as read for those who look at the conversation on any socket, but not for its sender."""
     stage = Stage()
-    stage.connect("ann", ANN, visible=True)
-    stage.connect("bob-hidden", BOB, visible=False)
-    stage.connect("bob-visible", BOB, visible=True)
-    stage.connect("cat", CAT, visible=False)
+    stage.show("ann", ANN, visible=True)
+    stage.show("bob-hidden", BOB, visible=False)
+    stage.show("bob-visible", BOB, visible=True)
+    stage.show("cat", CAT, visible=False)
     stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=False))
     assert stage.seen() == [Seen(C, BOB, 7)]
 
@@ -124,7 +118,7 @@ def test_typing_is_not_shown_to_the_one_who_types_elsewhere() -> None:
     """A user's other socket was told of the typing on one, and never of its end on another."""
     stage = Stage()
     for sid in ("s1", "s2"):
-        stage.connect(sid, ANN, visible=True)
+        stage.show(sid, ANN, visible=True)
     stage.fanout.typing(C, ANN, True, sid="s1")
     (emitted,) = stage.sio.take()
     assert emitted.skip_sid == {"s1", "s2"}
@@ -139,7 +133,7 @@ def test_only_pages_that_show_it_are_asked() -> None:
         ("gone", BOB, True),
         ("cat", CAT, True),
     ):
-        stage.connect(sid, user_id, visible)
+        stage.show(sid, user_id, visible)
     stage.connect("elsewhere", BOB)
     stage.sio.unconnected.add("gone")
     stage.fanout.ask(Seen(C, BOB, 7))

@@ -12,6 +12,7 @@ from socketserver.door.connects import Guards
 from socketserver.door.loops import DROPS, HOLD_S, REPLACEMENTS, SHORT_S
 from socketserver.door.origins import Origins
 from socketserver.door.proxies import Proxies
+from socketserver.door.visits import Guest
 from socketserver.errors import (
     AUTH_TIMEOUT,
     CROWDED_OUT,
@@ -21,9 +22,9 @@ from socketserver.errors import (
     RESTART,
     SLOW_CONSUMER,
     TOO_LARGE,
+    InvalidToken,
     TooManyConnects,
 )
-from socketserver.live.connections import Connection, Guest
 from socketserver.settings import Settings
 from typing import Any
 from unittest import mock
@@ -97,7 +98,7 @@ class Door:
     def knock(self, address: str = "192.0.2.1", origin: str | None = None) -> Session | web.Response:
         """A handshake: the session that it begins, or its refusal."""
         request = self.request(address, origin)
-        refusal = self.guards.admit(request)
+        refusal = self.guards.admit_handshake(request)
         if refusal is not None:
             assert isinstance(refusal, web.Response)
             return refusal
@@ -131,15 +132,17 @@ class Door:
 
     def visit(self, user: str | None, *, lasts_s: float = 0.1, code: str = "transport close") -> None:
         """A user's connect, let in and then gone. Raises: TooManyConnects."""
-        guest = self.guest()
-        connection = Connection("sid", self.clock.seconds, guest)
-        if user is None:
-            self.guards.loops.admit_anonymous(guest)
-        else:
-            self.guards.loops.admit_user(UserId(user), guest)
-            connection.identity = Identity(UserId(user), user)
+        identity = None if user is None else Identity(UserId(user), user)
+        with self.guards.visit("sid", self.request()) as visit:
+            self.guards.admit(visit, identity)
         self.clock.seconds += lasts_s
-        self.guards.loops.gone(connection, code)
+        self.guards.loops.gone(visit.guest, None if user is None else UserId(user), code, lasted_s=lasts_s)
+
+    def token(self, token: str, guest: Guest | None = None, *, good: bool = False) -> None:
+        """Somebody shows a token. Raises: TooManyConnects where it is not looked at."""
+        with contextlib.suppress(InvalidToken), self.guards.token(guest or self.guest(), token):
+            if not good:
+                raise InvalidToken
 
     def guest(self) -> Guest:
         return self.guards.guest(self.request())
@@ -191,7 +194,7 @@ def test_a_refused_connect_that_is_short_too_counts_once() -> None:
     for _ in range(2):
         door.guards.loops.admit_unproven(door.guest())
         session = door.open()
-        door.guards.refused(door.guards.guest(session.request))
+        door.guards.loops.failed(door.guards.guest(session.request))
         door.guards.closed(session, "client disconnect")
     with pytest.raises(TooManyConnects):
         door.guards.loops.admit_unproven(door.guest())
@@ -249,17 +252,17 @@ async def test_the_handshakes_of_an_address_of_which_no_user_comes(count: int) -
     for _ in range(1_000):
         door.guards.closed(door.user(), "transport close")  # users are not counted
     for _ in range(count):
-        refusal = door.guards.admit(door.request(program="flood"))
+        refusal = door.guards.admit_handshake(door.request(program="flood"))
         assert refusal is None or (isinstance(refusal, web.Response) and count == 601)
     request = door.request(program="flood", cookie="socketserver_session=x")
-    answer = door.guards.admit(request)
+    answer = door.guards.admit_handshake(request)
     assert answer is not None
     assert not isinstance(answer, web.Response)
     refusal = await answer
     assert refusal is not None
     assert refusal.status == 429
     door.login = True
-    answer = door.guards.admit(door.request(program="flood", cookie="socketserver_session=y"))
+    answer = door.guards.admit_handshake(door.request(program="flood", cookie="socketserver_session=y"))
     assert answer is not None
     assert not isinstance(answer, web.Response)
     assert await answer is None
@@ -280,8 +283,7 @@ def test_an_office_with_broken_pages() -> None:
             door.clock.seconds += 1
             for user in range(second, 200, 60):  # each comes once a minute, some of them without a lasting connection
                 session, guest = come()
-                door.guards.admit_token(guest, f"good {user} {minute}")
-                door.guards.good_token(guest, f"good {user} {minute}")
+                door.token(f"good {user} {minute}", guest, good=True)
                 door.guards.loops.admit_user(UserId(f"user {user}"), guest)
                 door.guards.proved(guest)
                 door.guards.closed(session, "transport close")
@@ -290,11 +292,11 @@ def test_an_office_with_broken_pages() -> None:
                 held = False
                 while not held:  # connect() in every listener, as fast as it is answered
                     session, guest = come()
-                    door.guards.admit_token(guest, f"bad {page}")
+                    door.token(f"bad {page}", guest)
                     tries += 1
                     with contextlib.suppress(TooManyConnects):
                         door.guards.loops.admit_unproven(guest)
-                    door.guards.refused(guest)
+                    door.guards.loops.failed(guest)
                     held = bool(door.guards.loops.hold_s(guest))
                     door.guards.closed(session, "client disconnect")
             told.append(tries)
@@ -314,17 +316,16 @@ def test_idle_login_pages_keep_nobody_out() -> None:
 def test_tokens_that_were_good_need_no_budget() -> None:
     """Somebody who tries tokens does not lock out those whose token was good lately; others get in a while later."""
     door = Door(bad_tokens_per_second_address=1)
-    door.guards.admit_token(door.guest(), "good")
-    door.guards.good_token(door.guest(), "good")
+    door.token("good", good=True)
     for number in range(60):
-        door.guards.admit_token(door.guest(), f"bad {number}")
+        door.token(f"bad {number}")
     with pytest.raises(TooManyConnects) as refused:
-        door.guards.admit_token(door.guest(), "new")
-    door.guards.admit_token(door.guest(), "good")
-    door.guards.admit_token(door.guards.guest(door.request(address="192.0.2.2")), "new")
+        door.token("new")
+    door.token("good", good=True)
+    door.token("new", door.guards.guest(door.request(address="192.0.2.2")))
     assert refused.value.retry_after_ms is not None
     door.clock.seconds += refused.value.retry_after_ms / 1000
-    door.guards.admit_token(door.guest(), "new")
+    door.token("new")
 
 
 def test_connects_of_a_user() -> None:

@@ -6,96 +6,36 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from socketserver import housekeeping
-from socketserver.chat.conversations import CreateConversation
 from socketserver.chat.domain import ConversationId, Identity, UserId
-from socketserver.chat.messages import SendMessage
-from socketserver.chat.service import make_chat
-from socketserver.door.connects import Guards
-from socketserver.door.origins import Origins
-from socketserver.door.proxies import Proxies
-from socketserver.door.rates import Rates
 from socketserver.errors import AUTH_TIMEOUT
-from socketserver.housekeeping import Housekeeping
-from socketserver.limits import Buckets
-from socketserver.live.auto_read import AutoRead, Seen
-from socketserver.live.connections import Connection, Sessions
-from socketserver.live.fanout import Fanout, conversation_room, watch_room
-from socketserver.live.lifecycle import Lifecycle
-from socketserver.live.presence import Presence
-from socketserver.live.typing_indicator import Typing, TypingIndicator
-from socketserver.settings import Settings
-from socketserver.store import Store, open_store
+from socketserver.live.auto_read import Seen
+from socketserver.live.connections import Connection
+from socketserver.live.fanout import conversation_room, watch_room
+from socketserver.live.typing_indicator import Typing
+from socketserver.store import open_store
 from socketserver.wire import protocol
 
 import pytest
-from support.clock import FakeClock
-from unit.recorder import Emitted, Recorder
+from support.parts import Parts
+from unit.recorder import Emitted
 
 ANN, BOB = UserId("ann"), UserId("bob")
 C = ConversationId("c")
 
 
-class Stage:
-    """Housekeeping over real registries, a store in memory and a recorder."""
-
-    def __init__(self, store: Store, *buckets: Buckets[UserId]) -> None:
-        self.clock = FakeClock()
-        self.sio = Recorder()
-        self.sessions = Sessions(1)
-        self.presence = Presence(15)
-        self.typing = TypingIndicator(6)
-        self.auto_read = AutoRead(0.3)
-        self.buckets: Buckets[UserId] = Buckets(5, 20)
-        fanout = Fanout(self.sio, self.sessions, self.auto_read, self.clock, small_conversation=100)
-        self.chat = make_chat(
-            store,
-            fanout,
-            self.clock,
-            max_participants=10,
-            messages=self.buckets,
-            conversations=Buckets(1, 100),
-            cached_conversations=10,
-        )
-        self.lifecycle = Lifecycle(
-            self.sio,
-            self.sessions,
-            self.presence,
-            self.typing,
-            fanout,
-            self.clock,
-            welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, 0, Settings()),
-        )
-        self.housekeeping = Housekeeping(
-            chat=self.chat,
-            lifecycle=self.lifecycle,
-            presence=self.presence,
-            typing=self.typing,
-            auto_read=self.auto_read,
-            fanout=fanout,
-            buckets=[self.buckets, *buckets],
-            rates=Rates(20, 100),
-            guards=Guards(Settings(), Proxies(()), Origins(Settings()), self.clock),
-            engine_sessions=list,
-            clock=self.clock,
-            auth_timeout_s=10,
-            sweep_s=30,
-        )
+class Stage(Parts):
+    """A store in memory beneath."""
 
     async def show(self, sid: str, user_id: UserId, conversation_id: ConversationId) -> Connection:
         """A new socket of a user, that shows a conversation."""
-        connection = self.lifecycle.accept(sid)
-        await self.lifecycle.authenticate(connection, Identity(user_id, user_id))
+        connection = await self.arrive(sid, Identity(user_id, user_id))
         connection.joined[conversation_id] = True
         self.sio.take()
         return connection
 
     async def messages(self, count: int) -> ConversationId:
         """A new conversation of ann and bob with messages by ann."""
-        created = await self.chat.conversations.create(ANN, CreateConversation((BOB,)))
-        for number in range(count):
-            await self.chat.messages.send(ANN, SendMessage(created.conversation.id, str(number), "hi"))
-        self.sio.take()
-        return created.conversation.id
+        return (await self.conversation(ANN, BOB, messages=count)).id
 
 
 @pytest.fixture
@@ -121,8 +61,7 @@ async def test_typing_runs_out(stage: Stage) -> None:
 
 async def test_presence_runs_out(stage: Stage) -> None:
     """A user who does not come back within the grace goes offline, with the time of leaving."""
-    connection = stage.lifecycle.accept("s1")
-    await stage.lifecycle.authenticate(connection, Identity(ANN, "Ann"))
+    await stage.arrive("s1", Identity(ANN, "Ann"))
     left_ms = stage.clock.now_ms()
     stage.lifecycle.gone("s1", "transport close")
     stage.sio.take()
@@ -135,7 +74,7 @@ async def test_presence_runs_out(stage: Stage) -> None:
 
 async def test_login_runs_out(stage: Stage) -> None:
     """A socket without a user is ended after the time it has."""
-    stage.lifecycle.accept("s1")
+    await stage.arrive("s1")
     stage.clock.advance(10)
     await stage.housekeeping.tick()
     assert stage.sio.take() == [Emitted("session_ended", protocol.dump_session_ended(AUTH_TIMEOUT), ("s1",))]
@@ -146,16 +85,15 @@ async def test_others_have_a_turn_between_two_sweeps() -> None:
     turns: list[str] = []
     running = True
 
-    class Swept(Buckets[UserId]):
-        def sweep(self, now_s: float) -> None:
-            turns.append("sweep")
+    def sweep(now_s: float) -> None:
+        turns.append("sweep")
 
     async def other() -> None:
         while running:
             turns.append("other")
             await asyncio.sleep(0)
 
-    stage = Stage(open_store("sqlite:///:memory:"), Swept(1, 1), Swept(1, 1))
+    stage = Stage(None, sweep, sweep)
     stage.clock.advance(30)
     others = asyncio.create_task(other())
     await stage.housekeeping.tick()
@@ -166,18 +104,18 @@ async def test_others_have_a_turn_between_two_sweeps() -> None:
 
 async def test_sweeps_now_and_then(stage: Stage) -> None:
     """Full buckets and dead entries are swept every 30 seconds, not at each tick."""
-    stage.buckets.get(ANN, stage.clock.monotonic_s())
-    stage.lifecycle.accept("dead").identity = Identity(ANN, "Ann")
+    stage.rates.messages.get(ANN, stage.clock.monotonic_s())
+    await stage.arrive("dead", Identity(ANN, "Ann"))
     stage.sio.unconnected.add("dead")
     stage.clock.advance(29)
     await stage.housekeeping.tick()
-    assert (len(stage.buckets), len(stage.sessions)) == (1, 1)
+    assert (len(stage.rates.messages), len(stage.sessions)) == (1, 1)
     stage.clock.advance(1)
     await stage.housekeeping.tick()
-    assert (len(stage.buckets), len(stage.sessions)) == (0, 0)
-    stage.buckets.get(ANN, stage.clock.monotonic_s())
+    assert (len(stage.rates.messages), len(stage.sessions)) == (0, 0)
+    stage.rates.messages.get(ANN, stage.clock.monotonic_s())
     await stage.housekeeping.tick()
-    assert len(stage.buckets) == 1
+    assert len(stage.rates.messages) == 1
 
 
 async def test_automatic_read_marks(stage: Stage) -> None:
@@ -186,13 +124,13 @@ async def test_automatic_read_marks(stage: Stage) -> None:
     await stage.show("s1", BOB, conversation_id)
     for seq in (1, 2, 3):
         stage.auto_read.see(Seen(conversation_id, BOB, seq), stage.clock.monotonic_s())
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert stage.sio.take() == []
     stage.clock.advance(0.3)
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert stage.sio.take() == []
     stage.sio.answer("s1")
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     (emitted,) = stage.sio.take()
     assert (emitted.event, emitted.data["userId"], emitted.data["readSeq"]) == ("messages_read", "bob", 3)
 
@@ -204,18 +142,18 @@ async def test_a_page_that_is_frozen_reads_nothing(stage: Stage) -> None:
     stage.auto_read.see(Seen(conversation_id, BOB, 1), stage.clock.monotonic_s())
     for seq in (2, 3):
         stage.clock.advance(0.3)
-        await stage.housekeeping.write_read_marks()
+        await stage.read_marks.write_due()
         assert list(stage.sio.probed) == ["s1"]
         assert stage.sio.take() == []
         stage.auto_read.see(Seen(conversation_id, BOB, seq), stage.clock.monotonic_s())
     stage.sio.answer("s1")  # it was asked about the first message, and is asked about the second now
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert [emitted.data["readSeq"] for emitted in stage.sio.take()] == [1]
     connection.joined[conversation_id] = False
     stage.clock.advance(0.3)
-    await stage.housekeeping.write_read_marks()  # the third: nobody shows it any more
+    await stage.read_marks.write_due()  # the third: nobody shows it any more
     stage.sio.answer("s1")
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert [emitted.data["readSeq"] for emitted in stage.sio.take()] == [2]
     assert not stage.sio.probed
 
@@ -226,7 +164,7 @@ async def test_a_mark_that_cannot_be_written(stage: Stage, caplog: pytest.LogCap
     for shown in (ConversationId("no such"), conversation_id):
         stage.auto_read.see(Seen(shown, BOB, 1), 0)
         stage.auto_read.looked_away(shown, BOB)
-    await stage.housekeeping.write_read_marks()
+    await stage.read_marks.write_due()
     assert [emitted.event for emitted in stage.sio.take()] == ["messages_read"]
     assert "conversation_not_found" in caplog.text
 

@@ -5,50 +5,20 @@ from __future__ import annotations
 import asyncio
 from socketserver.chat.domain import ConversationId, Identity, UserId
 from socketserver.errors import AUTH_TIMEOUT, MALFORMED, REPLACED, RESTART, End, UserMismatch
-from socketserver.live.auto_read import AutoRead
-from socketserver.live.connections import Connection, Sessions
-from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
-from socketserver.live.lifecycle import Lifecycle
-from socketserver.live.presence import Presence
-from socketserver.live.typing_indicator import Typing, TypingIndicator
+from socketserver.live.fanout import conversation_room, user_room, watch_room
+from socketserver.live.typing_indicator import Typing
 from socketserver.settings import Settings
 from socketserver.wire import protocol
 from typing import Any
 
 import pytest
-from support.clock import FakeClock
+from support.parts import Parts as Stage
 from support.waiting import eventually
-from unit.recorder import Emitted, Recorder
+from unit.recorder import Emitted
 
 ANN, BOB = Identity(UserId("ann"), "Ann"), Identity(UserId("bob"), "Bob")
 C = ConversationId("c")
-GRACE_S = 15.0
-
-
-class Stage:
-    """A Lifecycle between real registries and a recorder."""
-
-    def __init__(self, sockets_per_user: int = 1) -> None:
-        self.clock = FakeClock()
-        self.sio = Recorder()
-        self.sessions = Sessions(sockets_per_user)
-        self.presence = Presence(GRACE_S)
-        self.typing = TypingIndicator(6)
-        fanout = Fanout(self.sio, self.sessions, AutoRead(0.3), self.clock, small_conversation=100)
-        self.lifecycle = Lifecycle(
-            self.sio,
-            self.sessions,
-            self.presence,
-            self.typing,
-            fanout,
-            self.clock,
-            welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, self.clock.now_ms(), Settings()),
-        )
-
-    async def connect(self, sid: str, identity: Identity = ANN) -> Connection:
-        connection = self.lifecycle.accept(sid)
-        await self.lifecycle.authenticate(connection, identity)
-        return connection
+GRACE_S = Settings().presence_grace_s
 
 
 def ended_event(sid: str, end: End, retry_after_ms: int | None = None) -> Emitted:
@@ -58,7 +28,7 @@ def ended_event(sid: str, end: End, retry_after_ms: int | None = None) -> Emitte
 async def test_welcome_and_presence() -> None:
     """A socket that gets its user is welcomed and hears of the user's events; who watches the user is told."""
     stage = Stage()
-    await stage.connect("s1")
+    await stage.arrive("s1", ANN)
     welcome, presence = stage.sio.take()
     assert (welcome.event, welcome.rooms) == ("welcome", ("s1",))
     assert welcome.data["user"] == {"id": "ann", "name": "Ann"}
@@ -72,7 +42,7 @@ async def test_welcome_and_presence() -> None:
 async def test_authenticating_again() -> None:
     """The same user again renews the identity and nothing else; another user is refused."""
     stage = Stage()
-    connection = await stage.connect("s1")
+    connection = await stage.arrive("s1", ANN)
     stage.sio.take()
     renewed = Identity(ANN.user_id, "Ann B.")
     await stage.lifecycle.authenticate(connection, renewed)
@@ -87,8 +57,8 @@ async def test_authenticating_again() -> None:
 async def test_a_socket_that_left_while_its_token_was_checked(left: str) -> None:
     """Bug: a socket that was gone when its token turned out good took the place of the user's new one."""
     stage = Stage()
-    old = stage.lifecycle.accept("old")
-    new = await stage.connect("new")
+    old = await stage.arrive("old")
+    new = await stage.arrive("new", ANN)
     if left == "closed":
         stage.sio.unconnected.add("old")
     else:
@@ -103,9 +73,9 @@ async def test_a_socket_that_left_while_its_token_was_checked(left: str) -> None
 async def test_the_newest_socket_replaces_the_old_one() -> None:
     """The old socket is told why and disconnected for good; the new one stays, and presence does not flicker."""
     stage = Stage()
-    await stage.connect("old")
+    await stage.arrive("old", ANN)
     stage.sio.take()
-    new = await stage.connect("new")
+    new = await stage.arrive("new", ANN)
     assert [emitted.event for emitted in stage.sio.emitted] == ["welcome", "session_ended"]
     assert stage.sio.take()[1] == ended_event("old", REPLACED)
     assert stage.sio.ended == [("old", "disconnect")]
@@ -121,7 +91,7 @@ async def test_the_newest_socket_replaces_the_old_one() -> None:
 async def test_come_back_or_stay_away(end: End, ended: tuple[str, ...]) -> None:
     """An end after which the client comes back closes its transport, one after which it stays away disconnects it."""
     stage = Stage()
-    connection = await stage.connect("s1")
+    connection = await stage.arrive("s1", ANN)
     stage.sio.take()
     await stage.lifecycle.end(connection, end, retry_after_ms=700)
     await stage.lifecycle.end(connection, AUTH_TIMEOUT)  # too late: it has its reason
@@ -132,8 +102,8 @@ async def test_come_back_or_stay_away(end: End, ended: tuple[str, ...]) -> None:
 async def test_end_all_spreads_the_return() -> None:
     """Every client is told a time of its own to come back, one without a user too."""
     stage = Stage()
-    stage.lifecycle.accept("nobody")
-    await stage.connect("s1")
+    await stage.arrive("nobody")
+    await stage.arrive("s1", ANN)
     stage.sio.take()
     times = iter([500, 900])
     await stage.lifecycle.end_all(RESTART, retry_after_ms=lambda: next(times), within_s=5)
@@ -145,11 +115,10 @@ async def test_end_all_waits_for_answers() -> None:
     """A client is ended when what it had sent is answered, without waiting for the others; at the latest in time."""
     stage = Stage(sockets_per_user=3)
     for sid in ("busy", "idle", "stuck"):
-        await stage.connect(sid)
+        await stage.arrive(sid, ANN)
     stage.sio.busy = {"busy": asyncio.Event(), "stuck": asyncio.Event()}
     ending = asyncio.create_task(stage.lifecycle.end_all(RESTART, retry_after_ms=lambda: 500, within_s=1))
     await eventually("the idle one is ended", lambda: stage.sio.ended)
-    assert stage.sio.drained
     assert stage.sio.ended == [("idle", "close", "restart")]
     stage.sio.busy["busy"].set()
     await ending
@@ -159,7 +128,7 @@ async def test_end_all_waits_for_answers() -> None:
 async def test_gone() -> None:
     """A socket that is gone stops typing, and its user goes offline after the grace; gone twice is gone once."""
     stage = Stage()
-    await stage.connect("s1")
+    await stage.arrive("s1", ANN)
     stage.typing.start(Typing(C, ANN.user_id, "s1"), stage.clock.monotonic_s())
     stage.sio.take()
     left_ms = stage.clock.now_ms()
@@ -176,8 +145,8 @@ async def test_gone() -> None:
 async def test_one_of_two_sockets_gone() -> None:
     """A user with another socket stays online."""
     stage = Stage(sockets_per_user=2)
-    await stage.connect("s1")
-    await stage.connect("s2")
+    await stage.arrive("s1", ANN)
+    await stage.arrive("s2", ANN)
     assert stage.sio.ended == []
     stage.lifecycle.gone("s1", "transport close")
     stage.clock.advance(GRACE_S)
@@ -188,8 +157,8 @@ async def test_one_of_two_sockets_gone() -> None:
 async def test_sockets_without_a_user_are_ended() -> None:
     """A socket that does not authenticate in time is told so and stays away; one with a user is left alone."""
     stage = Stage()
-    stage.lifecycle.accept("nobody")
-    await stage.connect("s1")
+    await stage.arrive("nobody")
+    await stage.arrive("s1", ANN)
     stage.sio.take()
     stage.clock.advance(9.9)
     await stage.lifecycle.end_without_user(10)
@@ -204,8 +173,8 @@ async def test_sockets_without_a_user_are_ended() -> None:
 async def test_sweep(caplog: Any) -> None:
     """An entry without a socket is swept, said in the log and counted; the others stay."""
     stage = Stage()
-    await stage.connect("dead")
-    await stage.connect("s1", BOB)
+    await stage.arrive("dead", ANN)
+    await stage.arrive("s1", BOB)
     assert await stage.lifecycle.sweep() == 0
     stage.sio.unconnected.add("dead")
     assert await stage.lifecycle.sweep() == 1

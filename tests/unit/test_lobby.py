@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from socketserver.door.lobby import Lobby
+from socketserver.door.visits import Guest
 from socketserver.limits import Returns, Windows
-from socketserver.live.connections import Guest
 
 
 def guest(network: str) -> Guest:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from socketserver.chat.domain import Identity, UserId
+from socketserver.door.visits import Guest
 from socketserver.errors import KICKED
-from socketserver.live.connections import Connection, Guest, Sessions
+from socketserver.live.connections import Connection, Sessions
 from socketserver.ops.history import MAX_ROWS, POINTS, STEP_S, History, Listing, Sort, find, list_sockets, record
 from socketserver.ops.metrics import Distribution, Metrics, Reading, Snapshot
 from socketserver.realtime import ClientInfo

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from socketserver.chat.domain import Conversation, ConversationId, Identity, ReadMark, UserId
+from socketserver.chat.domain import Conversation, ConversationId, ReadMark, UserId
 from socketserver.live import watching
-from socketserver.live.auto_read import AutoRead
-from socketserver.live.connections import Connection, Sessions
-from socketserver.live.fanout import Fanout, watch_room
-from socketserver.live.presence import Presence
-from socketserver.live.watching import Part, Watching
+from socketserver.live.connections import Connection
+from socketserver.live.fanout import watch_room
+from socketserver.live.watching import Part
 from socketserver.wire import protocol
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.clock import FakeClock
-from unit.recorder import Emitted, Recorder
+from support.parts import Parts
+from unit.recorder import Emitted
 
 ANN, BOB, CAT = UserId("ann"), UserId("bob"), UserId("cat")
 
@@ -28,34 +26,16 @@ def direct(name: str, creator: UserId = BOB) -> Conversation:
 GROUP = Conversation(ConversationId("group"), "group", None, BOB, (ANN, BOB, CAT), 1)
 
 
-class Stage:
+class Stage(Parts):
     """Ann's socket, and a store that says who has read."""
 
     def __init__(self, most: int = 0, small_conversation: int = 100) -> None:
-        self.sio = Recorder()
-        self.sessions = Sessions(0)
-        self.presence = Presence(15)
-        self.stored: set[Part] = set()
-        self.asked: list[Sequence[Part]] = []
-        fanout = Fanout(
-            self.sio,
-            self.sessions,
-            AutoRead(0.3),
-            FakeClock(),
-            small_conversation=small_conversation,
-        )
-        self.watching = Watching(self.sessions, self.presence, fanout, readers=self.readers, most=most)
+        super().__init__(sockets_per_user=0, small_conversation=small_conversation, watched_per_socket=most)
         self.ann = self.connect("s1", ANN)
 
     def connect(self, sid: str, user_id: UserId) -> Connection:
-        connection = self.sessions.add(sid, 0)
-        self.sessions.authenticate(connection, Identity(user_id, user_id))
         self.presence.arrive(user_id)
-        return connection
-
-    async def readers(self, parts: Sequence[Part]) -> set[Part]:
-        self.asked.append(parts)
-        return self.stored.intersection(parts)
+        return super().connect(sid, user_id)
 
     async def join(self, conversation: Conversation, *, again: bool = False) -> dict[str, bool]:
         """Ann joins. Returns who is shown as online."""
