@@ -34,7 +34,7 @@ from ..limits import Windows
 from ..logs import get_logger
 from ..settings import Settings, variable
 from ..web_names import origin_form
-from ..wire import protocol
+from ..wire.answers import error_response
 from .lobby import Lobby
 from .loops import SHORT_S, Loops, in_ms
 from .notes import SPAN_S, Notes
@@ -140,7 +140,7 @@ class Guards:
         try:
             self.check()
         except Draining as error:
-            return self._refusal(error, 503, "Nothing is wrong: a new server takes this one's place.")
+            return self._refusal(error, "Nothing is wrong: a new server takes this one's place.")
         guest = self.guest(request)
         now_s = self._clock.monotonic_s()
         if 0 < self._max_address <= self._open_address[guest.network]:
@@ -191,7 +191,7 @@ class Guards:
             address=guest.address,
             setting=variable("allowed_origins"),
         )
-        return self._refusal(error, 403, f"List the page's origin in {variable('allowed_origins')}.")
+        return self._refusal(error, f"List the page's origin in {variable('allowed_origins')}.")
 
     def rejected(self, code: int) -> None:
         """A request was answered with an error of Engine.IO's."""
@@ -372,24 +372,19 @@ class Guards:
         now_s = self._clock.monotonic_s()
         why = f"{self._connects.count(guest.network, now_s)} connects within a minute of which no user came"
         self._notes.loop(guest.network, now_s, "connects_per_minute_address", why, address=guest.address)
-        return self._refusal(TooManyConnects(retry_after_ms=in_ms(wait_s)), 429, _HELP)
+        return self._refusal(TooManyConnects(retry_after_ms=in_ms(wait_s)), _HELP)
 
     def _full(self, guest: Guest, now_s: float, what: str, value: str, name: str, limit: int) -> web.Response:
         self._notes.loop(value, now_s, name, f"{limit} connections are open", **{what: value})
         error = TooManyConnections(
             f"There are {limit} connections open from this {what} already.", retry_after_ms=in_ms(FULL_RETRY_S)
         )
-        return self._refusal(error, 429, f"Close some, or raise {variable(name)} on the server.")
+        return self._refusal(error, f"Close some, or raise {variable(name)} on the server.")
 
-    def _refusal(self, error: ChatError, status: int, help: str) -> web.Response:
+    def _refusal(self, error: ChatError, help: str) -> web.Response:
         """A refused handshake: the body of a failed ack, with `help` for whoever looks at it."""
         self._on_refused(error.code)
-        body = protocol.dump_failure(error)
-        body["error"]["help"] = help
-        headers = {}
-        if error.retry_after_ms is not None:
-            headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))
-        return web.json_response(body, status=status, headers=headers)
+        return error_response(error, help=help)
 
 
 def _decrease(counts: Counter[str], key: str) -> None:

@@ -19,7 +19,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 
@@ -27,10 +27,8 @@ from ..door.connects import Guards
 from ..door.origins import Origins, names_loopback
 from ..errors import TooManyConnects
 from ..settings import Settings, is_loopback, variable
-from ..wire.protocol import dump_failure
+from ..wire.answers import ADMIN_REQUIRED, error_response, refusal
 
-# The code that a refusal has; one that only HTTP has.
-ADMIN_REQUIRED: Final = "admin_required"
 _REALM: Final = 'Basic realm="socketserver admin", charset="UTF-8"'
 # A request that has one of these was passed on by a proxy.
 _FORWARDED: Final = (
@@ -81,10 +79,10 @@ class AdminAccess:
         """
 
         async def protected(request: web.Request) -> web.StreamResponse:
-            refusal = self.refuse(request, action=action)
-            if refusal is not None:
-                self._on_refused(TooManyConnects.code if refusal.status == 429 else ADMIN_REQUIRED)
-            response = await handler(request) if refusal is None else refusal
+            refused = self.refuse(request, action=action)
+            if refused is not None:
+                self._on_refused(TooManyConnects.code if refused.status == 429 else ADMIN_REQUIRED)
+            response = await handler(request) if refused is None else refused
             # Neither a proxy's cache nor the browser's may show it to the next one. A stream has its headers sent.
             if not response.prepared:
                 response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
@@ -95,18 +93,18 @@ class AdminAccess:
     def refuse(self, request: web.Request, *, action: bool = False) -> web.Response | None:
         """None to let a request go on, else its refusal: 401, 403, 415 or 429 with a JSON body."""
         if self._token is not None:
-            refusal = self._refuse_token(request, self._token)
+            refused = self._refuse_token(request, self._token)
         elif self._is_local(request):
-            refusal = None
+            refused = None
         else:
-            refusal = _refusal(
+            refused = _refusal(
                 403,
                 "This is answered to this machine only, called http://localhost or http://127.0.0.1 and without a "
                 f"proxy; set {variable('admin_token')} to reach it from elsewhere.",
             )
-        if refusal is None and action:
-            refusal = self._refuse_action(request)
-        return refusal
+        if refused is None and action:
+            refused = self._refuse_action(request)
+        return refused
 
     def _is_local(self, request: web.Request) -> bool:
         return (
@@ -131,8 +129,7 @@ class AdminAccess:
         try:
             self._guards.admit_admin(guest)
         except TooManyConnects as error:
-            headers = {hdrs.RETRY_AFTER: str(-(-(error.retry_after_ms or 0) // 1000))}
-            return web.json_response(dump_failure(error), status=429, headers=headers)
+            return error_response(error)
         self._guards.refused_admin(guest)
         return _refusal(401, f"The admin token is not the one of {variable('admin_token')}.")
 
@@ -168,6 +165,4 @@ def _given(request: web.Request) -> bytes | None:
 
 
 def _refusal(status: int, message: str) -> web.Response:
-    error: dict[str, Any] = {"code": ADMIN_REQUIRED, "message": message, "retryable": False}
-    headers = {hdrs.WWW_AUTHENTICATE: _REALM} if status == 401 else {}
-    return web.json_response({"ok": False, "error": error}, status=status, headers=headers)
+    return refusal(status, ADMIN_REQUIRED, message, {hdrs.WWW_AUTHENTICATE: _REALM} if status == 401 else None)

@@ -1,11 +1,12 @@
 """Answers over plain HTTP, in the shape of an ack: `{ok: true, …}` or `{ok: false, error: {…}}` with its status.
 
-The codes are those of errors.py, and three that only HTTP has: `not_found`, `method_not_allowed` and `admin_required`.
+The codes are those of errors.py, and the three below, which only HTTP has.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -19,9 +20,16 @@ from ..errors import (
     InvalidToken,
     OriginNotAllowed,
     StoreUnavailable,
+    TooManyConnections,
     TooManyConnects,
 )
-from .protocol import dump_failure
+from .dumping import dump_failure
+from .shapes import ErrorWire
+
+# No route has the path; the route has other methods; the route is for the administrator.
+NOT_FOUND: Final = "not_found"
+METHOD_NOT_ALLOWED: Final = "method_not_allowed"
+ADMIN_REQUIRED: Final = "admin_required"
 
 MAX_BODY_BYTES: Final = 4096
 BODY_TIMEOUT_S: Final = 10.0
@@ -33,6 +41,7 @@ _STATUSES: Final[tuple[tuple[type[ChatError], int], ...]] = (
     (InvalidToken, 401),
     (OriginNotAllowed, 403),
     (TooManyConnects, 429),
+    (TooManyConnections, 429),
     (AuthUnavailable, 503),
     (StoreUnavailable, 503),
     (Draining, 503),
@@ -53,24 +62,35 @@ async def read_body(request: web.Request) -> bytes:
     return bytes(body)
 
 
-def error_response(error: ChatError) -> web.Response:
-    """A ChatError as HTTP; 401 and 503 with the headers that go with them."""
+def error_response(error: ChatError, *, help: str | None = None) -> web.Response:
+    """A ChatError as HTTP; 401 and whatever says when to come back with the headers that go with them.
+
+    Args:
+        help: what to look at, for whoever reads the body.
+    """
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    body = dump_failure(error)
+    if help is not None:
+        body["error"]["help"] = help
     headers: dict[str, str] = {}
     if error.retry_after_ms is not None:
         headers[hdrs.RETRY_AFTER] = str(-(-error.retry_after_ms // 1000))  # whole seconds, rounded up
     if status == 401:
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    return web.json_response(dump_failure(error), status=status, headers=headers)
+    return web.json_response(body, status=status, headers=headers)
+
+
+def refusal(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A refusal with a code that only HTTP has; the same request will not fare better."""
+    error: ErrorWire = {"code": code, "message": message, "retryable": False}
+    return web.json_response({"ok": False, "error": error}, status=status, headers=headers)
 
 
 def not_found(message: str) -> web.Response:
     """404: no route has this path."""
-    error = {"code": "not_found", "message": message, "retryable": False}
-    return web.json_response({"ok": False, "error": error}, status=404)
+    return refusal(404, NOT_FOUND, message)
 
 
 def method_not_allowed(allow: str) -> web.Response:
     """405: the route has other methods."""
-    error = {"code": "method_not_allowed", "message": f"Use one of {allow}.", "retryable": False}
-    return web.json_response({"ok": False, "error": error}, status=405, headers={hdrs.ALLOW: allow})
+    return refusal(405, METHOD_NOT_ALLOWED, f"Use one of {allow}.", {hdrs.ALLOW: allow})

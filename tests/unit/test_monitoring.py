@@ -11,7 +11,6 @@ from socketserver.chat.domain import SystemClock, UserId
 from socketserver.door import connects as guards
 from socketserver.door.auth import COOKIE_NAME
 from socketserver.door.tcp_connections import CAPS, HEAD_REFUSALS
-from socketserver.ops.admin_access import ADMIN_REQUIRED
 from socketserver.ops.metrics import (
     CONNECT,
     END_CODES,
@@ -25,6 +24,7 @@ from socketserver.ops.metrics import (
 )
 from socketserver.realtime.engine.intake import Intake, IntakeLimits
 from socketserver.realtime.engine.wheel import Wheel
+from socketserver.wire.answers import ADMIN_REQUIRED
 from socketserver.wire.protocol import ClientEvent
 from typing import Any, Final
 
