@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ from aiohttp import web
 from .chat.domain import Clock, SystemClock
 from .chat.news import Receivers
 from .chat.service import make_chat
+from .counting import count
 from .door.auth import Authenticator, setup_sessions
 from .door.connects import Guards
 from .door.listener import Runner
@@ -21,13 +20,14 @@ from .door.origins import Origins
 from .door.proxies import Proxies
 from .door.rates import Rates
 from .door.tcp_connections import Connections
-from .errors import InternalError, StoreUnavailable
 from .handlers.arriving import Arriving
 from .handlers.routes import setup_routes
+from .handlers.server import make_server
 from .handlers.setup import Parts, setup_handlers
+from .handlers.witness import Witness
 from .housekeeping import Housekeeping
 from .live.auto_read import AutoRead
-from .live.connections import Connection, Sessions
+from .live.connections import Sessions
 from .live.fanout import Fanout
 from .live.lifecycle import Lifecycle
 from .live.opened import Opened
@@ -39,16 +39,15 @@ from .live.watching import Watching
 from .ops.admin_access import AdminAccess
 from .ops.admin_ui import instrument
 from .ops.history import History, record
-from .ops.metrics import HANDSHAKE, HTTP, Metrics, Reading
+from .ops.metrics import HANDSHAKE, HTTP, Metrics
 from .ops.monitor import Monitor
-from .realtime import Allowance, AsyncServer, IntakeLimits, Meter
+from .realtime import AsyncServer, Meter
+from .running import running
 from .settings import Settings
 from .store import open_store
-from .store.base import Store, StoreUnusable
+from .store.base import Store
 from .store.checking import SharedCheck
 from .wire import protocol
-
-log = logging.getLogger(__name__)
 
 STORE: Final = web.AppKey("store", Store)
 SIO: Final = web.AppKey("sio", AsyncServer)
@@ -61,58 +60,12 @@ CONNECTIONS: Final = web.AppKey("connections", Connections)
 HOUSEKEEPING: Final = web.AppKey("housekeeping", Housekeeping)
 SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
 
-# How long the answer of /readyz about the store stands: all probes of that time cost the store one check.
+# Seconds for which the answer of /readyz about the store stands: all probes of that time cost the store one check.
 CHECK_KEPT_S: Final = 1.0
-
-# How often a database that was away at the start is tried again.
-STORE_RETRY_S: Final = 1.0
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _DEMO = _PROJECT / "examples" / "demo"
 _CLIENT_BUNDLE = _PROJECT / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
-
-
-async def _open_when_back(store: Store) -> None:
-    """Open a store whose database was away at the start. One that turns out to be unusable stays closed."""
-    while True:
-        await asyncio.sleep(STORE_RETRY_S)
-        try:
-            await store.open()
-        except StoreUnusable as error:
-            log.error("the store is back but cannot be used: %s", error.message)
-            return
-        except StoreUnavailable:
-            continue
-        log.info("the store is back")
-        return
-
-
-def _read(
-    sio: AsyncServer, sessions: Sessions, guards: Guards, housekeeping: Housekeeping, connections: Connections
-) -> Reading:
-    transports: Counter[str] = Counter()
-    unsent = []
-    for session in sio.eio.sessions.values():
-        transports[session.transport_name] += 1
-        unsent.append(session.outbox.unsent)
-    return Reading(
-        users=sessions.users,
-        sockets=transports,
-        rooms=sum(len(space.rooms) for space in sio.manager.namespaces.values()),
-        outbox_bytes=sum(unsent),
-        largest_outbox_bytes=max(unsent, default=0),
-        mended=housekeeping.mended,
-        guard_entries=guards.sizes(),
-        tcp_connections=len(connections),
-        tcp_refused=connections.refused,
-        heads_bytes=connections.held_bytes,
-        heads_refused=connections.heads_refused,
-        intake=sio.eio.intake.counts(),
-        unproven_bytes=guards.unproven_bytes,
-        crowded_out=guards.crowded_out,
-        descriptor_shortages=housekeeping.descriptors.shortages,
-        dropped_lines=dict(guards.dropped_lines),
-    )
 
 
 def create_app(settings: Settings, *, store: Store | None = None, clock: Clock | None = None) -> web.Application:
@@ -126,50 +79,96 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     clock = clock or SystemClock()
     metrics = Metrics(clock)
     store = store or open_store(settings.store_url, observer=metrics)
-    origins = Origins(settings)
     authenticator = Authenticator(settings, clock)
+    origins = Origins(settings)
     proxies = Proxies(settings.trusted_proxies)
-    connections = Connections(settings, proxies)
-
-    async def proves(request: web.Request) -> bool:
-        return await authenticator.from_handshake(request, None) is not None
-
     guards = Guards(
         settings,
         proxies,
         origins,
         clock,
         on_refused=lambda code: metrics.refused(HANDSHAKE, code),
-        on_crowded=lambda session: lifecycle.crowd_out(session),
-        proves=proves,
+        on_crowded=lambda session: parts.lifecycle.crowd_out(session),
+        proves=authenticator.proves,
+    )
+    sio = make_server(settings, origins, guards)
+    auto_read = AutoRead(settings.read_delay_ms / 1000)
+    parts = _make_parts(settings, store, sio, auto_read, guards, authenticator, metrics, clock)
+    housekeeping = Housekeeping(
+        parts.lifecycle,
+        ReadMarks(auto_read, parts.fanout, parts.chat.reading.mark, clock),
+        guards,
+        parts.rates.sweeps(),
+        lambda: list(sio.eio.sessions.values()),
+        clock,
+        auth_timeout_s=settings.auth_timeout_s,
+        sweep_s=settings.sweep_s,
     )
 
-    sio = AsyncServer(
-        cors_allowed_origins=origins.allows_environ,
-        cors_credentials=True,
-        ping_interval=settings.ping_interval_s,
-        ping_timeout=settings.ping_timeout_s,
-        max_http_buffer_size=settings.max_event_bytes,
-        max_skipped_bytes=settings.max_skipped_bytes,
-        outbox_bytes=settings.outbox_bytes,
-        inbox_bytes=settings.inbox_bytes,
-        websocket_compression=settings.websocket_compression,
-        intake_limits=IntakeLimits(
-            user=Allowance(settings.user_bytes_per_second, settings.user_burst_bytes),
-            guest=Allowance(settings.guest_bytes_per_second, settings.guest_burst_bytes),
-            turn_s=settings.intake_turn_ms / 1000,
-            flooding_s=settings.flooding_s,
-        ),
-        intake_group=lambda request: guards.guest(request).network,
-        allow_request=guards.admit_handshake,
-        forbidden=guards.wrong_origin,
-        observer=guards,
-        error_ack=lambda error: protocol.dump_failure(InternalError()),
+    app = web.Application()
+    app[STORE] = store
+    app[SIO] = sio
+    app[SESSIONS] = parts.sessions
+    app[GUARDS] = guards
+    app[HOUSEKEEPING] = housekeeping
+    app[METRICS] = metrics
+    app[CONNECTIONS] = connections = Connections(settings, proxies)
+    app[ADMIN] = admin = AdminAccess(settings, origins, guards, on_refused=partial(metrics.refused, HTTP))
+    app[HISTORY] = history = History()
+    app[SHUTDOWN] = shutdown = Shutdown(sio, guards, parts.lifecycle, settings.shutdown_s)
+
+    metrics.watch(lambda: count(sio, parts.sessions, guards, housekeeping, connections))
+    setup_sessions(app, settings, clock)
+    setup_handlers(sio, settings, parts)
+    if settings.admin_ui:
+        instrument(sio, settings, guards, parts.sessions, parts.lifecycle)
+    # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
+    app.on_shutdown.append(shutdown.on_shutdown)
+    sio.attach(app, socketio_path=f"{settings.path_prefix}{protocol.PATH}".strip("/"))
+    setup_routes(
+        app,
+        authenticator=authenticator,
+        origins=origins,
+        on_log_out=parts.lifecycle.end_login,
+        guards=guards,
+        settings=settings,
+        demo_dir=_DEMO if _DEMO.is_dir() else None,
+        client_bundle=_CLIENT_BUNDLE if _CLIENT_BUNDLE.is_file() else None,
+        ready=_readiness(guards, store, clock),
+        metrics=metrics,
+        admin=admin,
     )
+    monitor = Monitor(
+        history=history,
+        sessions=parts.sessions,
+        sio=sio,
+        lifecycle=parts.lifecycle,
+        guards=guards,
+        settings=settings,
+        clock=clock,
+    )
+    monitor.setup(app, admin, settings.path_prefix)
+    tasks = (housekeeping.run, metrics.measure_lag, partial(record, history, metrics.snapshot, clock))
+    app.cleanup_ctx.append(
+        running(store, tasks, partial(shutdown.close, parts.chat.close, store.close, authenticator.close))
+    )
+    return app
+
+
+def _make_parts(
+    settings: Settings,
+    store: Store,
+    sio: AsyncServer,
+    auto_read: AutoRead,
+    guards: Guards,
+    authenticator: Authenticator,
+    metrics: Metrics,
+    clock: Clock,
+) -> Parts:
+    """Who is here, the chat, and what the handlers need of both."""
     sessions = Sessions(settings.sockets_per_user)
     presence = Presence(settings.presence_grace_s)
     typing = TypingIndicator(settings.typing_ttl_s)
-    auto_read = AutoRead(settings.read_delay_ms / 1000)
     rates = Rates(settings)
     fanout = Fanout(
         sio,
@@ -192,18 +191,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         joined_participants=settings.joined_participants,
         on_lookup=lambda user_id, rows: rates.looked_up(user_id, clock.monotonic_s(), rows=rows),
     )
-
-    def gone(connection: Connection, code: str) -> None:
-        lasted_s = clock.monotonic_s() - connection.since_s
-        guards.loops.gone(connection.guest, connection.user_id, code, lasted_s=lasted_s)
-        auto_read.gone(connection.sid)
-        metrics.ended(connection.user_id, code)
-
-    def on_user(connection: Connection, replaces: bool) -> None:
-        guards.proved(connection.guest)
-        assert connection.identity is not None
-        metrics.authenticated(connection.identity.user_id, replaces=replaces)
-
+    witness = Witness(guards, auto_read, metrics, clock)
     lifecycle = Lifecycle(
         sio,
         sessions,
@@ -212,15 +200,16 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         fanout,
         clock,
         welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
-        on_user=on_user,
-        on_gone=gone,
+        on_user=witness.came,
+        on_gone=witness.gone,
         max_event_bytes=settings.max_event_bytes,
     )
     watching = Watching(sessions, presence, fanout, readers=store.list_readers, most=settings.watched_per_socket)
-    parts = Parts(
+    return Parts(
         arriving=Arriving(sio, authenticator, guards, lifecycle, metrics, clock),
         chat=chat,
         sessions=sessions,
+        fanout=fanout,
         opened=Opened(chat, fanout, watching, typing, auto_read, clock, most=settings.joined_per_socket),
         watching=watching,
         lifecycle=lifecycle,
@@ -229,93 +218,16 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         metrics=metrics,
         clock=clock,
     )
-    housekeeping = Housekeeping(
-        lifecycle,
-        ReadMarks(auto_read, fanout, chat.reading.mark, clock),
-        guards,
-        rates.sweeps(),
-        lambda: list(sio.eio.sessions.values()),
-        clock,
-        auth_timeout_s=settings.auth_timeout_s,
-        sweep_s=settings.sweep_s,
-    )
 
-    metrics.watch(lambda: _read(sio, sessions, guards, housekeeping, connections))
-    admin = AdminAccess(settings, origins, guards, on_refused=lambda code: metrics.refused(HTTP, code))
-    history = History()
-    monitor = Monitor(
-        history=history,
-        sessions=sessions,
-        sio=sio,
-        lifecycle=lifecycle,
-        guards=guards,
-        settings=settings,
-        clock=clock,
-    )
 
-    app = web.Application()
-    app[STORE] = store
-    app[SIO] = sio
-    app[SESSIONS] = sessions
-    app[GUARDS] = guards
-    app[HOUSEKEEPING] = housekeeping
-    app[METRICS] = metrics
-    app[CONNECTIONS] = connections
-    app[ADMIN] = admin
-    app[HISTORY] = history
-    app[SHUTDOWN] = Shutdown(sio, guards, lifecycle, settings.shutdown_s)
-    setup_sessions(app, settings, clock)
-    setup_handlers(sio, settings, parts)
-    if settings.admin_ui:
-        instrument(sio, settings, guards, sessions, lifecycle)
-
+def _readiness(guards: Guards, store: Store, clock: Clock) -> Callable[[], Awaitable[None]]:
     check_store = SharedCheck(store.check, kept_s=CHECK_KEPT_S, monotonic_s=clock.monotonic_s)
 
     async def ready() -> None:
         guards.check()
         await check_store()
 
-    # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
-    app.on_shutdown.append(app[SHUTDOWN].on_shutdown)
-    sio.attach(app, socketio_path=f"{settings.path_prefix}{protocol.PATH}".strip("/"))
-    setup_routes(
-        app,
-        authenticator=authenticator,
-        origins=origins,
-        on_log_out=lifecycle.end_login,
-        guards=guards,
-        settings=settings,
-        demo_dir=_DEMO if _DEMO.is_dir() else None,
-        client_bundle=_CLIENT_BUNDLE if _CLIENT_BUNDLE.is_file() else None,
-        ready=ready,
-        metrics=metrics,
-        admin=admin,
-    )
-    monitor.setup(app, admin, settings.path_prefix)
-
-    async def run(app: web.Application) -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(housekeeping.run()),
-            asyncio.create_task(metrics.measure_lag()),
-            asyncio.create_task(record(history, metrics.snapshot, clock)),
-        ]
-        try:
-            await store.open()
-        except StoreUnusable:
-            for task in tasks:
-                task.cancel()
-            raise
-        except StoreUnavailable as error:
-            log.warning("the store is away, and the server goes on without it until it is back: %s", error.message)
-            tasks.append(asyncio.create_task(_open_when_back(store)))
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await app[SHUTDOWN].close(chat.close, store.close, authenticator.close)
-
-    app.cleanup_ctx.append(run)
-    return app
+    return ready
 
 
 def make_runner(app: web.Application, settings: Settings, **options: Any) -> Runner:

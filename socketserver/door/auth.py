@@ -140,6 +140,10 @@ class Authenticator:
         claims.update((claim, value) for claim, value in optional.items() if value is not None)
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
+    async def proves(self, request: web.Request) -> bool:
+        """Whether a request proves who its user is, before CONNECT. Raises: as from_token does."""
+        return await self.from_handshake(request, None) is not None
+
     async def from_handshake(
         self,
         request: web.Request,

@@ -11,6 +11,7 @@ from ..chat.service import Chat
 from ..door.connects import Guards
 from ..door.rates import Rates
 from ..live.connections import Sessions
+from ..live.fanout import Fanout
 from ..live.lifecycle import Lifecycle
 from ..live.opened import Opened
 from ..live.watching import Watching
@@ -38,6 +39,7 @@ class Parts:
     arriving: Arriving
     chat: Chat
     sessions: Sessions
+    fanout: Fanout
     opened: Opened
     watching: Watching
     lifecycle: Lifecycle

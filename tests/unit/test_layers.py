@@ -39,6 +39,8 @@ RANKS = {
     "ops": 8,
     "handlers": 9,
     "housekeeping": 9,
+    "counting": 9,
+    "running": 9,
     "app": 10,
     "cli": 11,
     "__main__": 11,
@@ -46,7 +48,7 @@ RANKS = {
 
 # Which rooms or modules own a driver; nobody else imports it. Whatever is not listed is not a dependency.
 OWNERS = {
-    "aiohttp": {"app", "check", "cli", "door", "handlers", "ops", "realtime", "wire.answers"},
+    "aiohttp": {"app", "check", "cli", "door", "handlers", "ops", "realtime", "running", "wire.answers"},
     "aiohttp_session": {"door.auth"},
     "bson": {"store.mongo"},
     "cryptography": {"check", "door"},
