@@ -101,13 +101,13 @@ def _read(
 ) -> Reading:
     transports: Counter[str] = Counter()
     unsent = []
-    for session in sio.eio.sessions.values():
+    for session in sio.sessions():
         transports[session.transport_name] += 1
         unsent.append(session.outbox.unsent)
     return Reading(
         users=sessions.users,
         sockets=transports,
-        rooms=sum(len(space.rooms) for space in sio.manager.namespaces.values()),
+        rooms=sio.room_count(),
         outbox_bytes=sum(unsent),
         largest_outbox_bytes=max(unsent, default=0),
         mended=housekeeping.mended,
@@ -116,7 +116,7 @@ def _read(
         tcp_refused=connections.refused,
         heads_bytes=connections.held_bytes,
         heads_refused=connections.heads_refused,
-        intake=sio.eio.intake.counts(),
+        intake=sio.intake_counts(),
         unproven_bytes=guards.unproven_bytes,
         crowded_out=guards.crowded_out,
         descriptor_shortages=housekeeping.descriptors.shortages,
@@ -271,7 +271,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         buckets=(message_rates, creation_rates),
         rates=rates,
         guards=guards,
-        engine_sessions=lambda: list(sio.eio.sessions.values()),
+        engine_sessions=sio.sessions,
         clock=clock,
         auth_timeout_s=settings.auth_timeout_s,
         sweep_s=settings.sweep_s,

@@ -15,7 +15,7 @@ from typing import Final
 from ..chat.domain import Clock, Identity
 from ..errors import AUTH_TIMEOUT, CROWDED_OUT, LOGGED_OUT, REPLACED, STALE, TOKEN_EXPIRED, End, UserMismatch
 from ..logs import get_logger
-from ..realtime import CONNECTED, AsyncServer, Session
+from ..realtime import AsyncServer, Session
 from ..wire import protocol
 from ..wire.protocol import ServerEvent, WelcomeWire
 from .connections import NOBODY, Connection, Guest, Sessions
@@ -120,7 +120,7 @@ class Lifecycle:
 
     def end_soon(self, connection: Connection, end: End, *, retry_after_ms: int | None = None) -> None:
         """`end`, once what is being answered has its ack."""
-        self._sio.eio.spawn(self.end(connection, end, retry_after_ms=retry_after_ms))
+        self._sio.spawn(self.end(connection, end, retry_after_ms=retry_after_ms))
 
     async def end_all(self, end: End, *, retry_after_ms: Callable[[], int], within_s: float) -> None:
         """Take no more requests and end every connection, each as soon as what it has sent is answered.
@@ -167,15 +167,15 @@ class Lifecycle:
     async def end_without_user(self, timeout_s: float) -> None:
         """End the sockets that did not authenticate within `timeout_s`, but not while their token is being checked."""
         for connection in self._sessions.without_user(self._clock.monotonic_s() - timeout_s):
-            if not self._sio.manager.is_pre_connected(connection.sid, protocol.NAMESPACE):
+            if not self._sio.is_connecting(connection.sid, protocol.NAMESPACE):
                 message = f"{AUTH_TIMEOUT.message} {connection.hint or ''}".strip()
                 await self.end(connection, replace(AUTH_TIMEOUT, message=message))
 
     def crowd_out(self, session: Session) -> None:
         """End a session without a user whose place is needed, at once if it is not connected."""
-        for client in list(session.state.clients.values()):
-            connection = self._sessions.get(client.sid)
-            if connection is not None and client.phase == CONNECTED:
+        for sid in self._sio.sids_of(session):
+            connection = self._sessions.get(sid)
+            if connection is not None:
                 self.end_soon(connection, CROWDED_OUT)
                 return
         session.close(CROWDED_OUT.code, abort=True)
@@ -219,7 +219,7 @@ class Lifecycle:
         sid = connection.sid
         if not self._sessions.knows(sid):
             return 0
-        if self._sio.manager.client(sid, protocol.NAMESPACE) is None:
+        if not self._sio.knows(sid, protocol.NAMESPACE):
             log.warning("swept", connection_id=sid, why="it is not connected any more")
             self.gone(sid, STALE.code)
             return 1
@@ -228,7 +228,7 @@ class Lifecycle:
         meant = {user_room(connection.identity.user_id)}
         meant.update(map(conversation_room, connection.joined))
         meant.update(map(watch_room, connection.watched))
-        wrong = meant.symmetric_difference(self._sio.manager.get_rooms(sid, protocol.NAMESPACE)) - {sid}
+        wrong = meant.symmetric_difference(self._sio.rooms_of(sid, protocol.NAMESPACE)) - {sid}
         for room in wrong:
             why = "it was not in a room" if room in meant else "it was in a room too many"
             log.warning("mended", connection_id=sid, why=why)

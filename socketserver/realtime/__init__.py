@@ -2,12 +2,13 @@
 
 from socketio.exceptions import ConnectionRefusedError
 
-from .dispatch import Refusal, received_s
+from .dispatch import received_s
 from .engine.engine import Engine
 from .engine.intake import Allowance, Intake, IntakeLimits, Meter
 from .engine.packets import PacketError
 from .engine.session import Session
 from .packets import Json
+from .refusals import Refusal
 from .rooms import CONNECTED, RoomManager, combine
 from .server import AsyncServer, ClientInfo
 

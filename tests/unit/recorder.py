@@ -42,11 +42,7 @@ class Recorder(AsyncServer):
     vouched: list[str] = field(default_factory=list)
     probed: dict[str, Callable[[], None]] = field(default_factory=dict)
 
-    @property
-    def manager(self) -> Any:  # type: ignore[override]
-        return self
-
-    def get_rooms(self, sid: str, namespace: str) -> list[str]:
+    def rooms_of(self, sid: str, namespace: str | None = None) -> list[str]:
         return [sid, *(room for room, sids in self.rooms.items() if sid in sids)]
 
     def connected(self, namespace: str = "/") -> list[str]:
@@ -65,11 +61,11 @@ class Recorder(AsyncServer):
         """The client gives the sign of life that it was asked for."""
         self.probed.pop(sid)()
 
-    def is_pre_connected(self, sid: str, namespace: str) -> bool:
+    def is_connecting(self, sid: str, namespace: str | None = None) -> bool:
         return False
 
-    def client(self, sid: str, namespace: str) -> object:
-        return None if sid in self.unconnected else object()
+    def knows(self, sid: str, namespace: str | None = None) -> bool:
+        return sid not in self.unconnected
 
     def emit_now(self, event: str, data: Any = None, *, room: Any = None, skip_sid: Any = None, **options: Any) -> int:
         rooms = (room,) if isinstance(room, str) else tuple(room or ())
