@@ -20,13 +20,14 @@ from .door.origins import Origins
 from .door.proxies import Proxies
 from .door.rates import Rates
 from .door.tcp_connections import Connections
-from .errors import InternalError, StoreUnavailable
+from .errors import End, InternalError, StoreUnavailable
 from .handlers.events import Handlers
 from .handlers.routes import setup_routes
 from .housekeeping import Housekeeping
 from .live.auto_read import AutoRead
 from .live.connections import Connection, Sessions
 from .live.fanout import Fanout
+from .live.left import Left, code_of
 from .live.lifecycle import Lifecycle
 from .live.presence import Presence
 from .live.read_marks import ReadMarks
@@ -90,13 +91,13 @@ def _read(
 ) -> Reading:
     transports: Counter[str] = Counter()
     unsent = []
-    for session in sio.eio.sessions.values():
+    for session in sio.sessions():
         transports[session.transport_name] += 1
         unsent.append(session.outbox.unsent)
     return Reading(
         users=sessions.users,
         sockets=transports,
-        rooms=sum(len(space.rooms) for space in sio.manager.namespaces.values()),
+        rooms=sio.room_count(),
         outbox_bytes=sum(unsent),
         largest_outbox_bytes=max(unsent, default=0),
         mended=housekeeping.mended,
@@ -105,7 +106,7 @@ def _read(
         tcp_refused=connections.refused,
         heads_bytes=connections.held_bytes,
         heads_refused=connections.heads_refused,
-        intake=sio.eio.intake.counts(),
+        intake=sio.intake_counts(),
         unproven_bytes=guards.unproven_bytes,
         crowded_out=guards.crowded_out,
         descriptor_shortages=housekeeping.descriptors.shortages,
@@ -194,11 +195,12 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         on_announced=metrics.message_announced,
     )
 
-    def gone(connection: Connection, code: str) -> None:
-        lasted_s = clock.monotonic_s() - connection.since_s
-        guards.loops.gone(connection.guest, connection.user_id, code, lasted_s=lasted_s)
+    def gone(connection: Connection, left: Left) -> None:
+        if isinstance(left, End):
+            lasted_s = clock.monotonic_s() - connection.since_s
+            guards.loops.ended(connection.guest, connection.user_id, left, lasted_s=lasted_s)
         auto_read.gone(connection.sid)
-        metrics.ended(connection.user_id, code)
+        metrics.ended(connection.user_id, code_of(left))
 
     def on_user(connection: Connection, replaces: bool) -> None:
         guards.proved(connection.guest)
@@ -244,7 +246,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         ReadMarks(auto_read, fanout, chat.mark_read, clock),
         guards,
         rates.sweeps(),
-        lambda: list(sio.eio.sessions.values()),
+        sio.sessions,
         clock,
         auth_timeout_s=settings.auth_timeout_s,
         sweep_s=settings.sweep_s,

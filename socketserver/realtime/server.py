@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
@@ -10,8 +10,11 @@ import socketio
 from aiohttp import web
 
 from .admin_ui import DEVELOPMENT, AdminUi, Auth
-from .dispatch import Dispatcher, Refusal, internal_error
+from .dispatch import Dispatcher
 from .engine.engine import SHUTDOWN_WAIT_S, Engine
+from .engine.session import Session
+from .membership import Membership
+from .refusals import Refusal, default_error_ack, default_refusal_ack
 from .rooms import CONNECTED, CONNECTING, Client, RoomManager
 
 MAX_ATTACHED: int = 4
@@ -39,16 +42,6 @@ class ClientInfo:
     rooms: int
 
 
-def default_error_ack(exc: BaseException) -> object:
-    """Return what the client gets as ack when its event's handler has raised."""
-    return {"ok": False, "error": internal_error()}
-
-
-def default_refusal_ack(sid: str, event: str, refusal: Refusal) -> object:
-    """Return what a client gets as ack of an event that can never be accepted."""
-    return {"ok": False, "error": refusal.wire()}
-
-
 class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
     """A drop-in for `socketio.AsyncServer` on aiohttp.
 
@@ -69,7 +62,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             client is dropped; returns the event (name, payload) that tells it, or None.
         error_ack: makes the ack for an event whose handler has raised.
         refusal_ack: makes the ack for an event that can never be accepted: called with the client's sid, the event's
-            name ("" if it is not known) and a `dispatch.Refusal`. It must not wait, and should not raise.
+            name ("" if it is not known) and a `refusals.Refusal`. It must not wait, and should not raise.
     """
 
     eio: Engine
@@ -113,10 +106,10 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         self.error_ack = error_ack
         self.refusal_ack = refusal_ack
         self.max_event_bytes = MAX_ATTACHED * self.eio.max_payload
-        self._dispatcher = Dispatcher(self)
+        self._membership = Membership(self)
+        self._dispatcher = Dispatcher(self, self._membership)
         self.eio.plain.handlers.clear()  # what python-socketio has registered for itself
         self.eio.application = self._dispatcher
-        self.eio.on_open = self._dispatcher.opened
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
@@ -269,7 +262,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
     def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
         """Return what the connect handler got as environ, None when there is no such client."""
         client = self.manager.client(sid, namespace)
-        return None if client is None else self.eio.environ_of(client.session)
+        return None if client is None else client.session.handshake.environ
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
         """Disconnect a client for good: the JS client does not come back by itself.
@@ -279,7 +272,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         """
         client = self.manager.client(sid, namespace)
         if client is not None:
-            self._dispatcher.kick(client)
+            self._membership.kick(client)
         elif not ignore_queue:
             await self.manager.can_disconnect(sid, namespace or "/")
 
@@ -315,7 +308,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         client = self.manager.client(sid, namespace)
         if client is not None:
             await client.session.settled()
-            running = client.session.state.running
+            running = client.session.peer.running
             if running:
                 await asyncio.wait(set(running))
 
@@ -380,14 +373,18 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         )
 
     def watch(
-        self,
-        received: Callable[[Client, Any], None] | None,
-        sent: Callable[[str, str, Iterable[Client]], None] | None,
-    ) -> None:
+        self, received: Callable[[Client, Any], None], sent: Callable[[str, str, Iterable[Client]], None]
+    ) -> Callable[[], None]:
         """Have `received(client, event)` called before a client's event is handled, and `sent(event, namespace,
-        recipients)` before one is sent to this node's clients; None ends that."""
-        self._dispatcher.watch(received)
-        self.manager.watch(sent)
+        recipients)` before one is sent to this node's clients. Returns what ends that."""
+        self._dispatcher.taps.append(received)
+        self.manager.taps.append(sent)
+
+        def end() -> None:
+            self._dispatcher.taps.remove(received)
+            self.manager.taps.remove(sent)
+
+        return end
 
     def has_handler(self, event: Any, namespace: str) -> bool:
         """Whether an event of that name has a handler of its own."""
@@ -404,12 +401,44 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         return {
             "sessions": len(self.eio.sessions),
             "clients": len(clients),
-            "rooms": sum(len(space.rooms) for space in spaces),
+            "rooms": self.room_count(),
             "pending_acks": sum(len(client.asked) for client in clients),
             "timers": len(self.eio.wheel),
             "tasks": self.eio.tasks,
             "outbox_bytes": sum(session.outbox.unsent for session in self.eio.sessions.values()),
         }
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine in a task that `shutdown` waits for."""
+        return self.eio.spawn(coroutine)
+
+    def sessions(self) -> list[Session]:
+        """Return all Engine.IO sessions, those that are in no namespace too."""
+        return list(self.eio.sessions.values())
+
+    def sids_of(self, session: Session) -> list[str]:
+        """Return the sids of a session's connected clients, one for each namespace that it is in."""
+        return [client.sid for client in session.peer.clients.values() if client.phase == CONNECTED]
+
+    def is_connecting(self, sid: str, namespace: str | None = None) -> bool:
+        """Whether a client's connect handler is running."""
+        return self.manager.is_pre_connected(sid, namespace or "/")
+
+    def knows(self, sid: str, namespace: str | None = None) -> bool:
+        """Whether there is such a client, connecting or leaving ones among them."""
+        return self.manager.client(sid, namespace) is not None
+
+    def rooms_of(self, sid: str, namespace: str | None = None) -> list[Any]:
+        """Return the rooms a client is in, its own sid first; none when there is no such client."""
+        return self.manager.get_rooms(sid, namespace or "/")
+
+    def room_count(self) -> int:
+        """Return how many rooms there are, in all namespaces."""
+        return sum(len(space.rooms) for space in self.manager.namespaces.values())
+
+    def intake_counts(self) -> dict[str, int]:
+        """Return how often clients had to wait, or were ended, for what they sent; see `Intake.counts`."""
+        return self.eio.intake.counts()
 
     def connected(self, namespace: str = "/") -> list[str]:
         """Return the sids of a namespace's clients, without those that are connecting or leaving."""

@@ -4,14 +4,28 @@ held back while the client is over its rate or the turn of the event loop is use
 It needs nothing of the HTTP server but `set_parser`, so that it works in any aiohttp application.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+import asyncio
+from typing import Any, Final, Protocol
 
 from .intake import LOOK_BYTES, MAX_WAIT_S, READ_BYTES, SLICE_BYTES, Intake, Meter
 
-if TYPE_CHECKING:
-    from .websocket import Link
-
 GO_ON: Final = (False, b"")
+
+
+class Tapped(Protocol):
+    """The connection whose bytes these are.
+
+    Attributes:
+        plugged: whether its parser is stalled.
+        closing: whether it has said goodbye.
+    """
+
+    plugged: bool
+    closing: bool
+    transport: asyncio.Transport | None
+
+    def flooded(self) -> None:
+        """More has come in than may, for too long."""
 
 
 class Tap:
@@ -40,7 +54,7 @@ class Tap:
         "gated",
     )
 
-    def __init__(self, intake: Intake, meter: Meter, link: "Link", reader: Any, protocol: Any) -> None:
+    def __init__(self, intake: Intake, meter: Meter, link: Tapped, reader: Any, protocol: Any) -> None:
         self._intake = intake
         self._meter = meter
         self._link = link
