@@ -155,7 +155,7 @@ async def test_gone() -> None:
 
 
 async def test_why_it_is_gone() -> None:
-    """One type says why: the server's End, also where the transport knows only its code; else what the transport says."""
+    """One type says why: the server's End, also where the transport knows only its code; else the transport's own."""
     stage = Stage(sockets_per_user=0)
     for sid in ("ended", "dropped", "lost"):
         await stage.arrive(sid, ANN)
