@@ -11,7 +11,8 @@ from .engine.session import Session
 from .packets import Json
 from .refusals import Refusal
 from .rooms import CONNECTED, RoomManager, combine
-from .server import AsyncServer, ClientInfo
+from .server import AsyncServer
+from .views import ClientInfo
 
 __all__ = [
     "CONNECTED",

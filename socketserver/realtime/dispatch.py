@@ -1,6 +1,6 @@
 """From a client's packets to the application's handlers: connecting, events, acks, leaving.
 
-The `session.Application` of Socket.IO. Everything that calls a handler is an item of the session's inbox, so that one
+The `contracts.Application` of Socket.IO. Everything that calls a handler is an item of the session's inbox, so that one
 client's handlers run one after the other in the order of its packets; acks and attachments are taken at once.
 Source: the Socket.IO protocol, revision 5.
 """

@@ -72,7 +72,7 @@ class Client:
         self.data: Any = {}
         self.rooms: dict[Any, None] = {}
         self.asked: dict[int, Callable[..., Any]] = {}
-        self.waiting: dict[int, asyncio.Future[Any]] = {}
+        self.waiting: set[asyncio.Future[Any]] = set()
         self.last_id = 0
 
     def connected(self, welcome: Encoded) -> None:
@@ -103,7 +103,7 @@ class Client:
         self.push = None
         self.held = []
         self.asked.clear()
-        for future in self.waiting.values():
+        for future in self.waiting:
             if not future.done():
                 future.set_exception(socketio.exceptions.TimeoutError())
         self.waiting.clear()

@@ -3,43 +3,25 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 import socketio
 from aiohttp import web
 
 from .admin_ui import DEVELOPMENT, AdminUi, Auth
+from .asking import ask
 from .dispatch import Dispatcher
 from .engine.engine import SHUTDOWN_WAIT_S, Engine
 from .engine.session import Session
 from .membership import Membership
 from .refusals import Refusal, default_error_ack, default_refusal_ack
 from .rooms import CONNECTED, CONNECTING, Client, RoomManager
+from .views import ClientInfo, info
 
 MAX_ATTACHED: int = 4
 """A binary event may be this many times the largest message, in all its attachments."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class ClientInfo:
-    """A connected client, for a monitoring page.
-
-    Attributes:
-        transport: 'polling' or 'websocket'.
-        age_s: seconds since its handshake.
-        unsent_bytes: what it has not taken yet.
-    """
-
-    sid: str
-    namespace: str
-    transport: str
-    remote: str | None
-    age_s: float
-    unsent_bytes: int
-    rooms: int
 
 
 class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
@@ -198,31 +180,13 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         target = to or sid
         if target is None:
             raise ValueError("Cannot use call() to broadcast.")
-        future: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
-
-        def answered(*args: Any) -> None:
-            if not future.done():
-                future.set_result(args)
-
-        client = self.manager.client(target, namespace)
-        key = id(future)
-        if client is not None:
-            if client.push is None:
-                raise socketio.exceptions.TimeoutError
-            client.waiting[key] = future
-        try:
-            await self.emit(event, data, to=target, namespace=namespace, callback=answered, ignore_queue=ignore_queue)
-            async with asyncio.timeout(timeout):
-                args = await future
-        except TimeoutError:
-            raise socketio.exceptions.TimeoutError from None
-        finally:
-            if client is not None:
-                client.waiting.pop(key, None)
-                for number, callback in list(client.asked.items()):
-                    if callback is answered:
-                        del client.asked[number]
-        return args if len(args) > 1 else args[0] if args else None
+        return await ask(
+            self.manager.client(target, namespace),
+            lambda answered: self.emit(
+                event, data, to=target, namespace=namespace, callback=answered, ignore_queue=ignore_queue
+            ),
+            timeout,
+        )
 
     # Clients
 
@@ -449,21 +413,9 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         """Yield everybody who is connected."""
         for space in self.manager.namespaces.values():
             for client in [client for client in space.clients.values() if client.phase == CONNECTED]:
-                yield self._info(client)
+                yield info(client, self.eio.wheel.clock())
 
     def client_info(self, sid: str, namespace: str | None = None) -> ClientInfo | None:
         """Return what `clients` says of one client, None unless it is connected."""
         client = self.manager.client(sid, namespace)
-        return None if client is None or client.phase != CONNECTED else self._info(client)
-
-    def _info(self, client: Client) -> ClientInfo:
-        session = client.session
-        return ClientInfo(
-            sid=client.sid,
-            namespace=client.namespace,
-            transport=session.transport_name,
-            remote=session.request.remote,
-            age_s=self.eio.wheel.clock() - session.created,
-            unsent_bytes=session.outbox.unsent,
-            rooms=len(client.rooms),
-        )
+        return None if client is None or client.phase != CONNECTED else info(client, self.eio.wheel.clock())

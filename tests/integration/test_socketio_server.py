@@ -511,6 +511,47 @@ async def test_calls_and_callbacks() -> None:
         assert len(got) == 1
 
 
+async def test_what_an_application_may_ask_of_its_clients() -> None:
+    """Without reaching into the manager or the engine."""
+    sio = server()
+    asked: list[tuple[bool, bool, list[str]]] = []
+
+    @sio.event
+    async def connect(sid: str, environ: dict[str, Any]) -> None:
+        await sio.enter_room(sid, "room")
+        asked.append((sio.is_connecting(sid), sio.knows(sid), sio.rooms_of(sid)))
+
+    async with serving(sio) as url, client_of(url) as http:
+        _, sid = await http.connected()
+        (session,) = sio.sessions()
+        assert asked == [(True, True, [sid, "room"])]
+        assert (sio.is_connecting(sid), sio.knows(sid), sio.rooms_of(sid)) == (False, True, [sid, "room"])
+        assert sio.sids_of(session) == [sid]
+        assert sio.room_count() == 1
+        assert (sio.is_connecting("nobody"), sio.knows("nobody"), sio.rooms_of("nobody")) == (False, False, [])
+        gate = asyncio.Event()
+        task = sio.spawn(gate.wait())
+        assert sio.stats()["tasks"] == 1
+        gate.set()
+        assert await task
+        assert set(sio.intake_counts()) == {"paused", "deferred", "flooding"}
+
+
+async def test_ids_of_clients_and_of_their_sessions() -> None:
+    """python-socketio's manager translates one into the other, and lists a room as pairs of them."""
+    sio = server()
+    async with serving(sio) as url, client_of(url) as http:
+        _, sid = await http.connected()
+        (session,) = sio.sessions()
+        await sio.enter_room(sid, "room")
+        assert list(sio.manager.get_participants("/", "room")) == [(sid, session.id)]
+        assert list(sio.manager.get_participants("/nowhere", "room")) == []
+        assert sio.manager.eio_sid_from_sid(sid, "/") == session.id
+        assert sio.manager.sid_from_eio_sid(session.id, "/") == sid
+        assert sio.manager.eio_sid_from_sid("nobody", "/") is None
+        assert sio.manager.sid_from_eio_sid("nobody", "/") is None
+
+
 async def test_user_sessions() -> None:
     sio = server()
     async with serving(sio) as url, client_of(url) as http:

@@ -307,10 +307,11 @@ async def test_unwatched_nothing_is_recorded(node: Node, server: LocalServer, st
     for _ in range(2):
         assert not server.sio.manager.taps
         ui = await watch(node, server)
-        server.sio.emit_now("seen", {}, to=ana.sid)
-        await ui.until("event_sent", lambda seen: seen.args[2] == ["seen"])
+        server.sio.emit_now("seen", {})
+        await until(ui, "event_sent", lambda args: args[2] == ["seen"])
         await ui.disconnect()
         await eventually("as before", lambda: server.sio.stats() == idle)
+    assert not server.sio.manager.taps
     await ana.settle()
 
 

@@ -1,6 +1,6 @@
 """An Engine.IO 4 server for aiohttp: handshakes, sessions, and what python-socketio calls of an engine.
 
-Knows nothing of Socket.IO packets: the layer above is a `session.Application`.
+Knows nothing of Socket.IO packets: the layer above is a `contracts.Application`.
 Source: the Engine.IO protocol, revision 4.
 """
 
@@ -25,6 +25,7 @@ from .answers import (
     Answers,
     session_cookie,
 )
+from .contracts import Application
 from .cors import Cors, Origins
 from .handshake import environ_of
 from .intake import Intake, IntakeLimits, Meter
@@ -32,7 +33,8 @@ from .outbox import Flusher
 from .packets import Encoded, binary_message
 from .plain import EVENTS, Plain
 from .reasons import Gone
-from .session import Application, Session
+from .session import Session
+from .tasks import Tasks
 from .wheel import Wheel
 
 TRANSPORTS: Final = ("polling", "websocket")
@@ -41,6 +43,7 @@ SHUTDOWN_WAIT_S: Final = 5.0
 """How long `shutdown` lets handlers finish before it cancels them, by default."""
 CANCEL_WAIT_S: Final = 1.0
 
+Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 AllowRequest = Callable[[web.Request], "web.StreamResponse | Awaitable[web.StreamResponse | None] | None"]
 
 
@@ -88,6 +91,7 @@ class Engine:
         sessions: by id, until they are over for their clients too.
         stopped: whether no new sessions are taken.
         dead: whether nothing is handled any more.
+        spawn: runs a coroutine in a task that this engine keeps track of, and waits for at its end.
     """
 
     async_mode = "aiohttp"
@@ -153,11 +157,10 @@ class Engine:
         self.stopped = False
         self.dead = False
         self.plain = Plain()
-        self.application: Application = self.plain
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._background: set[asyncio.Task[Any]] = set()
+        self.application: Application[Session] = self.plain
+        self._tasks = Tasks()
+        self.spawn: Spawn = self._tasks.spawn
         self._requests = 0
-        self._changed: asyncio.Future[None] | None = None
 
     # What python-socketio calls of an engine
 
@@ -199,10 +202,7 @@ class Engine:
 
     def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
         """Run the coroutine function `target` in a task, which `shutdown` cancels if it is still running."""
-        task = asyncio.get_running_loop().create_task(target(*args, **kwargs))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return task
+        return self._tasks.spawn_background(target(*args, **kwargs))
 
     async def sleep(self, seconds: float = 0) -> None:
         """Sleep."""
@@ -223,17 +223,10 @@ class Engine:
         """Return the meter of a new client."""
         return self.intake.meter(self.intake_group(request))
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run a coroutine in a task that this engine keeps track of."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     @property
     def tasks(self) -> int:
         """How many tasks of this engine are running, the application's background tasks among them."""
-        return len(self._tasks) + len(self._background)
+        return len(self._tasks)
 
     # The stop
 
@@ -244,11 +237,11 @@ class Engine:
         session is left.
         """
         self._refuse()
-        await self._until(self._idle, wait_s)
+        await self._tasks.until(self._idle, self._tasks.handlers, wait_s)
         self._close_all()
-        await self._cancel_tasks()  # the handlers that hang
+        await self._tasks.cancel(CANCEL_WAIT_S)  # the handlers that hang
         self.dead = True
-        await self._cancel_tasks()  # the disconnect handlers after them
+        await self._tasks.cancel(CANCEL_WAIT_S)  # the disconnect handlers after them
         self.wheel.clear()
 
     def _refuse(self) -> None:
@@ -261,33 +254,8 @@ class Engine:
         for session in list(self.sessions.values()):
             session.close(Gone.SERVER_SHUTDOWN)
 
-    async def _cancel_tasks(self) -> None:
-        """Cancel all tasks, and wait for them and for those that they begin, for at most CANCEL_WAIT_S."""
-        for task in self._others(background=True):
-            task.cancel()
-        await self._until(lambda: not self._others(background=True), CANCEL_WAIT_S, background=True)
-
     def _idle(self) -> bool:
-        return not (self._requests or self.sessions or self._others())
-
-    def _others(self, *, background: bool = False) -> set[asyncio.Task[Any]]:
-        """The tasks beside the current one, which may be the one that waits for them."""
-        tasks = self._tasks | self._background if background else self._tasks
-        return tasks - {asyncio.current_task()}
-
-    async def _until(self, done: Callable[[], bool], wait_s: float, *, background: bool = False) -> None:
-        """Wait until `done()`, which may change whenever a task, a request or a session ends; at most `wait_s`."""
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + wait_s
-        while not done() and (left_s := deadline_s - loop.time()) > 0:
-            self._changed = loop.create_future()
-            waited: set[asyncio.Future[Any]] = {*self._others(background=background)}
-            await asyncio.wait(waited or {self._changed}, timeout=left_s)
-        self._changed = None
-
-    def _has_changed(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+        return not (self._requests or self.sessions or self._tasks.handlers())
 
     # Sessions
 
@@ -307,7 +275,7 @@ class Engine:
         for observer in self.observers:
             observer.closed(session, str(reason))
         if not self.sessions:
-            self._has_changed()
+            self._tasks.changed()
 
     def _rejected(self, code: int) -> None:
         for observer in self.observers:
@@ -327,7 +295,7 @@ class Engine:
         finally:
             self._requests -= 1
             if not self._requests:
-                self._has_changed()
+                self._tasks.changed()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         origin = request.headers.get("Origin")

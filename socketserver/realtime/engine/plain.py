@@ -13,7 +13,7 @@ EVENTS = ("connect", "message", "disconnect")
 
 
 class Plain:
-    """The `session.Application` of an engine that is used by itself.
+    """The `contracts.Application` of an engine that is used by itself.
 
     Attributes:
         handlers: by event: connect(sid, environ), which refuses by returning False; message(sid, data) with str or

@@ -1,88 +1,31 @@
 """One Engine.IO session: what is taken from its client, what it is sent, and its end.
 
-Knows the engine only as a `Host`, and the layer above only as an `Application`.
+Knows the engine only as a `Host`, and the layer above only as an `Application` (`contracts`).
 Source: the Engine.IO protocol, revision 4, "Heartbeat" and "Transports".
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final
 
 from aiohttp import web
 
+from .contracts import Host
 from .handshake import Handshake
 from .heartbeat import Beat, Heartbeat
 from .inbox import Inbox
-from .intake import Intake, Meter
 from .link import Link
-from .outbox import Flusher, Outbox
-from .packets import CLOSE_PACKET, NOOP, PING, Encoded, PacketError, decode_base64
+from .outbox import Outbox
+from .packets import CLOSE_PACKET, NOOP, PING, PacketError, decode_base64
 from .poll import Poll
 from .reasons import CLOSE_CODES, STAYS_AWAY, Gone
 from .skipping import Skipped
 from .state import State
-from .wheel import Wheel
 
 OPEN: Final = State.OPEN
 
 logger = logging.getLogger(__name__)
-
-
-class Application(Protocol):
-    """What a session needs of the layer above it."""
-
-    def opened(self, session: "Session") -> None:
-        """A session has begun; its client has yet to be told."""
-
-    def message(self, session: "Session", data: str | bytes) -> None:
-        """Take one message, at once and without waiting; what takes time is put into `session.enqueue`.
-
-        Raises: PacketError, which ends the session.
-        """
-
-    def skipped(self, session: "Session", message: Skipped) -> bool:
-        """Answer a message that was too large, at once and without waiting. Returns False if there is no way to: that
-        ends the session."""
-
-    async def handle(self, session: "Session", item: Any) -> None:
-        """Handle one item that `message` or `closed` has enqueued. Called for one item at a time, in order."""
-
-    def closed(self, session: "Session", reason: str) -> None:
-        """The session is over. Called exactly once."""
-
-    def farewell(self, session: "Session", reason: str) -> Iterable[Encoded]:
-        """Return the last messages for a client that is dropped for `reason`."""
-
-
-class Host(Protocol):
-    """What a session needs of the engine that it belongs to. Times in seconds, sizes in bytes; 0 for no limit.
-
-    Attributes:
-        finish_timeout: how long a polling client may take to fetch its last messages.
-        dead: whether nobody handles anything any more.
-    """
-
-    wheel: Wheel
-    flusher: Flusher
-    intake: Intake
-    application: Application
-    ping_interval: float
-    ping_timeout: float
-    finish_timeout: float
-    max_payload: int
-    outbox_bytes: int
-    inbox_bytes: int
-    dead: bool
-
-    def meter(self, request: web.Request) -> Meter:
-        """Return the meter of a new client."""
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run a coroutine in a task that the engine keeps track of."""
-
-    def forget(self, session: "Session", reason: str) -> None:
-        """The session is over for its client too. Called exactly once."""
 
 
 class Session:
@@ -130,7 +73,7 @@ class Session:
         "upgrade",
     )
 
-    def __init__(self, host: Host, id: str, request: web.Request, *, over_websocket: bool = False) -> None:
+    def __init__(self, host: "Host[Session]", id: str, request: web.Request, *, over_websocket: bool = False) -> None:
         self._host = host
         self.id = id
         self.handshake = Handshake(request, over_websocket=over_websocket)

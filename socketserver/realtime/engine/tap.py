@@ -47,6 +47,7 @@ class Tap:
         "_intake",
         "_link",
         "_meter",
+        "_over",
         "_protocol",
         "_reader",
         "_stalled",
@@ -65,6 +66,7 @@ class Tap:
         self._at = 0
         self._stalled = False
         self._ended = False
+        self._over = False  # whether what comes is dropped unparsed
         self._timer: tuple[int, int] | None = None
         self.gated = False
 
@@ -78,7 +80,12 @@ class Tap:
         if self.gated:
             self._hold(data)
             return GO_ON
-        if size > SLICE_BYTES or intake.closed:
+        if size > SLICE_BYTES or intake.closed or self._over:
+            if self._link.closing or self._over:
+                # Its client has been told already. Read on, so that TCP does not reset the connection before the client
+                # has read why, but spend nothing on it; the link's timer ends it.
+                self._over = True
+                return GO_ON
             self._held, self._at = data, 0
             if intake.closed or self.visit():
                 self._gate()
@@ -121,6 +128,9 @@ class Tap:
         intake, meter, link = self._intake, self._meter, self._link
         until = intake.weight + LOOK_BYTES
         while self._at < len(self._held):
+            if link.closing:
+                self._over = True
+                break
             if link.plugged:
                 self._gate()
                 self._stalled = True
