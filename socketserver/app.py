@@ -287,9 +287,9 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         guards.check()
         await check_store()
 
-    # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
     app.on_shutdown.append(app[SHUTDOWN].on_shutdown)
-    sio.attach(app, socketio_path=f"{settings.path_prefix}{protocol.PATH}".strip("/"))
+    path = f"{settings.path_prefix}{protocol.PATH}".strip("/")
+    sio.attach(app, socketio_path=path, own_shutdown=False)
     setup_routes(
         app,
         authenticator=authenticator,

@@ -258,9 +258,13 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
 
     # The server
 
-    def attach(self, app: web.Application, socketio_path: str = "socket.io") -> None:
-        """Serve an aiohttp application's clients under /socketio_path/, and shut down with it."""
-        self.eio.attach(app, socketio_path)
+    def attach(self, app: web.Application, socketio_path: str = "socket.io", *, own_shutdown: bool = True) -> None:
+        """Serve an aiohttp application's clients under /socketio_path/, and shut down with it.
+
+        Args:
+            own_shutdown: False for an application that calls `shutdown` itself, at a time of its own.
+        """
+        self.eio.attach(app, socketio_path, own_shutdown=own_shutdown)
 
     def drain(self) -> None:
         """From now on take nothing that clients send, as if it had not arrived: they get no ack for it. What they had

@@ -208,8 +208,12 @@ class Engine:
         """Sleep."""
         await asyncio.sleep(seconds)
 
-    def attach(self, app: web.Application, path: str = "socket.io") -> None:
-        """Serve `/path/` and `/path` of an aiohttp application, and shut down with it."""
+    def attach(self, app: web.Application, path: str = "socket.io", *, own_shutdown: bool = True) -> None:
+        """Serve `/path/` and `/path` of an aiohttp application, and shut down with it.
+
+        Args:
+            own_shutdown: False for an application that calls `shutdown` itself, at a time of its own.
+        """
         # Next.js strips the last slash in its rewrites, and clients may have `addTrailingSlash: false`.
         for route in (f"/{path.strip('/')}/", f"/{path.strip('/')}"):
             app.router.add_route("*", route, self.handle_request)
@@ -217,7 +221,8 @@ class Engine:
         async def stop(_: web.Application) -> None:
             await self.shutdown()
 
-        app.on_shutdown.append(stop)
+        if own_shutdown:
+            app.on_shutdown.append(stop)
 
     def meter(self, request: web.Request) -> Meter:
         """Return the meter of a new client."""
