@@ -99,7 +99,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         ReadMarks(auto_read, parts.fanout, parts.chat.reading.mark, clock),
         guards,
         parts.rates.sweeps(),
-        lambda: list(sio.eio.sessions.values()),
+        sio.sessions,
         clock,
         auth_timeout_s=settings.auth_timeout_s,
         sweep_s=settings.sweep_s,
@@ -122,9 +122,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
     setup_handlers(sio, settings, parts)
     if settings.admin_ui:
         instrument(sio, settings, guards, parts.sessions, parts.lifecycle)
-    # Before attach, which has the engine close every connection at shutdown: by then the clients must know why.
     app.on_shutdown.append(shutdown.on_shutdown)
-    sio.attach(app, socketio_path=f"{settings.path_prefix}{protocol.PATH}".strip("/"))
+    sio.attach(app, socketio_path=f"{settings.path_prefix}{protocol.PATH}".strip("/"), own_shutdown=False)
     setup_routes(
         app,
         authenticator=authenticator,

@@ -18,13 +18,13 @@ def count(
     """Read all counters now; it takes a pass over the open connections."""
     transports: Counter[str] = Counter()
     unsent = []
-    for session in sio.eio.sessions.values():
+    for session in sio.sessions():
         transports[session.transport_name] += 1
         unsent.append(session.outbox.unsent)
     return Reading(
         users=sessions.users,
         sockets=transports,
-        rooms=sum(len(space.rooms) for space in sio.manager.namespaces.values()),
+        rooms=sio.room_count(),
         outbox_bytes=sum(unsent),
         largest_outbox_bytes=max(unsent, default=0),
         mended=housekeeping.mended,
@@ -33,7 +33,7 @@ def count(
         tcp_refused=connections.refused,
         heads_bytes=connections.held_bytes,
         heads_refused=connections.heads_refused,
-        intake=sio.eio.intake.counts(),
+        intake=sio.intake_counts(),
         unproven_bytes=guards.unproven_bytes,
         crowded_out=guards.crowded_out,
         descriptor_shortages=housekeeping.descriptors.shortages,

@@ -260,7 +260,7 @@ class Settings(BaseSettings):
     )
     head_timeout_s: float = _setting(20.0, "How long the head of a request may take.", unit="s", ge=0)
     http_bytes_per_second: int = _setting(
-        16_777_216,
+        8_388_608,
         "What one HTTP connection may bring in the long run, twice that at once; a request counts 96 KiB more.",
         unit="bytes/s",
         ge=0,
@@ -275,7 +275,7 @@ class Settings(BaseSettings):
     guest_bytes_per_second: int = _setting(
         131_072, "What a socket without a user may send in the long run.", unit="bytes/s", ge=0
     )
-    guest_burst_bytes: int = _setting(2_097_152, "What a socket without a user may send at once.", unit="bytes", ge=1)
+    guest_burst_bytes: int = _setting(524_288, "What a socket without a user may send at once.", unit="bytes", ge=1)
     flooding_s: float = _setting(
         10.0, "How long a socket may stay at its limit before it is ended for flooding.", unit="s", ge=0
     )

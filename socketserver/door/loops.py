@@ -19,7 +19,6 @@ from ..chat.domain import Clock, UserId
 from ..errors import (
     AUTH_TIMEOUT,
     CROWDED_OUT,
-    ENDS,
     FLOODING,
     KICKED,
     MALFORMED,
@@ -27,6 +26,7 @@ from ..errors import (
     RESTART,
     TOO_LARGE,
     TOO_MANY_CONNECTS,
+    End,
     TooManyConnects,
 )
 from ..limits import Returns, Windows
@@ -48,11 +48,11 @@ REPLACEMENTS: Final = 6
 HOLD_S: Final = 10.0
 # Number of refusals past the limit that are answered at once still.
 TOLD: Final = 2
-# Ends that are the client's own doing, however long the connection lasted.
-_OWN_FAULTS: Final = frozenset({AUTH_TIMEOUT.code, FLOODING.code, MALFORMED.code, TOO_MANY_CONNECTS.code})
-# Ends that count as a fault of the client's when they come soon. TOO_LARGE is not among them: the stock client's
-# `retries` send the same thing a few times before they give it up, and must not lock the client out before that.
-_FAULTS: Final = frozenset(ENDS) - {RESTART.code, KICKED.code, CROWDED_OUT.code, TOO_LARGE.code}
+# Ends that are the client's own doing, however long the connection lasted; most others count when they come soon.
+_OWN_FAULTS: Final = frozenset(end.code for end in (AUTH_TIMEOUT, FLOODING, MALFORMED, TOO_MANY_CONNECTS))
+# Ends that say nothing about the client. TOO_LARGE is among them: the stock client's `retries` send the same thing a
+# few times before they give it up, and must not lock the client out before that.
+_NO_FAULTS: Final = frozenset(end.code for end in (RESTART, KICKED, CROWDED_OUT, TOO_LARGE))
 
 
 class Loops:
@@ -140,20 +140,15 @@ class Loops:
             guest.settled = True
             self._failed.add(guest.client, self._clock.monotonic_s())
 
-    def gone(self, guest: Guest, user_id: UserId | None, code: str, *, lasted_s: float) -> None:
-        """A socket that was let in is gone.
-
-        Args:
-            user_id: its user, if it had one.
-            code: of the End by which the server ended it, or anything else.
-        """
-        if code not in _FAULTS or not (code in _OWN_FAULTS or lasted_s < SHORT_S):
+    def ended(self, guest: Guest, user_id: UserId | None, end: End, *, lasted_s: float) -> None:
+        """The server has ended a connection, of this user if it had one."""
+        if end.code in _NO_FAULTS or not (end.code in _OWN_FAULTS or lasted_s < SHORT_S):
             return
         now_s = self._clock.monotonic_s()
         if user_id is not None:
-            windows: Windows[Any] = self._replacements if code == REPLACED.code else self._drops
+            windows: Windows[Any] = self._replacements if end is REPLACED else self._drops
             windows.add(user_id, now_s)
-        elif code == AUTH_TIMEOUT.code:
+        elif end.code == AUTH_TIMEOUT.code:  # its message may have a hint
             # A login page that was left open is no loop; one that comes back at once is.
             self._returns.ended(guest.client, now_s)
         else:

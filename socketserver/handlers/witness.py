@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ..chat.domain import Clock
 from ..door.connects import Guards
+from ..errors import End
 from ..live.auto_read import AutoRead
 from ..live.connections import Connection
+from ..live.left import Left, code_of
 from ..ops.metrics import Metrics
 
 
@@ -28,13 +30,10 @@ class Witness:
         self._guards.proved(connection.guest)
         self._metrics.authenticated(connection.user_id, replaces=replaces)
 
-    def gone(self, connection: Connection, code: str) -> None:
-        """A socket is gone.
-
-        Args:
-            code: of the end, or the transport's reason.
-        """
-        lasted_s = self._clock.monotonic_s() - connection.since_s
-        self._guards.loops.gone(connection.guest, connection.user_id, code, lasted_s=lasted_s)
+    def gone(self, connection: Connection, left: Left) -> None:
+        """A socket is gone: ended by the server, or by its client and what lies between."""
+        if isinstance(left, End):
+            lasted_s = self._clock.monotonic_s() - connection.since_s
+            self._guards.loops.ended(connection.guest, connection.user_id, left, lasted_s=lasted_s)
         self._auto_read.gone(connection.sid)
-        self._metrics.ended(connection.user_id, code)
+        self._metrics.ended(connection.user_id, code_of(left))

@@ -28,11 +28,12 @@ from ..errors import (
     UserMismatch,
 )
 from ..logs import get_logger
-from ..realtime import CONNECTED, AsyncServer, Session
+from ..realtime import AsyncServer, Session
 from ..wire import protocol
 from ..wire.protocol import ServerEvent, SessionEndedWire, WelcomeWire
 from .connections import Connection, Sessions
 from .fanout import Fanout, rooms_of, user_room
+from .left import Left, left_for
 from .presence import Presence
 from .typing_indicator import TypingIndicator
 
@@ -48,7 +49,7 @@ class Lifecycle:
     Args:
         welcome: makes the payload of the `welcome` event for an identity and a connection id.
         on_user: told of every socket that got its user, and whether it replaces an older one of that user.
-        on_gone: told of every socket that is gone, with the code of its end, or why the transport went.
+        on_gone: told of every socket that is gone, and why.
         max_event_bytes: what a client is told that is ended because it sent more at once.
     """
 
@@ -63,7 +64,7 @@ class Lifecycle:
         *,
         welcome: Callable[[Identity, str], WelcomeWire],
         on_user: Callable[[Connection, bool], None] = lambda connection, replaces: None,
-        on_gone: Callable[[Connection, str], None] = lambda connection, code: None,
+        on_gone: Callable[[Connection, Left], None] = lambda connection, left: None,
         max_event_bytes: int = 0,
     ) -> None:
         self._sio = sio
@@ -159,7 +160,7 @@ class Lifecycle:
 
     def end_soon(self, connection: Connection, end: End, *, retry_after_ms: int | None = None) -> None:
         """`end`, once what is being answered has its ack."""
-        self._sio.eio.spawn(self.end(connection, end, retry_after_ms=retry_after_ms))
+        self._sio.spawn(self.end(connection, end, retry_after_ms=retry_after_ms))
 
     async def end_all(
         self, end: End, *, retry_after_ms: Callable[[], int], within_s: float, arriving: Iterable[str] = ()
@@ -191,16 +192,16 @@ class Lifecycle:
         if connection is None:
             return
         self._forget(connection)
-        code = connection.end.code if connection.end else reason
+        left = connection.end or left_for(reason)
         log.info(
             "disconnected",
             connection_id=sid,
             user_id=connection.user_id,
             address=connection.guest.address,
-            reason=code,
+            reason=left.code if isinstance(left, End) else str(left),
             connected_ms=self._age_ms(connection),
         )
-        self._on_gone(connection, code)
+        self._on_gone(connection, left)
 
     def _forget(self, connection: Connection) -> None:
         self._sessions.remove(connection.sid)
@@ -221,15 +222,15 @@ class Lifecycle:
     async def end_without_user(self, timeout_s: float) -> None:
         """End the sockets that did not authenticate within `timeout_s`, but not while their token is being checked."""
         for connection in self._sessions.without_user(self._clock.monotonic_s() - timeout_s):
-            if not self._sio.manager.is_pre_connected(connection.sid, protocol.NAMESPACE):
+            if not self._sio.is_connecting(connection.sid, protocol.NAMESPACE):
                 message = f"{AUTH_TIMEOUT.message} {connection.hint or ''}".strip()
                 await self.end(connection, replace(AUTH_TIMEOUT, message=message))
 
     def crowd_out(self, session: Session) -> None:
         """End a session without a user whose place is needed, at once if it is not connected."""
-        for client in list(session.state.clients.values()):
-            connection = self._sessions.get(client.sid)
-            if connection is not None and client.phase == CONNECTED:
+        for sid in self._sio.sids_of(session):
+            connection = self._sessions.get(sid)
+            if connection is not None:
                 self.end_soon(connection, CROWDED_OUT)
                 return
         session.close(CROWDED_OUT.code, abort=True)
@@ -272,14 +273,14 @@ class Lifecycle:
         sid = connection.sid
         if self._sessions.known(sid) is None:
             return 0
-        if self._sio.manager.client(sid, protocol.NAMESPACE) is None:
+        if not self._sio.knows(sid, protocol.NAMESPACE):
             log.warning("swept", connection_id=sid, why="it is not connected any more")
             self.gone(sid, STALE.code)
             return 1
         if connection.end is not None or connection.identity is None:
             return 0
         meant = rooms_of(connection)
-        wrong = meant.symmetric_difference(self._sio.manager.get_rooms(sid, protocol.NAMESPACE)) - {sid}
+        wrong = meant.symmetric_difference(self._sio.rooms_of(sid, protocol.NAMESPACE)) - {sid}
         for room in wrong:
             why = "it was not in a room" if room in meant else "it was in a room too many"
             log.warning("mended", connection_id=sid, why=why)

@@ -23,10 +23,11 @@ log = get_logger(__name__)
 # that clients wait by themselves: one whose three attempts are over before the new server listens gives up.
 RESTART_SPREAD_MS: Final = (2_000, 6_000)
 
-# Shares of the budget: of the answers to what has arrived, and then of the last words on their way to the clients.
-# The store gets what is left.
+# Shares of the budget: of the answers to what has arrived, of the last words on their way to the clients, and of the
+# store's end, which has what the others have left, too.
 ANSWERS_SHARE: Final = 0.5
 GOODBYE_SHARE: Final = 0.2
+CLOSE_SHARE: Final = 0.3
 
 
 class Shutdown:
@@ -59,10 +60,9 @@ class Shutdown:
 
     async def close(self, *parts: Callable[[], Awaitable[None]]) -> None:
         """Close what the clients needed, one after the other, within what is left of the budget."""
-        self._start()
-        assert self._until_s is not None
+        left_s = self._start() - monotonic()
         try:
-            async with asyncio.timeout(max(0.0, self._until_s - monotonic())):
+            async with asyncio.timeout(max(left_s, self._budget_s * CLOSE_SHARE)):
                 for part in parts:
                     await part()
         except TimeoutError:
@@ -74,9 +74,11 @@ class Shutdown:
         await self._answer_and_say_goodbye()
         await self._sio.shutdown(self._budget_s * GOODBYE_SHARE)
 
-    def _start(self) -> None:
+    def _start(self) -> float:
+        """Returns: when the budget is used up."""
         if self._until_s is None:
             self._until_s = monotonic() + self._budget_s
+        return self._until_s
 
     def _refuse(self) -> None:
         self._guards.draining = True

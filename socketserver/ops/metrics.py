@@ -263,10 +263,9 @@ class Metrics:
 
         Args:
             user_id: its user, if it had one.
-            code: of its End, or the engine's reason.
+            code: why, as one word: live/left.py.
         """
-        end = self._end.get(code.replace(" ", "_"))
-        (end or self._end[OTHER]).inc()
+        self._end.get(code, self._end[OTHER]).inc()
         if user_id is None:
             return
         now_s = self._clock.monotonic_s()

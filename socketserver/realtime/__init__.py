@@ -2,14 +2,17 @@
 
 from socketio.exceptions import ConnectionRefusedError
 
-from .dispatch import Refusal, received_s
+from .dispatch import received_s
 from .engine.engine import Engine
 from .engine.intake import Allowance, Intake, IntakeLimits, Meter
 from .engine.packets import PacketError
+from .engine.reasons import Gone
 from .engine.session import Session
 from .packets import Json
+from .refusals import Refusal
 from .rooms import CONNECTED, RoomManager, combine
-from .server import AsyncServer, ClientInfo
+from .server import AsyncServer
+from .views import ClientInfo
 
 __all__ = [
     "CONNECTED",
@@ -18,6 +21,7 @@ __all__ = [
     "ClientInfo",
     "ConnectionRefusedError",
     "Engine",
+    "Gone",
     "Intake",
     "IntakeLimits",
     "Json",

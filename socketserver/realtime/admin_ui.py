@@ -18,18 +18,16 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import orjson
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError
 
-from .engine import session as sessions
-from .engine.session import Observer, Session
-from .rooms import CONNECTED, Client
-
-if TYPE_CHECKING:
-    from .server import AsyncServer
+from .engine.engine import Engine
+from .engine.reasons import Gone
+from .engine.session import Session
+from .rooms import CONNECTED, Client, RoomManager
 
 DEVELOPMENT: Final = "development"
 PRODUCTION: Final = "production"
@@ -58,6 +56,28 @@ Auth = Mapping[str, Any] | Sequence[Mapping[str, Any]] | Callable[[Any], bool | 
 _TRIED: Final = web.RequestKey("admin_ui_tried", bool)
 
 
+class Server(Protocol):
+    """What the UI needs of the server that it shows."""
+
+    eio: Engine
+    manager: RoomManager
+    disconnect_grace: float
+
+    def on(self, event: str, handler: Callable[..., Any], namespace: str | None = None) -> None: ...
+
+    def watch(
+        self, received: Callable[[Client, Any], None], sent: Callable[[str, str, Iterable[Client]], None]
+    ) -> Callable[[], None]: ...
+
+    def has_handler(self, event: Any, namespace: str) -> bool: ...
+
+    def emit_now(self, event: str, data: Any = None, *, to: Any = None, namespace: str | None = None) -> int: ...
+
+    async def enter_room(self, sid: str, room: str, namespace: str | None = None) -> None: ...
+
+    async def disconnect(self, sid: str, namespace: str | None = None) -> None: ...
+
+
 class _Shown:
     """What the watchers were told of a client."""
 
@@ -73,7 +93,7 @@ class AdminUi:
 
     def __init__(
         self,
-        server: "AsyncServer",
+        server: Server,
         auth: Auth,
         *,
         mode: str,
@@ -107,32 +127,25 @@ class AdminUi:
         self._fresh = False
         self._task: asyncio.Task[Any] | None = None
         self._wake: asyncio.Event | None = None
-        self._observer: Observer | None = server.eio.observer
-        server.eio.observer = self
+        server.eio.observers.append(self)
         server.on("connect", self._connect, namespace)
         if self._acts:
             server.on("_disconnect", self._disconnect, namespace)
 
-    # Connections, as the engine's observer
+    # Connections, as an observer of the engine
 
     def rejected(self, code: int) -> None:
         """A request was answered with an error."""
-        if self._observer is not None:
-            self._observer.rejected(code)
 
     def opened(self, session: Session) -> None:
         """A session has begun."""
         if self._task is not None:
             self._raw[int(time.time()), "rawConnection", None] += 1
-        if self._observer is not None:
-            self._observer.opened(session)
 
     def closed(self, session: Session, reason: str) -> None:
         """A session is over."""
         if self._task is not None:
             self._raw[int(time.time()), "rawDisconnection", reason] += 1
-        if self._observer is not None:
-            self._observer.closed(session, reason)
 
     # Logging in
 
@@ -172,9 +185,7 @@ class AdminUi:
         client = self._server.manager.client(sid, self._namespace)
         if client is not None:
             session = client.session
-            self._server.eio.wheel.after(
-                self._server.disconnect_grace, lambda: session.close(sessions.SERVER_DISCONNECT)
-            )
+            self._server.eio.wheel.after(self._server.disconnect_grace, lambda: session.close(Gone.SERVER_DISCONNECT))
 
     def _remember(self) -> str:
         login = secrets.token_urlsafe(32)
@@ -200,8 +211,7 @@ class AdminUi:
     async def _run(self) -> None:
         assert self._wake is not None
         manager = self._server.manager
-        if self._lists:
-            self._server.watch(self._received, self._sent)
+        unwatch = self._server.watch(self._received, self._sent) if self._lists else None
         try:
             while (space := manager.namespaces.get(self._namespace)) is not None and WATCHERS in space.rooms:
                 self._wake.clear()
@@ -214,7 +224,8 @@ class AdminUi:
                 except TimeoutError:
                     continue
         finally:
-            self._server.watch(None, None)
+            if unwatch is not None:
+                unwatch()
             self._shown.clear()
             self._events.clear()
             self._raw.clear()

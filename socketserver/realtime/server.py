@@ -2,51 +2,26 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar, overload
 
 import socketio
 from aiohttp import web
 
 from .admin_ui import DEVELOPMENT, AdminUi, Auth
-from .dispatch import Dispatcher, Refusal, internal_error
+from .asking import ask
+from .dispatch import Dispatcher
 from .engine.engine import SHUTDOWN_WAIT_S, Engine
+from .engine.session import Session
+from .membership import Membership
+from .refusals import Refusal, default_error_ack, default_refusal_ack
 from .rooms import CONNECTED, CONNECTING, Client, RoomManager
+from .views import ClientInfo, info
 
 MAX_ATTACHED: int = 4
 """A binary event may be this many times the largest message, in all its attachments."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class ClientInfo:
-    """A connected client, for a monitoring page.
-
-    Attributes:
-        transport: 'polling' or 'websocket'.
-        age_s: seconds since its handshake.
-        unsent_bytes: what it has not taken yet.
-    """
-
-    sid: str
-    namespace: str
-    transport: str
-    remote: str | None
-    age_s: float
-    unsent_bytes: int
-    rooms: int
-
-
-def default_error_ack(exc: BaseException) -> object:
-    """Return what the client gets as ack when its event's handler has raised."""
-    return {"ok": False, "error": internal_error()}
-
-
-def default_refusal_ack(sid: str, event: str, refusal: Refusal) -> object:
-    """Return what a client gets as ack of an event that can never be accepted."""
-    return {"ok": False, "error": refusal.wire()}
 
 
 class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
@@ -69,7 +44,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             client is dropped; returns the event (name, payload) that tells it, or None.
         error_ack: makes the ack for an event whose handler has raised.
         refusal_ack: makes the ack for an event that can never be accepted: called with the client's sid, the event's
-            name ("" if it is not known) and a `dispatch.Refusal`. It must not wait, and should not raise.
+            name ("" if it is not known) and a `refusals.Refusal`. It must not wait, and should not raise.
     """
 
     eio: Engine
@@ -113,10 +88,10 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         self.error_ack = error_ack
         self.refusal_ack = refusal_ack
         self.max_event_bytes = MAX_ATTACHED * self.eio.max_payload
-        self._dispatcher = Dispatcher(self)
+        self._membership = Membership(self)
+        self._dispatcher = Dispatcher(self, self._membership)
         self.eio.plain.handlers.clear()  # what python-socketio has registered for itself
         self.eio.application = self._dispatcher
-        self.eio.on_open = self._dispatcher.opened
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
@@ -205,31 +180,13 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         target = to or sid
         if target is None:
             raise ValueError("Cannot use call() to broadcast.")
-        future: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
-
-        def answered(*args: Any) -> None:
-            if not future.done():
-                future.set_result(args)
-
-        client = self.manager.client(target, namespace)
-        key = id(future)
-        if client is not None:
-            if client.push is None:
-                raise socketio.exceptions.TimeoutError
-            client.waiting[key] = future
-        try:
-            await self.emit(event, data, to=target, namespace=namespace, callback=answered, ignore_queue=ignore_queue)
-            async with asyncio.timeout(timeout):
-                args = await future
-        except TimeoutError:
-            raise socketio.exceptions.TimeoutError from None
-        finally:
-            if client is not None:
-                client.waiting.pop(key, None)
-                for number, callback in list(client.asked.items()):
-                    if callback is answered:
-                        del client.asked[number]
-        return args if len(args) > 1 else args[0] if args else None
+        return await ask(
+            self.manager.client(target, namespace),
+            lambda answered: self.emit(
+                event, data, to=target, namespace=namespace, callback=answered, ignore_queue=ignore_queue
+            ),
+            timeout,
+        )
 
     # Clients
 
@@ -269,7 +226,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
     def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
         """Return what the connect handler got as environ, None when there is no such client."""
         client = self.manager.client(sid, namespace)
-        return None if client is None else self.eio.environ_of(client.session)
+        return None if client is None else client.session.handshake.environ
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
         """Disconnect a client for good: the JS client does not come back by itself.
@@ -279,7 +236,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         """
         client = self.manager.client(sid, namespace)
         if client is not None:
-            self._dispatcher.kick(client)
+            self._membership.kick(client)
         elif not ignore_queue:
             await self.manager.can_disconnect(sid, namespace or "/")
 
@@ -301,9 +258,13 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
 
     # The server
 
-    def attach(self, app: web.Application, socketio_path: str = "socket.io") -> None:
-        """Serve an aiohttp application's clients under /socketio_path/, and shut down with it."""
-        self.eio.attach(app, socketio_path)
+    def attach(self, app: web.Application, socketio_path: str = "socket.io", *, own_shutdown: bool = True) -> None:
+        """Serve an aiohttp application's clients under /socketio_path/, and shut down with it.
+
+        Args:
+            own_shutdown: False for an application that calls `shutdown` itself, at a time of its own.
+        """
+        self.eio.attach(app, socketio_path, own_shutdown=own_shutdown)
 
     def drain(self) -> None:
         """From now on take nothing that clients send, as if it had not arrived: they get no ack for it. What they had
@@ -315,7 +276,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         client = self.manager.client(sid, namespace)
         if client is not None:
             await client.session.settled()
-            running = client.session.state.running
+            running = client.session.peer.running
             if running:
                 await asyncio.wait(set(running))
 
@@ -380,14 +341,18 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         )
 
     def watch(
-        self,
-        received: Callable[[Client, Any], None] | None,
-        sent: Callable[[str, str, Iterable[Client]], None] | None,
-    ) -> None:
+        self, received: Callable[[Client, Any], None], sent: Callable[[str, str, Iterable[Client]], None]
+    ) -> Callable[[], None]:
         """Have `received(client, event)` called before a client's event is handled, and `sent(event, namespace,
-        recipients)` before one is sent to this node's clients; None ends that."""
-        self._dispatcher.watch(received)
-        self.manager.watch(sent)
+        recipients)` before one is sent to this node's clients. Returns what ends that."""
+        self._dispatcher.taps.append(received)
+        self.manager.taps.append(sent)
+
+        def end() -> None:
+            self._dispatcher.taps.remove(received)
+            self.manager.taps.remove(sent)
+
+        return end
 
     def has_handler(self, event: Any, namespace: str) -> bool:
         """Whether an event of that name has a handler of its own."""
@@ -404,12 +369,44 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         return {
             "sessions": len(self.eio.sessions),
             "clients": len(clients),
-            "rooms": sum(len(space.rooms) for space in spaces),
+            "rooms": self.room_count(),
             "pending_acks": sum(len(client.asked) for client in clients),
             "timers": len(self.eio.wheel),
             "tasks": self.eio.tasks,
             "outbox_bytes": sum(session.outbox.unsent for session in self.eio.sessions.values()),
         }
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine in a task that `shutdown` waits for."""
+        return self.eio.spawn(coroutine)
+
+    def sessions(self) -> list[Session]:
+        """Return all Engine.IO sessions, those that are in no namespace too."""
+        return list(self.eio.sessions.values())
+
+    def sids_of(self, session: Session) -> list[str]:
+        """Return the sids of a session's connected clients, one for each namespace that it is in."""
+        return [client.sid for client in session.peer.clients.values() if client.phase == CONNECTED]
+
+    def is_connecting(self, sid: str, namespace: str | None = None) -> bool:
+        """Whether a client's connect handler is running."""
+        return self.manager.is_pre_connected(sid, namespace or "/")
+
+    def knows(self, sid: str, namespace: str | None = None) -> bool:
+        """Whether there is such a client, connecting or leaving ones among them."""
+        return self.manager.client(sid, namespace) is not None
+
+    def rooms_of(self, sid: str, namespace: str | None = None) -> list[Any]:
+        """Return the rooms a client is in, its own sid first; none when there is no such client."""
+        return self.manager.get_rooms(sid, namespace or "/")
+
+    def room_count(self) -> int:
+        """Return how many rooms there are, in all namespaces."""
+        return sum(len(space.rooms) for space in self.manager.namespaces.values())
+
+    def intake_counts(self) -> dict[str, int]:
+        """Return how often clients had to wait, or were ended, for what they sent; see `Intake.counts`."""
+        return self.eio.intake.counts()
 
     def connected(self, namespace: str = "/") -> list[str]:
         """Return the sids of a namespace's clients, without those that are connecting or leaving."""
@@ -420,21 +417,9 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         """Yield everybody who is connected."""
         for space in self.manager.namespaces.values():
             for client in [client for client in space.clients.values() if client.phase == CONNECTED]:
-                yield self._info(client)
+                yield info(client, self.eio.wheel.clock())
 
     def client_info(self, sid: str, namespace: str | None = None) -> ClientInfo | None:
         """Return what `clients` says of one client, None unless it is connected."""
         client = self.manager.client(sid, namespace)
-        return None if client is None or client.phase != CONNECTED else self._info(client)
-
-    def _info(self, client: Client) -> ClientInfo:
-        session = client.session
-        return ClientInfo(
-            sid=client.sid,
-            namespace=client.namespace,
-            transport=session.transport_name,
-            remote=session.request.remote,
-            age_s=self.eio.wheel.clock() - session.created,
-            unsent_bytes=session.outbox.unsent,
-            rooms=len(client.rooms),
-        )
+        return None if client is None or client.phase != CONNECTED else info(client, self.eio.wheel.clock())

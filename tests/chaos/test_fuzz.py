@@ -14,7 +14,6 @@ import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
-from socketserver.realtime.engine.session import Session
 from typing import Any, Final
 
 import pytest
@@ -52,22 +51,13 @@ class Direct:
     """A session of the running server without a TCP connection, as its engine opens them: for speed."""
 
     def __init__(self, chat: Chat) -> None:
-        engine = chat.sio.eio
-        self.session = Session(engine, engine.generate_id(), _REQUEST)
-        engine.sessions[self.session.id] = self.session
-        assert engine.observer is not None
-        engine.observer.opened(self.session)
-        engine.on_open(self.session)
+        self.session = chat.sio.eio.begin(_REQUEST)
+        self.session.outbox.take()
 
     async def send(self, frame: str | bytes) -> None:
         """Have a frame handled to its end. What is answered has to be text of the protocol."""
         self.session.receive(frame)
-        for _ in range(200):
-            if not self.session._working and not self.session.has_work:
-                break
-            await asyncio.sleep(0)
-        else:
-            await until(lambda: not self.session._working, "a frame is handled")
+        await self.session.settled()
         for packet in self.session.outbox.take().decode().split("\x1e"):
             assert not packet or packet[0] in "0123456b", packet
             if packet.startswith("42"):

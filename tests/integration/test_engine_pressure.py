@@ -152,11 +152,11 @@ async def test_a_client_that_sends_faster_than_it_is_served_is_slowed_by_tcp() -
             last = sent
             await asyncio.sleep(0.1)
         assert sent < total
-        assert session._inbox_size < 2 * sio.eio.inbox_bytes
-        sio.eio.ping_timeout = 0.2
+        assert session.inbox.waiting_bytes < 2 * sio.eio.inbox_bytes
+        session.heartbeat.timeout_s = 0.2
         await asyncio.sleep(0.5)  # longer than interval + timeout: the pong is behind what we do not read
         assert session.open
-        sio.eio.ping_timeout = UNIT_S
+        session.heartbeat.timeout_s = UNIT_S
         gate.set()
         answering = asyncio.create_task(answer_pings())
         await asyncio.wait_for(flooding, UNIT_S)

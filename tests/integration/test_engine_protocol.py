@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from socketserver.realtime import AsyncServer
@@ -446,8 +447,10 @@ async def test_answers_to_polls_are_compressed_from_a_size_on(http: Http, sio: A
             assert await response.text() == "4" + "x" * size
 
 
-async def test_a_post_that_is_cut_off_ends_the_session(http: Http, sio: AsyncServer, echo: EchoEngine) -> None:
-    """Its packets are lost: going on would be a hole."""
+async def test_a_post_that_is_cut_off_ends_the_session(
+    http: Http, sio: AsyncServer, echo: EchoEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each one that was cut off logged a traceback. Its packets are lost: going on would be a hole."""
     sid = await http.handshake()
     host, port = http.url.removeprefix("http://").split("/")[0].split(":")
     _, writer = await asyncio.open_connection(host, int(port))
@@ -457,6 +460,38 @@ async def test_a_post_that_is_cut_off_ends_the_session(http: Http, sio: AsyncSer
     await until(lambda: sio.eio.sessions[sid].posting, "the server reads it")
     writer.close()
     await until(lambda: echo.reasons == ["transport error"])
+    await http.handshake()
+    assert not errors(caplog)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"nonsense\r\n4hello\r\n", b"5\r\n4helloXX", b"-1\r\n", b"5;" + b"x" * 70_000 + b"\r\n", b"5\r\n4one!\r\nzz\r\n"],
+    ids=["no size", "no end", "negative", "long extension", "second chunk"],
+)
+async def test_a_broken_body_is_a_bad_request(
+    http: Http, sio: AsyncServer, echo: EchoEngine, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each one logged "Unhandled exception" and a traceback, twice. It is answered, and its connection closed."""
+    sid = await http.handshake()
+    host, port = http.url.removeprefix("http://").split("/")[0].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    path = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    await writer.drain()
+    await until(lambda: sio.eio.sessions[sid].posting, "the server reads it")
+    writer.write(body)
+    await writer.drain()
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    await until(lambda: echo.reasons == ["transport error"])
+    await http.handshake()
+    assert not errors(caplog)
+    writer.close()
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_posts_at_once_end_the_session(http: Http, sio: AsyncServer, echo: EchoEngine) -> None:

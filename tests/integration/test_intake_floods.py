@@ -189,8 +189,8 @@ async def test_the_inbox_is_bounded_while_a_post_is_taken_apart() -> None:
         await http.post(sid, "40")
         posting = asyncio.create_task(http.post(sid, "\x1e".join(['42["work"]'] * 500)))
         session = sio.eio.sessions[sid]
-        await until(lambda: session.crowded)
-        assert session._inbox_size <= 8192 + 1024 + 16
+        await until(lambda: session.inbox.crowded)
+        assert session.inbox.waiting_bytes <= 8192 + 1024 + 16
         gate.set()
         assert await asyncio.wait_for(posting, UNIT_S) == (200, "ok")
         await until(lambda: handled == 500)

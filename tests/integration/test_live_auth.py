@@ -120,7 +120,7 @@ async def test_a_token_that_is_being_checked_is_waited_for() -> None:
             raw = await knock(session, chat)
             connecting = asyncio.create_task(raw.connect({"token": chat.token("ann")}))
             await asked.wait()
-            assert len(chat.sessions) == 1
+            assert (len(chat.guards.visits), len(chat.sessions)) == (1, 0), "nobody is registered who may be refused"
             chat.clock.advance(60)
             for _ in range(2):
                 await chat.housekeeping.tick()

@@ -5,8 +5,7 @@ import io
 import json
 import logging
 from socketserver.realtime import AsyncServer, Json, PacketError, rooms
-from socketserver.realtime.dispatch import MAX_TRIES
-from socketserver.realtime.engine import session as sessions
+from socketserver.realtime.membership import MAX_TRIES
 from typing import Any
 
 import aiohttp
@@ -512,6 +511,47 @@ async def test_calls_and_callbacks() -> None:
         assert len(got) == 1
 
 
+async def test_what_an_application_may_ask_of_its_clients() -> None:
+    """Without reaching into the manager or the engine."""
+    sio = server()
+    asked: list[tuple[bool, bool, list[str]]] = []
+
+    @sio.event
+    async def connect(sid: str, environ: dict[str, Any]) -> None:
+        await sio.enter_room(sid, "room")
+        asked.append((sio.is_connecting(sid), sio.knows(sid), sio.rooms_of(sid)))
+
+    async with serving(sio) as url, client_of(url) as http:
+        _, sid = await http.connected()
+        (session,) = sio.sessions()
+        assert asked == [(True, True, [sid, "room"])]
+        assert (sio.is_connecting(sid), sio.knows(sid), sio.rooms_of(sid)) == (False, True, [sid, "room"])
+        assert sio.sids_of(session) == [sid]
+        assert sio.room_count() == 1
+        assert (sio.is_connecting("nobody"), sio.knows("nobody"), sio.rooms_of("nobody")) == (False, False, [])
+        gate = asyncio.Event()
+        task = sio.spawn(gate.wait())
+        assert sio.stats()["tasks"] == 1
+        gate.set()
+        assert await task
+        assert set(sio.intake_counts()) == {"paused", "deferred", "flooding"}
+
+
+async def test_ids_of_clients_and_of_their_sessions() -> None:
+    """python-socketio's manager translates one into the other, and lists a room as pairs of them."""
+    sio = server()
+    async with serving(sio) as url, client_of(url) as http:
+        _, sid = await http.connected()
+        (session,) = sio.sessions()
+        await sio.enter_room(sid, "room")
+        assert list(sio.manager.get_participants("/", "room")) == [(sid, session.id)]
+        assert list(sio.manager.get_participants("/nowhere", "room")) == []
+        assert sio.manager.eio_sid_from_sid(sid, "/") == session.id
+        assert sio.manager.sid_from_eio_sid(session.id, "/") == sid
+        assert sio.manager.eio_sid_from_sid("nobody", "/") is None
+        assert sio.manager.sid_from_eio_sid("nobody", "/") is None
+
+
 async def test_user_sessions() -> None:
     sio = server()
     async with serving(sio) as url, client_of(url) as http:
@@ -671,10 +711,9 @@ async def test_disconnect_inside_connect_lets_in_and_throws_out() -> None:
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_close_transport_flushes_and_hands_on_its_reason(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_transport_flushes_and_hands_on_its_reason(transport: str) -> None:
     """No DISCONNECT packet, so that the JS client comes back."""
-    monkeypatch.setattr(sessions, "FINISH_WAIT_S", UNIT_S)
-    sio = server()
+    sio = server(finish_timeout=UNIT_S)
     reasons: list[str] = []
 
     @sio.event
@@ -762,13 +801,10 @@ async def test_a_disconnect_handler_that_raises_leaves_nothing(caplog: pytest.Lo
         assert calls == 1
 
 
-async def test_a_malformed_packet_is_told_by_the_end_event(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_malformed_packet_is_told_by_the_end_event(caplog: pytest.LogCaptureFixture) -> None:
     """The end event, a reason for the handler, a quiet line in the log; never a traceback."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(sessions, "FINISH_WAIT_S", UNIT_S)
-    sio = server(end_event=lambda reason: ("session_ended", {"code": reason}))
+    sio = server(finish_timeout=UNIT_S, end_event=lambda reason: ("session_ended", {"code": reason}))
     reasons: list[str] = []
 
     @sio.event
@@ -900,10 +936,11 @@ async def test_a_handler_that_hangs_is_cancelled_at_shutdown_and_its_client_s_en
         assert not any(sio.stats().values())
 
 
-async def test_a_slow_polling_client_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_polling_client_is_told_why() -> None:
     """Its next poll got "Session ID unknown"."""
-    monkeypatch.setattr(sessions, "FINISH_WAIT_S", UNIT_S)
-    sio = server(outbox_bytes=10_000, end_event=lambda reason: ("session_ended", {"code": reason}))
+    sio = server(
+        finish_timeout=UNIT_S, outbox_bytes=10_000, end_event=lambda reason: ("session_ended", {"code": reason})
+    )
     async with serving(sio) as url, client_of(url) as http:
         eio_sid = await http.handshake()
         await http.post(eio_sid, "40")
@@ -915,18 +952,15 @@ async def test_a_slow_polling_client_is_told_why(monkeypatch: pytest.MonkeyPatch
         assert await http.poll(eio_sid) == COMES_BACK
 
 
-async def test_a_polling_client_that_is_slow_to_poll_hears_that_it_was_disconnected(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_polling_client_that_is_slow_to_poll_hears_that_it_was_disconnected() -> None:
     """When the grace was over before its next poll, it took the end for a lost connection and came back."""
-    monkeypatch.setattr(sessions, "FINISH_WAIT_S", UNIT_S)
-    sio = server(disconnect_grace=0.05)
+    sio = server(finish_timeout=UNIT_S, disconnect_grace=0.05)
     async with serving(sio) as url, client_of(url) as http:
         eio_sid = await http.handshake()
         await http.post(eio_sid, "40")
         sid = json.loads((await http.poll(eio_sid))[1][2:])["sid"]
         await sio.disconnect(sid)
-        await until(lambda: sio.eio.sessions[eio_sid].ending, "the grace is over")
+        await until(lambda: not sio.eio.sessions[eio_sid].open, "the grace is over")
         assert await http.poll(eio_sid) == (200, "41")
         assert await http.poll(eio_sid) == (200, "1")
 

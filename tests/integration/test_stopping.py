@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from socketserver.app import SHUTDOWN
 from socketserver.realtime import AsyncServer
-from socketserver.realtime.engine import session as sessions
 from typing import Any
 
 import engine_support
@@ -18,15 +17,10 @@ from support.servers import LocalServer, serving, token
 from support.waiting import eventually
 
 
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who polls may be slow to fetch the last messages."""
-    monkeypatch.setattr(sessions, "FINISH_WAIT_S", engine_support.UNIT_S)
-
-
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[LocalServer]:
     async with serving(tmp_path / "chat.db") as server:
+        server.sio.eio.finish_timeout = engine_support.UNIT_S  # who polls may be slow to fetch the last messages
         yield server
 
 
@@ -56,7 +50,7 @@ async def test_a_client_between_two_polls(server: LocalServer) -> None:
     async with client_of(server.url) as http:
         sid = await polling_client(http)
         stopping = asyncio.create_task(stop(server))
-        await eventually("the end waits for its poll", lambda: server.sio.eio.sessions[sid].ending)
+        await eventually("the end waits for its poll", lambda: not server.sio.eio.sessions[sid].open)
         assert ended((await http.poll(sid))[1])["code"] == "restart"
         assert (await http.poll(sid))[0] == 400  # not CLOSE, which python-socketio's client takes for final
         await stopping
@@ -84,7 +78,7 @@ async def test_a_client_that_is_upgrading(server: LocalServer, probed: bool) -> 
             await raw.send("2probe")
             assert await raw.frame() == "3probe"
         stopping = asyncio.create_task(stop(server))
-        await eventually("it is being ended", lambda: server.sio.eio.sessions[sid].ending)
+        await eventually("it is being ended", lambda: not server.sio.eio.sessions[sid].open)
         if not probed:
             await raw.send("2probe")
             assert await raw.frame() == "3probe"
@@ -107,7 +101,9 @@ async def test_a_client_that_is_not_connected_yet(server: LocalServer) -> None:
 @pytest.mark.parametrize("async_handlers", [False, True])
 async def test_what_was_sent_before_is_answered(async_handlers: bool) -> None:
     """What had arrived before `drain` is answered when `settled` returns; what comes later is not taken."""
-    sio = AsyncServer(ping_interval=5, ping_timeout=5, async_handlers=async_handlers)
+    sio = AsyncServer(
+        ping_interval=5, ping_timeout=5, finish_timeout=engine_support.UNIT_S, async_handlers=async_handlers
+    )
     gate = asyncio.Event()
     started: list[int] = []
 
@@ -123,7 +119,7 @@ async def test_what_was_sent_before_is_answered(async_handlers: bool) -> None:
         await eventually("it is in a handler", lambda: len(started) == 1 + async_handlers)
         (session,) = sio.eio.sessions.values()
         await eventually(
-            "the other has arrived", lambda: async_handlers or session.has_work or len(session._inbox) == 1
+            "the other has arrived", lambda: async_handlers or session.inbox.has_work or len(session.inbox) == 1
         )
         sio.drain()
         settled = asyncio.create_task(sio.settled(sid))

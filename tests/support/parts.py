@@ -17,6 +17,7 @@ from socketserver.housekeeping import Housekeeping
 from socketserver.live.auto_read import AutoRead
 from socketserver.live.connections import Connection, Sessions
 from socketserver.live.fanout import Fanout
+from socketserver.live.left import Left
 from socketserver.live.lifecycle import Lifecycle
 from socketserver.live.presence import Presence
 from socketserver.live.read_marks import ReadMarks
@@ -38,7 +39,7 @@ class Parts:
     """Everything that knows who is here, over what a test gives.
 
     Attributes:
-        left: who is gone, with the code of the end or the transport's reason.
+        left: who is gone, and why.
         stored: who has written or read where, as the store tells Watching; `asked` are its questions.
 
     Args:
@@ -56,7 +57,7 @@ class Parts:
         self.typing = TypingIndicator(settings.typing_ttl_s)
         self.auto_read = AutoRead(settings.read_delay_ms / 1000)
         self.rates = Rates(settings)
-        self.left: list[tuple[str, str]] = []
+        self.left: list[tuple[str, Left]] = []
         self.stored: set[Part] = set()
         self.asked: list[Sequence[Part]] = []
         self.fanout = Fanout(
@@ -77,7 +78,7 @@ class Parts:
             self.fanout,
             self.clock,
             welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, self.clock.now_ms(), settings),
-            on_gone=lambda connection, code: self.left.append((connection.sid, code)),
+            on_gone=lambda connection, left: self.left.append((connection.sid, left)),
             max_event_bytes=settings.max_event_bytes,
         )
         self.chat = make_chat(
@@ -112,6 +113,11 @@ class Parts:
     async def arrive(self, sid: str, identity: Identity | None = None) -> Connection:
         """A client is let in."""
         return await self.lifecycle.arrive(self.visit(sid), identity)
+
+    def connection(self, sid: str) -> Connection:
+        connection = self.sessions.known(sid)
+        assert connection is not None
+        return connection
 
     def connect(self, sid: str, user_id: UserId) -> Connection:
         """A user's connection in the registry, and nowhere else."""

@@ -28,6 +28,7 @@ class Recorder(AsyncServer):
     Attributes:
         busy: sids whose requests are answered when the event is set.
         drained: whether nothing is taken from clients any more.
+        closed_within_s: the time that each `shutdown` was given.
         vouched: sids that belong to a user.
         probed: sids that were asked for a sign of life → what to call when it comes.
         ended: (sid, 'disconnect') for a client that has to stay away, (sid, 'close', reason) for one to come back.
@@ -39,14 +40,11 @@ class Recorder(AsyncServer):
     unconnected: set[str] = field(default_factory=set)
     busy: dict[str, asyncio.Event] = field(default_factory=dict)
     drained: bool = False
+    closed_within_s: list[float] = field(default_factory=list)
     vouched: list[str] = field(default_factory=list)
     probed: dict[str, Callable[[], None]] = field(default_factory=dict)
 
-    @property
-    def manager(self) -> Any:  # type: ignore[override]
-        return self
-
-    def get_rooms(self, sid: str, namespace: str) -> list[str]:
+    def rooms_of(self, sid: str, namespace: str | None = None) -> list[str]:
         return [sid, *(room for room, sids in self.rooms.items() if sid in sids)]
 
     def connected(self, namespace: str = "/") -> list[str]:
@@ -65,11 +63,11 @@ class Recorder(AsyncServer):
         """The client gives the sign of life that it was asked for."""
         self.probed.pop(sid)()
 
-    def is_pre_connected(self, sid: str, namespace: str) -> bool:
+    def is_connecting(self, sid: str, namespace: str | None = None) -> bool:
         return False
 
-    def client(self, sid: str, namespace: str) -> object:
-        return None if sid in self.unconnected else object()
+    def knows(self, sid: str, namespace: str | None = None) -> bool:
+        return sid not in self.unconnected
 
     def emit_now(self, event: str, data: Any = None, *, room: Any = None, skip_sid: Any = None, **options: Any) -> int:
         rooms = (room,) if isinstance(room, str) else tuple(room or ())
@@ -94,6 +92,9 @@ class Recorder(AsyncServer):
 
     def drain(self) -> None:
         self.drained = True
+
+    async def shutdown(self, wait_s: float = 0.0) -> None:
+        self.closed_within_s.append(wait_s)
 
     async def settled(self, sid: str, namespace: str | None = None) -> None:
         if sid in self.busy:

@@ -136,7 +136,8 @@ class Door:
         with self.guards.visit("sid", self.request()) as visit:
             self.guards.admit(visit, identity)
         self.clock.seconds += lasts_s
-        self.guards.loops.gone(visit.guest, None if user is None else UserId(user), code, lasted_s=lasts_s)
+        if (end := ENDS.get(code)) is not None:
+            self.guards.loops.ended(visit.guest, None if user is None else UserId(user), end, lasted_s=lasts_s)
 
     def token(self, token: str, guest: Guest | None = None, *, good: bool = False) -> None:
         """Somebody shows a token. Raises: TooManyConnects where it is not looked at."""

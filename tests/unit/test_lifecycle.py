@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from socketserver.chat.domain import ConversationId, Identity, UserId
-from socketserver.errors import AUTH_TIMEOUT, MALFORMED, REPLACED, RESTART, End, UserMismatch
+from socketserver.errors import (
+    AUTH_TIMEOUT,
+    KICKED,
+    MALFORMED,
+    REPLACED,
+    RESTART,
+    SLOW_CONSUMER,
+    TOO_LARGE,
+    End,
+    UserMismatch,
+)
 from socketserver.live.fanout import conversation_room, user_room, watch_room
 from socketserver.live.typing_indicator import Typing
+from socketserver.realtime import Gone
 from socketserver.settings import Settings
 from socketserver.wire import protocol
 from typing import Any
@@ -140,6 +152,53 @@ async def test_gone() -> None:
     stage.clock.advance(GRACE_S)
     stage.lifecycle.gone("s1", "transport close")
     assert stage.presence.expire(stage.clock.monotonic_s()) == [(ANN.user_id, left_ms)]
+
+
+async def test_why_it_is_gone() -> None:
+    """One type says why: the server's End, also where the transport knows only its code; else the transport's own."""
+    stage = Stage(sockets_per_user=0)
+    for sid in ("ended", "dropped", "lost"):
+        await stage.arrive(sid, ANN)
+    await stage.lifecycle.end(stage.connection("ended"), RESTART)
+    stage.lifecycle.gone("ended", "transport close")
+    stage.lifecycle.gone("dropped", "slow_consumer")
+    stage.lifecycle.gone("lost", "transport close")
+    stage.lifecycle.gone("lost", "transport close")
+    stage.lifecycle.gone("never let in", "transport close")
+    assert stage.left == [("ended", RESTART), ("dropped", SLOW_CONSUMER), ("lost", Gone.TRANSPORT_CLOSE)]
+
+
+async def test_who_is_not_let_in_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connect that fails half way, by a bug, is in no registry: nobody will tell of its end."""
+    stage = Stage()
+    monkeypatch.setattr(stage.sio, "vouch", broken)
+    with pytest.raises(RuntimeError):
+        await stage.arrive("s1", ANN)
+    assert (len(stage.sessions), list(stage.sessions.of_user(ANN.user_id)), stage.left) == (0, [], [])
+
+
+def broken(*arguments: object) -> None:
+    raise RuntimeError("a bug")
+
+
+async def test_a_kick(caplog: pytest.LogCaptureFixture) -> None:
+    """An administrator's end says so, to the client and in the log."""
+    stage = Stage()
+    connection = await stage.arrive("s1", ANN)
+    stage.sio.take()
+    with caplog.at_level(logging.INFO):
+        await stage.lifecycle.kick(connection, by="192.0.2.9")
+    assert stage.sio.take() == [ended_event("s1", KICKED)]
+    assert stage.sio.ended == [("s1", "disconnect")]
+    assert "kicked connection_id=s1 user_id=ann by_address=192.0.2.9" in caplog.messages
+
+
+@pytest.mark.parametrize(("end", "limit_bytes"), [(MALFORMED, None), (SLOW_CONSUMER, None), (TOO_LARGE, 65_536)])
+def test_the_last_words_of_the_transport(end: End, limit_bytes: int | None) -> None:
+    """Where realtime drops a client, what the client is told comes from here, too."""
+    stage = Stage()
+    assert stage.sio.end_event is not None
+    assert stage.sio.end_event(end.code) == ("session_ended", protocol.dump_session_ended(end, limit_bytes=limit_bytes))
 
 
 async def test_one_of_two_sockets_gone() -> None:

@@ -6,14 +6,14 @@ import asyncio
 import math
 import platform
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from socketserver import __version__
 from socketserver.chat.domain import UserId
 from socketserver.errors import ENDS
+from socketserver.live.left import code_of, left_for
 from socketserver.ops import metrics as module
 from socketserver.ops.metrics import CONNECT, HTTP, LAG_PROBE_S, OTHER, Distribution, Metrics, Reading
-from socketserver.realtime.engine import session as sessions
+from socketserver.realtime.engine.reasons import Gone
 from socketserver.wire.protocol import ClientEvent
 from typing import NoReturn
 
@@ -43,19 +43,12 @@ def scrape(metrics: Metrics, accept: str = "") -> Scrape:
 # Connections
 
 
-def engine_reasons() -> Iterator[str]:
-    """Why the engine says that a socket went (realtime.session)."""
-    for name, value in vars(sessions).items():
-        if name.isupper() and isinstance(value, str):
-            yield value
-
-
-@pytest.mark.parametrize("reason", [*ENDS, *(set(engine_reasons()) - {sessions.CONNECT_TIMEOUT})])
+@pytest.mark.parametrize("reason", [*ENDS, *(set(Gone) - {Gone.CONNECT_TIMEOUT})])
 def test_every_end_has_a_code_of_its_own(metrics: Metrics, reason: str) -> None:
     """Those of the server's ends, and the engine's. (CONNECT_TIMEOUT ends what never was a socket.)"""
-    code = reason.replace(" ", "_")
+    code = code_of(left_for(reason))
     assert scrape(metrics).has("ends_total", code=code), "it exists before it happens, so that a rate sees the first"
-    metrics.ended(ANA, reason)
+    metrics.ended(ANA, code)
     after = scrape(metrics)
     assert after("ends_total", code=code) == 1
     assert after("ends_total", code=OTHER) == 0
@@ -82,7 +75,7 @@ def test_a_reconnect_is_one_who_comes_back_soon(
 ) -> None:
     """Within five minutes of an end, or in the place of an older socket."""
     metrics.authenticated(ANA, replaces=False)
-    metrics.ended(ANA, "transport close")
+    metrics.ended(ANA, "transport_close")
     clock.advance(away_s)
     metrics.authenticated(BEN, replaces=False)
     metrics.authenticated(ANA, replaces=replaces)
@@ -95,10 +88,10 @@ def test_those_who_left_are_forgotten(metrics: Metrics, clock: FakeClock, monkey
     """After their time, and when there are too many, the oldest first."""
     monkeypatch.setattr(module, "MAX_LEFT", 3)
     for number in range(10):
-        metrics.ended(UserId(f"user {number}"), "transport close")
+        metrics.ended(UserId(f"user {number}"), "transport_close")
     assert list(metrics._left) == ["user 7", "user 8", "user 9"]
     clock.advance(module.RECONNECT_S + 1)
-    metrics.ended(ANA, "transport close")
+    metrics.ended(ANA, "transport_close")
     assert list(metrics._left) == [ANA]
 
 

@@ -2,28 +2,25 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .packets import Encoded
-from .session import SERVER_DISCONNECT, Session
+from .reasons import Gone
+from .session import Session
 from .skipping import Skipped
-
-if TYPE_CHECKING:
-    from .engine import Engine
 
 EVENTS = ("connect", "message", "disconnect")
 
 
 class Plain:
-    """The `session.Application` of an engine that is used by itself.
+    """The `contracts.Application` of an engine that is used by itself.
 
     Attributes:
         handlers: by event: connect(sid, environ), which refuses by returning False; message(sid, data) with str or
             bytes; disconnect(sid, reason). Plain functions or coroutine functions.
     """
 
-    def __init__(self, engine: "Engine") -> None:
-        self._engine = engine
+    def __init__(self) -> None:
         self.handlers: dict[str, Callable[..., Any]] = {}
 
     def opened(self, session: Session) -> None:
@@ -44,19 +41,19 @@ class Plain:
         """Call the handler of one item."""
         event, argument = item
         if event == "connect":
-            argument = self._engine.environ_of(session)
+            argument = session.handshake.environ
         result = self.handlers[event](session.id, argument)
         if inspect.isawaitable(result):
             result = await result
         if event == "connect" and result is False:
-            session.close(SERVER_DISCONNECT)
+            session.close(Gone.SERVER_DISCONNECT)
         elif event == "connect":
-            self._engine.settle(session)
+            session.handshake.settle()
 
     def closed(self, session: Session, reason: str) -> None:
         """The session is over."""
         if "disconnect" in self.handlers:
-            session.enqueue(("disconnect", reason))
+            session.enqueue(("disconnect", str(reason)))
 
     def farewell(self, session: Session, reason: str) -> Iterable[Encoded]:
         """Return nothing: there is no event to say it with."""

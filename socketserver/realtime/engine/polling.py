@@ -5,106 +5,60 @@ Source: the Engine.IO protocol, revision 4, "HTTP long-polling".
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
-from . import session as sessions
-from .intake import LOOK_BYTES, PACKET_BYTES
+from .answers import BAD_REQUEST, Answers
+from .intake import LOOK_BYTES, PACKET_BYTES, Intake
 from .packets import CLOSE_PACKET, NOOP, PacketError, decode_packet
+from .poll import Poll, SessionGone
+from .reasons import STAYS_AWAY, Gone
+from .session import OPEN, Session
 from .skipping import PayloadSplitter, Skipped
-from .websocket import NOOP_WAIT_S
+from .state import State
+from .wheel import Wheel
 
-if TYPE_CHECKING:
-    from .engine import Engine
-    from .session import Session
-
+NOOP_WAIT_S: Final = 0.1
 MAX_NOOP_WAIT_S: Final = 5.0
+"""The shortest and the longest wait of a poll that is ended for an upgrade."""
 PACKETS_PER_TURN: Final = 64
-"""After so many packets of one POST the others get a turn."""
+"""Packets of one POST that are taken without a pause; then the others get a turn."""
 
 
-class SessionGone(Exception):
-    """The session ended while its client polled, and the client is to begin anew."""
+class Host(Protocol):
+    """What polling needs of the engine; see `host.Engine`."""
+
+    wheel: Wheel
+    intake: Intake
+    answers: Answers
+    ping_interval: float
+    ping_timeout: float
+    max_payload: int
+    max_skipped: int
 
 
-class Poll:
-    """One GET that waits for messages."""
-
-    __slots__ = ("_future", "_refused", "_request", "_session")
-
-    def __init__(self, session: "Session", request: web.Request) -> None:
-        self._session = session
-        self._request = request
-        self._refused = False
-        self._future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def alive(self) -> bool:
-        """Whether its client can still get an answer."""
-        transport = self._request.transport
-        return transport is not None and not transport.is_closing() and not self._future.done()
-
-    def answer(self, payload: bytes | None = None) -> None:
-        """Answer with what the outbox holds, or with `payload`.
-
-        A client whose GET was cut off is gone (the JS client begins anew then), and its session ends.
-        """
-        session = self._session
-        if session.poll is self:
-            session.poll = None
-            session.outbox.on_poll_data = None
-        if self._future.done():
-            return
-        if not self.alive:
-            self._future.set_result(None)
-            session.close(sessions.TRANSPORT_CLOSE)
-        else:
-            self._future.set_result(session.outbox.take() if payload is None else payload)
-
-    def refuse(self) -> None:
-        """Answer that there is no such session (any more): its client begins anew."""
-        self._refused = True
-        self.answer(b"")
-
-    async def wait(self) -> bytes | None:
-        """Wait for the answer; None when there is nobody to give it to.
-
-        Raises: SessionGone when it is refused.
-        """
-        try:
-            payload = await self._future
-            if self._refused and payload is not None:
-                raise SessionGone
-            return payload
-        finally:
-            if self._session.poll is self:
-                self._session.poll = None
-                self._session.outbox.on_poll_data = None
-
-
-async def get(engine: "Engine", request: web.Request, session: "Session") -> web.Response:
+async def get(host: Host, request: web.Request, session: Session) -> web.Response:
     """Answer a poll with the messages that wait, or as soon as there are some."""
     pending = session.poll
     if pending is not None:
         if pending.alive:
             # Two at once: nobody could tell which of them should get what.
             pending.answer(CLOSE_PACKET.poll)
-            session.close(sessions.TRANSPORT_ERROR)
-            return engine.error(request, 3, "Two polls at once")
+            session.close(Gone.TRANSPORT_ERROR)
+            return host.answers.error(request, BAD_REQUEST, "Two polls at once")
         pending.answer()
-        return engine.unknown(request)
+        return host.answers.unknown(request)
     if session.outbox.frames:
-        return engine.payload(request, session.outbox.take())
-    if session.ending is not None:
-        reason = session.ending
+        return host.answers.payload(request, session.outbox.take())
+    if session.state is State.FINISHING:
+        reason = session.reason
         session.close(reason)
-        if reason not in sessions.STAYS_AWAY:
-            return engine.unknown(request)
-        return engine.payload(request, CLOSE_PACKET.poll)
+        if reason not in STAYS_AWAY:
+            return host.answers.unknown(request)
+        return host.answers.payload(request, CLOSE_PACKET.poll)
     poll = Poll(session, request)
-    session.poll = poll
-    session.outbox.on_poll_data = poll.answer
+    session.wait_for_messages(poll)
     upgrade = session.upgrade
     timer = None
     if upgrade is not None and upgrade.noops:
@@ -112,17 +66,17 @@ async def get(engine: "Engine", request: web.Request, session: "Session") -> web
         # it must not be made to spin.
         wait = min(NOOP_WAIT_S * 2 ** (upgrade.noops - 1), MAX_NOOP_WAIT_S)
         upgrade.noops += 1
-        timer = engine.wheel.after(wait, lambda: poll.answer(NOOP.poll))
+        timer = host.wheel.after(wait, lambda: poll.answer(NOOP.poll))
     try:
         payload = await poll.wait()
     except SessionGone:
-        return engine.unknown(request)
+        return host.answers.unknown(request)
     finally:
-        engine.wheel.cancel(timer)
-    return engine.payload(request, NOOP.poll if payload is None else payload)
+        host.wheel.cancel(timer)
+    return host.answers.payload(request, NOOP.poll if payload is None else payload)
 
 
-async def post(engine: "Engine", request: web.Request, session: "Session") -> web.Response:
+async def post(host: Host, request: web.Request, session: Session) -> web.Response:
     """Take the packets of one POST, each as soon as it is there, however the body arrives.
 
     The answer "ok" is held back while the client is ahead of its handlers, or over its rate (it sends one POST at a
@@ -130,51 +84,61 @@ async def post(engine: "Engine", request: web.Request, session: "Session") -> we
     session. A compressed body is refused as it is: a hundred bytes can unpack to tens of thousands of packets.
     """
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        session.drop(sessions.MALFORMED, "a compressed body")
-        return engine.error(request, 3, "Send the body without Content-Encoding", status=415)
+        session.drop(Gone.MALFORMED, "a compressed body")
+        return host.answers.error(request, BAD_REQUEST, "Send the body without Content-Encoding", status=415)
     if session.posting:
-        session.close(sessions.TRANSPORT_ERROR)
-        return engine.error(request, 3, "Two posts at once")
-    session.posting = True
+        session.close(Gone.TRANSPORT_ERROR)
+        return host.answers.error(request, BAD_REQUEST, "Two posts at once")
+    session.begin_post()
     try:
         try:
-            patience_s = engine.ping_interval + engine.ping_timeout
+            patience_s = host.ping_interval + host.ping_timeout
             async with asyncio.timeout(patience_s) as deadline:
                 number = 0
-                async for packet in _packets(request, engine.max_payload, engine.max_skipped):
+                async for packet in _packets(request, host.max_payload, host.max_skipped):
                     number += 1
                     deadline.reschedule(None)  # the client is not to blame for how long its turn takes to come
-                    await _take(engine, session, packet, number)
-                    if session.crowded:
+                    await _take(host, session, packet, number)
+                    if session.inbox.crowded:
                         await session.room()
-                    if not session.open:
+                    if session.state is not OPEN:
                         break
                     deadline.reschedule(asyncio.get_running_loop().time() + patience_s)
         except _BodyTooLarge:
-            session.drop(sessions.TOO_LARGE, "a whole payload")
+            session.drop(Gone.TOO_LARGE, "a whole payload")
         except PacketError as exc:
-            session.drop(sessions.MALFORMED, str(exc))
+            session.drop(Gone.MALFORMED, str(exc))
         except TimeoutError:
-            session.drop(sessions.MALFORMED, "an unfinished payload")
+            session.drop(Gone.MALFORMED, "an unfinished payload")
+        except (ConnectionError, web.RequestPayloadError):
+            # Cut off in the middle, or no HTTP: packets are lost, so the session's order is, too.
+            session.close(Gone.TRANSPORT_ERROR)
+            request.content.feed_eof()  # aiohttp 3.14 would read on, and log what it finds as a fault of ours
+            return _closing(host.answers.error(request, BAD_REQUEST, "Bad payload"))
         except Exception:
-            # Cut off in the middle: its packets are lost, so the session's order is, too.
-            session.close(sessions.TRANSPORT_ERROR)
+            session.close(Gone.TRANSPORT_ERROR)
             raise
-        if session.reason == sessions.TOO_LARGE:
+        if session.reason == Gone.TOO_LARGE:
             await session.gone()  # its client leaves at the error, without having polled for why
-            return engine.too_large(request)
-        if session.reason == sessions.MALFORMED:
-            return engine.error(request, 3, "Bad payload")
-        if session.reason == sessions.FLOODING:
-            return engine.error(request, 3, "Too much at once, for too long", status=429)
-        return engine.text(request, "ok")
+            return host.answers.too_large(request)
+        if session.reason == Gone.MALFORMED:
+            return host.answers.error(request, BAD_REQUEST, "Bad payload")
+        if session.reason == Gone.FLOODING:
+            return host.answers.error(request, BAD_REQUEST, "Too much at once, for too long", status=429)
+        return host.answers.text(request, "ok")
     finally:
-        session.posting = False
+        session.end_post()
 
 
-async def _take(engine: "Engine", session: "Session", packet: str | bytes | Skipped, number: int) -> None:
+def _closing(response: web.Response) -> web.Response:
+    """The last answer on its connection."""
+    response.force_close()
+    return response
+
+
+async def _take(host: Host, session: Session, packet: str | bytes | Skipped, number: int) -> None:
     """Hand one packet of a POST to the session, no faster than it may send them, and the others have their turns."""
-    meter, intake = session.meter, engine.intake
+    meter, intake = session.meter, host.intake
     weight = len(packet.head if isinstance(packet, Skipped) else packet) + PACKET_BYTES
     meter.weight += weight
     intake.weight += weight
@@ -183,7 +147,7 @@ async def _take(engine: "Engine", session: "Session", packet: str | bytes | Skip
     else:
         session.receive(packet)
     if meter.weight > LOOK_BYTES and not await intake.allow(meter, lambda: session.open):
-        session.drop(sessions.FLOODING)
+        session.drop(Gone.FLOODING)
     if intake.weight > LOOK_BYTES and intake.look():
         await intake.turn(meter, PACKET_BYTES)
     elif number % PACKETS_PER_TURN == 0:

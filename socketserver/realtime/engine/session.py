@@ -1,195 +1,129 @@
-"""One Engine.IO session: its state, heartbeat, and what the client has sent but nobody has handled yet.
+"""One Engine.IO session: what is taken from its client, what it is sent, and its end.
 
-Knows its transport only as an outbox and a link to close, and the layer above only as an `Application`.
+Knows the engine only as a `Host`, and the layer above only as an `Application` (`contracts`).
 Source: the Engine.IO protocol, revision 4, "Heartbeat" and "Transports".
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final
 
 from aiohttp import web
 
-from . import kept
-from . import outbox as boxes
-from .intake import EVENT_BYTES, LOOK_BYTES
-from .packets import CLOSE_PACKET, NOOP, PING, Encoded, PacketError, decode_base64
+from .contracts import Host
+from .handshake import Handshake
+from .heartbeat import Beat, Heartbeat
+from .inbox import Inbox
+from .link import Link
+from .outbox import Outbox
+from .packets import CLOSE_PACKET, NOOP, PING, PacketError, decode_base64
+from .poll import Poll
+from .reasons import CLOSE_CODES, STAYS_AWAY, Gone
 from .skipping import Skipped
+from .state import State
 
-if TYPE_CHECKING:
-    from .engine import Engine
-    from .polling import Poll
-    from .websocket import Link
-
-CLIENT_DISCONNECT: Final = "client disconnect"
-SERVER_DISCONNECT: Final = "server disconnect"
-SERVER_SHUTDOWN: Final = "server shutdown"
-PING_TIMEOUT: Final = "ping timeout"
-TRANSPORT_CLOSE: Final = "transport close"
-TRANSPORT_ERROR: Final = "transport error"
-CONNECT_TIMEOUT: Final = "connect timeout"
-SLOW_CONSUMER: Final = "slow_consumer"
-MALFORMED: Final = "malformed"
-TOO_LARGE: Final = "too_large"
-CONNECTED_TWICE: Final = "connected_twice"
-FLOODING: Final = "flooding"
-
-STAYS_AWAY: Final = frozenset({CLIENT_DISCONNECT, SERVER_DISCONNECT, CONNECT_TIMEOUT, MALFORMED})
-"""Ends after which a polling client gets a CLOSE packet, or an empty answer if it said goodbye itself. After any other
-it is to come back, and gets an error in answer to its poll: python-socketio's client takes a CLOSE for final."""
-
-ITEM_OVERHEAD_BYTES: Final = 1024
-"""What one waiting event counts beside its own length, so that the byte bound is a bound of their number too."""
-ITEMS_PER_TURN: Final = 64
-"""After so many events of one client without a pause, the others get a turn."""
-FINISH_WAIT_S: Final = 1.0
-"""How long a polling client may take to fetch its last messages."""
-
-_CLOSE_CODES: Final = {MALFORMED: 1008, FLOODING: 1008, TOO_LARGE: 1009}  # RFC 6455 section 7.4.1
+OPEN: Final = State.OPEN
 
 logger = logging.getLogger(__name__)
 
 
-class Application(Protocol):
-    """What a session needs of the layer above it."""
-
-    def message(self, session: "Session", data: str | bytes) -> None:
-        """Take one message, at once and without waiting; what takes time is put into `session.enqueue`.
-
-        Raises: PacketError, which ends the session.
-        """
-
-    def skipped(self, session: "Session", message: Skipped) -> bool:
-        """Answer a message that was too large, at once and without waiting. Returns False if there is no way to: that
-        ends the session."""
-
-    async def handle(self, session: "Session", item: Any) -> None:
-        """Handle one item that `message` or `closed` has enqueued. Called for one item at a time, in order."""
-
-    def closed(self, session: "Session", reason: str) -> None:
-        """The session is over. Called exactly once."""
-
-    def farewell(self, session: "Session", reason: str) -> Iterable[Encoded]:
-        """Return the last messages for a client that is dropped for `reason`."""
-
-
-class Observer(Protocol):
-    """Who keeps count of sessions. Must not raise, wait, or touch the session."""
-
-    def rejected(self, code: int) -> None:
-        """A request was answered with an error of Engine.IO's (engine.UNKNOWN_TRANSPORT to UNSUPPORTED_VERSION)."""
-
-    def opened(self, session: "Session") -> None:
-        """A session has begun."""
-
-    def closed(self, session: "Session", reason: str) -> None:
-        """A session that had begun is over. Called exactly once."""
-
-
 class Session:
-    """One client, from its handshake to its end, over whatever transports.
+    """One client, from its handshake to its end, over whatever transports. Nobody else writes its fields, but `peer`.
 
     Attributes:
         id: the Engine.IO session id.
-        request: the aiohttp request of the handshake, or a copy with as much of it as is kept (`kept`).
-        kept_bytes: how much is kept of the handshake until a connect handler has been answered.
+        handshake: the request that it began with.
         created: monotonic seconds.
+        state: whether messages are still taken and sent. The layer above is told at once when that ends.
+        reason: why it is over, '' before.
+        heartbeat: when it is pinged.
+        inbox: what the client has sent and nobody has handled yet.
+        enqueue: enqueue(item, size_bytes) has the application handle `item` after all that came before. While more
+            waits than the engine's `inbox_bytes`, the client is not read from, so that TCP slows it down.
         outbox: where messages to the client go.
         link: its websocket, None while it polls.
-        meter: what comes in from it, over whatever transport, is charged to this.
+        upgrade: the websocket that it wants to go on with, None when there is none.
         poll: the GET that waits for messages, None when there is none.
-        open: whether messages are still taken and sent. The layer above is told at once when that ends.
-        ending: why it is over, while its last messages wait for the client's poll; else None.
-        reason: why it is over, '' before.
-        state: free for the layer above.
+        posting: whether a POST of its is being taken.
+        meter: what comes in from it, over whatever transport, is charged to this.
+        peer: what the layer above keeps of it.
     """
 
     __slots__ = (
-        "_awaiting_pong",
+        "_changed",
         "_drained",
-        "_engine",
         "_heard",
-        "_inbox",
-        "_inbox_size",
-        "_original",
+        "_host",
         "_ping_timer",
-        "_pinged",
-        "_posting",
-        "_quiet",
-        "_read_since",
-        "_room",
-        "_working",
         "created",
-        "ending",
-        "environ",
+        "enqueue",
+        "handshake",
+        "heartbeat",
         "id",
-        "kept_bytes",
+        "inbox",
         "link",
         "meter",
-        "open",
         "outbox",
+        "peer",
         "poll",
+        "posting",
         "reason",
-        "request",
         "state",
         "upgrade",
     )
 
-    def __init__(self, engine: "Engine", id: str, request: web.Request, *, over_websocket: bool = False) -> None:
-        self._engine = engine
+    def __init__(self, host: "Host[Session]", id: str, request: web.Request, *, over_websocket: bool = False) -> None:
+        self._host = host
         self.id = id
-        self.request = kept.trimmed(request, kept.CONNECTING_BYTES)
-        self._original = request if over_websocket else None
-        self.kept_bytes = kept.head_bytes(self.request)
-        if over_websocket:
-            self.kept_bytes += kept.head_bytes(request)
-        self.environ: dict[str, Any] | None = None
-        self.created = engine.wheel.clock()
-        self.meter = engine.meter(request)
-        self.outbox = boxes.Outbox(engine.flusher, engine.outbox_bytes, self._slow)
+        self.handshake = Handshake(request, over_websocket=over_websocket)
+        self.created = host.wheel.clock()
+        self.state: State = OPEN
+        self.reason = ""
+        self.meter = host.meter(request)
+        self.inbox = Inbox(self, host.inbox_bytes, host.intake, self.meter)
+        self.enqueue = self.inbox.put
+        self.outbox = Outbox(host.flusher, host.outbox_bytes, self._slow)
         self.link: Link | None = None
         self.upgrade: Link | None = None
         self.poll: Poll | None = None
-        self._posting = False
-        self.open = True
-        self.ending: str | None = None
-        self.reason = ""
-        self.state: Any = None
-        self._inbox: deque[tuple[Any, int]] = deque()
-        self._inbox_size = 0
-        self._working = False
-        self._room: asyncio.Event | None = None
-        self._quiet: asyncio.Event | None = None
-        self._awaiting_pong = False
+        self.posting = False
+        self.peer: Any = None
+        self._changed: asyncio.Event | None = None
         self._heard: Callable[[], None] | None = None
         self._drained = -1
-        self._pinged = self.created
-        self._read_since = self.created
-        self._ping_timer = engine.wheel.at(self.created + engine.ping_interval, self._tick)
+        self.heartbeat = Heartbeat(host.ping_interval, host.ping_timeout, self.created)
+        self._ping_timer = host.wheel.at(self.heartbeat.next_s, self._beat)
 
-    def settle(self) -> None:
-        """A connect handler has let the client in: from now on little is kept of the handshake."""
-        self.request = kept.trimmed(self.request, kept.CONNECTED_BYTES)
-        if self._original is not None:
-            kept.let_go(self._original, self.request)
-            self._original = None
+    @property
+    def open(self) -> bool:
+        """Whether messages are still taken and sent."""
+        return self.state is OPEN
 
-    def after(self, delay_s: float, callback: Callable[[], None]) -> None:
-        """Call `callback` in a moment; whoever is called looks whether it still matters."""
-        self._engine.wheel.after(delay_s, callback)
+    @property
+    def request(self) -> web.Request:
+        """The request that it began with, or what is kept of it."""
+        return self.handshake.request
 
-    # What the client sends
+    @property
+    def kept_bytes(self) -> int:
+        """How much is kept of the handshake until a connect handler has been answered."""
+        return self.handshake.kept_bytes
 
     @property
     def transport_name(self) -> str:
         """'polling' or 'websocket'."""
         return "polling" if self.link is None else "websocket"
 
+    def after(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call `callback` in a moment; whoever is called looks whether it still matters."""
+        self._host.wheel.after(delay_s, callback)
+
+    # What the client sends
+
     def receive(self, data: str | bytes) -> None:
         """Take one Engine.IO packet: text with its type digit, or a binary message. Never waits, never raises."""
-        if not self.open:
+        if self.state is not OPEN:
             return
         try:
             if self._heard is not None:
@@ -198,11 +132,11 @@ class Session:
             if type(data) is str:
                 kind = data[:1]
                 if kind == "4":
-                    self._engine.application.message(self, data[1:])
+                    self._host.application.message(self, data[1:])
                 elif data == "3":
-                    self.pong()
+                    self._pong()
                 elif data == "1":
-                    self.close(CLIENT_DISCONNECT)
+                    self.close(Gone.CLIENT_DISCONNECT)
                 elif kind == "b":
                     self._receive_binary(decode_base64(data[1:]))
                 elif data != "6":
@@ -212,132 +146,133 @@ class Session:
                 assert type(data) is bytes
                 self._receive_binary(data)
         except PacketError as exc:
-            self.drop(MALFORMED, str(exc))
+            self.drop(Gone.MALFORMED, str(exc))
         except Exception:
             logger.exception("a message could not be taken; its client is dropped")
-            self.drop(MALFORMED, "internal error")
+            self.drop(Gone.MALFORMED, "internal error")
 
     def _receive_binary(self, data: bytes) -> None:
         # Base64 comes in steps of three bytes, so its length does not tell.
-        if 0 < self._engine.max_payload < len(data):
+        if 0 < self._host.max_payload < len(data):
             self.skip(Skipped(True, data[:0]))
         else:
-            self._engine.application.message(self, data)
+            self._host.application.message(self, data)
 
     def skip(self, message: Skipped) -> None:
         """The client has sent a message that is too large, of which only this is left. Never waits, never raises."""
-        if not self.open:
+        if self.state is not OPEN:
             return
         try:
-            answered = self._engine.application.skipped(self, message)
+            answered = self._host.application.skipped(self, message)
         except Exception:
             logger.exception("a message that is too large could not be answered; its client is dropped")
             answered = False
         if not answered:
-            self.drop(TOO_LARGE, "and there is no ack that could say so")
+            self.drop(Gone.TOO_LARGE, "and there is no ack that could say so")
 
-    def enqueue(self, item: Any, size: int = 0) -> None:
-        """Have the application handle `item` after all that was enqueued before it.
+    async def work(self) -> None:
+        """Handle what waits in the inbox, in the caller's task. Not while another does."""
+        await self.inbox.run(self._host.application.handle)
 
-        While more is waiting than the engine's `inbox_bytes`, the client is not read from, so that TCP slows it down.
-        """
-        self._inbox.append((item, size + ITEM_OVERHEAD_BYTES))
-        self._inbox_size += size + ITEM_OVERHEAD_BYTES
-        link = self.link
-        if link is not None and self.crowded:
-            link.plug()
-        if not self._working:
-            if link is not None and link.wake():
-                return
-            self._working = True
-            self._engine.spawn(self._work())
-
-    @property
-    def has_work(self) -> bool:
-        """Whether something waits that no task is handling."""
-        return bool(self._inbox) and not self._working
-
-    @property
-    def crowded(self) -> bool:
-        """Whether more is waiting than may."""
-        limit = self._engine.inbox_bytes
-        return limit > 0 and self._inbox_size > limit
+    async def settled(self) -> None:
+        """Wait until everything that was enqueued is handled."""
+        await self.inbox.settled()
 
     async def room(self) -> None:
-        """Wait until less is waiting than may, or the session is over."""
-        if self._room is None:
-            self._room = asyncio.Event()
-        while self.crowded and self.open:
-            self._room.clear()
-            await self._room.wait()
+        """Wait until less waits in the inbox than may, or the session is over."""
+        while self.inbox.crowded and self.state is OPEN:
+            await self._change()
 
     async def gone(self) -> None:
         """Wait until the session is over for its client too: until that has fetched its last messages, or had the time.
         Only once it is not `open` any more."""
-        if self._room is None:
-            self._room = asyncio.Event()
-        while self.ending is not None:
-            self._room.clear()
-            await self._room.wait()
+        while self.state is State.FINISHING:
+            await self._change()
 
-    async def settled(self) -> None:
-        """Wait until everything that was enqueued is handled."""
-        if self._quiet is None:
-            self._quiet = asyncio.Event()
-        while self._working or self._inbox:
-            self._quiet.clear()
-            await self._quiet.wait()
+    async def _change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        self._changed.clear()
+        await self._changed.wait()
 
-    async def work(self) -> None:
-        """Handle what is waiting, in the caller's task. Only while `has_work`."""
-        self._working = True
-        await self._work()
+    # The inbox's owner
+
+    def wake(self) -> bool:
+        """Have the websocket's own task do the work. Returns False when it is busy or gone."""
+        return self.link is not None and self.link.wake()
+
+    def start(self) -> None:
+        """Have the work done in a task of its own."""
+        self._host.spawn(self.work())
+
+    def full(self) -> None:
+        """More waits than may: stop reading."""
+        if self.link is not None:
+            self.link.plug()
+
+    def eased(self) -> None:
+        """There is room again: go on reading."""
+        if self.link is not None and self.link.plugged:
+            self.heartbeat.read(self._host.wheel.clock())
+            self.link.unplug()
+        if self._changed is not None:
+            self._changed.set()
 
     def hand_over(self) -> None:
-        """Have what is waiting handled in a task of its own, because the caller's ends."""
-        if self.has_work and not self._engine.dead:
-            self._working = True
-            self._engine.spawn(self._work())
+        """Have what waits handled in a task of its own, because the caller's ends."""
+        if self.inbox.has_work and not self._host.dead:
+            self.inbox.start()
 
-    async def _work(self) -> None:
-        inbox = self._inbox
-        handle = self._engine.application.handle
-        intake = self._engine.intake
-        turn = 0
-        try:
-            while inbox:
-                intake.weight += EVENT_BYTES
-                if intake.weight > LOOK_BYTES and intake.look():
-                    await intake.turn(self.meter, EVENT_BYTES)
-                item, size = inbox.popleft()
-                try:
-                    await handle(self, item)
-                except Exception:
-                    logger.exception("an event could not be handled")
-                self._inbox_size -= size
-                if self._inbox_size * 2 <= self._engine.inbox_bytes:
-                    if self.link is not None and self.link.plugged:
-                        self._read_since = self._engine.wheel.clock()
-                        self.link.unplug()
-                    if self._room is not None:
-                        self._room.set()
-                turn += 1
-                if turn % ITEMS_PER_TURN == 0 and inbox:
-                    await asyncio.sleep(0)
-        finally:
-            self._working = False
-            self.hand_over()  # after a cancellation: somebody's disconnect has yet to be told
-            if self._quiet is not None:
-                self._quiet.set()
+    # The transports
+
+    def begin_websocket(self, link: Link) -> None:
+        """The session begins over a websocket."""
+        self.link = link
+
+    def begin_upgrade(self, link: Link) -> None:
+        """Its client tries a websocket, and goes on polling until it has said that it changes."""
+        self.upgrade = link
+
+    def end_upgrade(self, link: Link) -> bool:
+        """The try is over. Returns False if it was no longer under way."""
+        if self.upgrade is not link:
+            return False
+        self.upgrade = None
+        return True
+
+    def upgraded(self, link: Link, *, compress_bits: int, keep_context: bool, text_only: bool) -> None:
+        """The client goes on over this websocket; see `Outbox.to_websocket`."""
+        assert link.transport is not None
+        self.upgrade = None
+        self.link = link
+        self.outbox.to_websocket(link.transport, compress_bits, keep_context, text_only)
+        if self.state is State.FINISHING:
+            self.close(self.reason)
+        elif self.inbox.crowded:
+            link.plug()
+
+    def wait_for_messages(self, poll: Poll) -> None:
+        """A GET waits for messages."""
+        self.poll = poll
+        self.outbox.on_poll_data = poll.answer
+
+    def unpoll(self, poll: Poll) -> None:
+        """That GET does not wait any more."""
+        if self.poll is poll:
+            self.poll = None
+            self.outbox.on_poll_data = None
+
+    def begin_post(self) -> None:
+        """A POST is being taken: what is not read of it yet may hold a pong."""
+        self.posting = True
+        self.heartbeat.read(self._host.wheel.clock())
+
+    def end_post(self) -> None:
+        """The POST is taken."""
+        self.posting = False
+        self.heartbeat.read(self._host.wheel.clock())
 
     # Heartbeat
-
-    def pong(self) -> None:
-        """The client has answered the ping."""
-        if self._awaiting_pong:
-            self._awaiting_pong = False
-            if self._engine.wheel.clock() >= self._pinged + self._engine.ping_interval:
-                self._ping(self._engine.wheel.clock())
 
     def probe(self, heard: Callable[[], None]) -> None:
         """Call `heard` once the client has shown that it is alive: at the next packet that comes, whatever it is.
@@ -347,7 +282,7 @@ class Session:
         Args:
             heard: takes the place of an earlier one. Not called any more when the session ends first.
         """
-        if self.open:
+        if self.state is OPEN:
             self._heard = heard
             self.outbox.push(PING)
 
@@ -356,34 +291,19 @@ class Session:
 
         The wheel may be a moment late; a request must not revive a session past its deadline.
         """
-        engine = self._engine
-        late = self._awaiting_pong and engine.wheel.clock() >= self._deadline
-        if late and not self._unread:
-            self.close(PING_TIMEOUT, abort=True)
-        return self.open or self.ending is not None
+        if self.heartbeat.late(self._host.wheel.clock()) and self._reading:
+            self.close(Gone.PING_TIMEOUT, abort=True)
+        return self.state is not State.CLOSED
 
     @property
-    def posting(self) -> bool:
-        """Whether a POST of this session is being taken."""
-        return self._posting
+    def _reading(self) -> bool:
+        return not (self.posting or (self.link is not None and self.link.unread))
 
-    @posting.setter
-    def posting(self, value: bool) -> None:
-        self._posting = value
-        self._read_since = self._engine.wheel.clock()
+    def _pong(self) -> None:
+        if self.heartbeat.pong(self._host.wheel.clock()):
+            self._ping()
 
-    @property
-    def _unread(self) -> bool:
-        # We are not reading from this client, as its handlers are slow or it sends too much: its pong may be in there.
-        return self._posting or (self.link is not None and self.link.unread)
-
-    @property
-    def _deadline(self) -> float:
-        return max(self._pinged, self._read_since) + self._engine.ping_timeout
-
-    def _ping(self, when: float) -> None:
-        self._pinged = when
-        self._awaiting_pong = True
+    def _ping(self) -> None:
         if self.outbox.transport is not None:
             drained = self.outbox.drained
             if drained == self._drained and self.outbox.unsent:
@@ -392,28 +312,14 @@ class Session:
             self._drained = drained
         self.outbox.push(PING)
 
-    def _tick(self) -> None:
-        engine = self._engine
-        now = engine.wheel.clock()
-        if self._awaiting_pong:
-            if self._unread:
-                self._read_since = now
-            elif now >= self._deadline:
-                self.close(PING_TIMEOUT, abort=True)
-                return
-        elif now >= self._pinged + engine.ping_interval:
-            due = self._pinged + engine.ping_interval
-            # A ping that leaves late (a busy event loop) keeps its deadline, unless that would halve the client's time.
-            self._ping(due if now - due < engine.ping_timeout / 2 else now)
-            if not self.open:
-                return
-        if self._awaiting_pong:
-            wake = self._pinged + min(engine.ping_interval, engine.ping_timeout)
-            if wake <= now:
-                wake = self._deadline
-        else:
-            wake = self._pinged + engine.ping_interval
-        self._ping_timer = engine.wheel.at(wake, self._tick)
+    def _beat(self) -> None:
+        beat = self.heartbeat.due(self._host.wheel.clock(), reading=self._reading)
+        if beat is Beat.DEAD:
+            self.close(Gone.PING_TIMEOUT, abort=True)
+        elif beat is Beat.PING:
+            self._ping()
+        if self.state is OPEN:
+            self._ping_timer = self._host.wheel.at(self.heartbeat.next_s, self._beat)
 
     # The end
 
@@ -427,14 +333,9 @@ class Session:
         Args:
             abort: cut the TCP connection instead, because nobody is listening.
         """
-        if not self.open and self.ending is None:
+        if self.state is State.CLOSED:
             return
-        engine = self._engine
-        engine.wheel.cancel(self._ping_timer)
-        engine.sessions.pop(self.id, None)
-        self.ending = None
-        if self.open:
-            self._over(reason)  # first: the layer above may hold something back that is to leave still
+        self._move(State.CLOSED, reason)  # first: the layer above may hold something back that is to leave still
         if self.upgrade is not None:
             self.upgrade.close(1000)
         if self.link is not None:
@@ -447,43 +348,31 @@ class Session:
         elif self.poll is not None:
             if reason in STAYS_AWAY:
                 # A client that says goodbye itself gets the empty answer that ends its GET.
-                self.outbox.push(NOOP if reason == CLIENT_DISCONNECT else CLOSE_PACKET)
+                self.outbox.push(NOOP if reason == Gone.CLIENT_DISCONNECT else CLOSE_PACKET)
                 self.poll.answer()
             elif self.outbox.frames:
                 self.poll.answer()
             else:
                 self.poll.refuse()
         self.outbox.close()
-        if self._room is not None:
-            self._room.set()
-        if engine.observer is not None:
-            engine.observer.closed(self, reason)
+        self._host.forget(self, reason)
 
     def finish(self, reason: str) -> None:
-        """End the session once what is in the outbox has left, or after a second.
+        """End the session once what is in the outbox has left, or after the engine's `finish_timeout`.
 
         On a websocket that is what `close` does. A polling client gets them in one answer and the end in the next: the
         JS client (4.8) forgets the messages of a payload in which it finds a CLOSE. For the layer above the session is
         over at once: a client may be back before its old session has gone, and must not count as there twice.
         """
-        if not self.open:
+        if self.state is not OPEN:
             return
-        if self.link is None and self.outbox.frames:
-            self.ending = reason
-            self._over(reason)
-            self._engine.wheel.cancel(self._ping_timer)
-            self._ping_timer = self._engine.wheel.after(FINISH_WAIT_S, lambda: self.close(reason))
-            if self.poll is not None:
-                self.poll.answer()
-        else:
+        if self.link is not None or not self.outbox.frames:
             self.close(reason)
-
-    def _over(self, reason: str) -> None:
-        self.open = False
-        self.reason = reason
-        if self._room is not None:
-            self._room.set()
-        self._engine.application.closed(self, reason)
+            return
+        self._move(State.FINISHING, reason)
+        self._ping_timer = self._host.wheel.after(self._host.finish_timeout, lambda: self.close(reason))
+        if self.poll is not None:
+            self.poll.answer()
 
     def drop(self, reason: str, detail: str = "", *, code: int | None = None) -> None:
         """End the session of a client that broke a rule or a bound, after telling it why if it still reads.
@@ -491,27 +380,38 @@ class Session:
         Args:
             code: of the websocket's close frame.
         """
-        if not self.open:
+        if self.state is not OPEN:
             return
-        if reason != FLOODING:
+        if reason != Gone.FLOODING:
             logger.info("client dropped: %s", f"{reason} ({detail})" if detail else reason)
-        elif (more := self._engine.intake.line()) is not None:
+        elif (more := self._host.intake.line()) is not None:
             logger.info("client dropped: %s", f"{reason} ({more})" if more else reason)
-        last_words = list(self._engine.application.farewell(self, reason))
+        last_words = list(self._host.application.farewell(self, reason))
         for message in last_words:
             self.outbox.push(message)
         if last_words and self.link is None:
             self.finish(reason)
         else:
-            self.close(reason, code=code or _CLOSE_CODES.get(reason, 1000))
+            self.close(reason, code=code or CLOSE_CODES.get(reason, 1000))
 
     def _slow(self) -> None:
-        if not self.open:
+        if self.state is not OPEN:
             return
-        logger.info("client dropped: %s", SLOW_CONSUMER)
+        logger.info("client dropped: %s", Gone.SLOW_CONSUMER)
         self.outbox.limit = 0  # its last words are over the bound too
-        for message in self._engine.application.farewell(self, SLOW_CONSUMER):
+        for message in self._host.application.farewell(self, Gone.SLOW_CONSUMER):
             self.outbox.push(message)
-        self.finish(SLOW_CONSUMER)
+        self.finish(Gone.SLOW_CONSUMER)
         if self.link is not None:
             self.link.abort_soon()
+
+    def _move(self, state: State, reason: str) -> None:
+        """Change the state: the one place that does. The layer above is told when the session is not open any more."""
+        assert self.state.may_become(state)
+        was, self.state = self.state, state
+        self._host.wheel.cancel(self._ping_timer)
+        if self._changed is not None:
+            self._changed.set()
+        if was is OPEN:
+            self.reason = reason
+            self._host.application.closed(self, reason)

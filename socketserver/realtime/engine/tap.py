@@ -4,14 +4,28 @@ held back while the client is over its rate or the turn of the event loop is use
 It needs nothing of the HTTP server but `set_parser`, so that it works in any aiohttp application.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+import asyncio
+from typing import Any, Final, Protocol
 
 from .intake import LOOK_BYTES, MAX_WAIT_S, READ_BYTES, SLICE_BYTES, Intake, Meter
 
-if TYPE_CHECKING:
-    from .websocket import Link
-
 GO_ON: Final = (False, b"")
+
+
+class Tapped(Protocol):
+    """The connection whose bytes these are.
+
+    Attributes:
+        plugged: whether its parser is stalled.
+        closing: whether it has said goodbye.
+    """
+
+    plugged: bool
+    closing: bool
+    transport: asyncio.Transport | None
+
+    def flooded(self) -> None:
+        """More has come in than may, for too long."""
 
 
 class Tap:
@@ -33,6 +47,7 @@ class Tap:
         "_intake",
         "_link",
         "_meter",
+        "_over",
         "_protocol",
         "_reader",
         "_stalled",
@@ -40,7 +55,7 @@ class Tap:
         "gated",
     )
 
-    def __init__(self, intake: Intake, meter: Meter, link: "Link", reader: Any, protocol: Any) -> None:
+    def __init__(self, intake: Intake, meter: Meter, link: Tapped, reader: Any, protocol: Any) -> None:
         self._intake = intake
         self._meter = meter
         self._link = link
@@ -51,6 +66,7 @@ class Tap:
         self._at = 0
         self._stalled = False
         self._ended = False
+        self._over = False  # whether what comes is dropped unparsed
         self._timer: tuple[int, int] | None = None
         self.gated = False
 
@@ -64,7 +80,12 @@ class Tap:
         if self.gated:
             self._hold(data)
             return GO_ON
-        if size > SLICE_BYTES or intake.closed:
+        if size > SLICE_BYTES or intake.closed or self._over:
+            if self._link.closing or self._over:
+                # Its client has been told already. Read on, so that TCP does not reset the connection before the client
+                # has read why, but spend nothing on it; the link's timer ends it.
+                self._over = True
+                return GO_ON
             self._held, self._at = data, 0
             if intake.closed or self.visit():
                 self._gate()
@@ -107,6 +128,9 @@ class Tap:
         intake, meter, link = self._intake, self._meter, self._link
         until = intake.weight + LOOK_BYTES
         while self._at < len(self._held):
+            if link.closing:
+                self._over = True
+                break
             if link.plugged:
                 self._gate()
                 self._stalled = True
