@@ -49,7 +49,7 @@ class Stage(Parts):
 
     def watched(self) -> set[str]:
         """Whom Ann watches; her rooms agree."""
-        rooms = {room[2:] for room in self.sio.get_rooms("s1", "/") if room.startswith(watch_room(UserId("")))}
+        rooms = {room[2:] for room in self.sio.rooms_of("s1") if room.startswith(watch_room(UserId("")))}
         assert rooms == set(self.ann.watched)
         return rooms
 
