@@ -16,8 +16,14 @@ from .domain import Conversation, Message, ReadMark
 log = logging.getLogger(__name__)
 
 
+class News:
+    """Something that has happened. What belongs to one use case only may stand beside it."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
-class MessageCreated:
+class MessageCreated(News):
     """A message is stored.
 
     Attributes:
@@ -35,21 +41,18 @@ class MessageCreated:
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationCreated:
+class ConversationCreated(News):
     """A conversation is stored."""
 
     conversation: Conversation
 
 
 @dataclass(frozen=True, slots=True)
-class MessagesRead:
+class MessagesRead(News):
     """A participant's read mark moved."""
 
     conversation: Conversation
     mark: ReadMark
-
-
-News = MessageCreated | ConversationCreated | MessagesRead
 
 
 class Receiver(Protocol):
