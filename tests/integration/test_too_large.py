@@ -258,6 +258,7 @@ async def test_a_flood_of_what_is_too_large(chat: Chat) -> None:
     """It costs a client its rate of events, like any other event, and in the end its connection."""
     async with http() as session:
         raw = await enter(session, chat, "ann")
+        chat.clock.hold()  # on a busy machine the rate kept up with the flood
         codes = []
         for number in range(1, 121):
             await raw.send(event(number, LIMIT + 1))
