@@ -21,7 +21,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 HANGUP: Final = getattr(signal, "SIGHUP", None)
 # They would end the process without a word, and those who send them mean something else: "open your log anew".
 IGNORED: Final = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
-# How long a process that is ended at once waits for its last lines to be written.
+# Seconds for which a process that is ended at once waits for its last lines to be written.
 LAST_LINES_S: Final = 0.2
 
 log = get_logger(__name__)

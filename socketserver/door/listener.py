@@ -31,9 +31,9 @@ from .tcp_connections import MALFORMED, NO_ROOM, TOO_LARGE, TOO_SLOW, Connection
 
 # What a line of a head, or of a chunked body, weighs beside its length.
 LINE_BYTES: Final = 512
-# How long a refused client has to read why, before its connection is closed.
+# Seconds that a refused client has to read why, before its connection is closed.
 GOODBYE_S: Final = 0.5
-# How long a body that nobody wants is read, so that its client sees the answer.
+# Seconds for which a body that nobody wants is read, so that its client sees the answer.
 LINGER_S: Final = 2.0
 SWEEP_S: Final = 1.0
 

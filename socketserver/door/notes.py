@@ -15,7 +15,7 @@ from ..limits import TokenBucket
 from ..logs import get_logger
 from ..settings import variable
 
-# How long a subject is not written about again.
+# Seconds for which a subject is not written about again.
 SPAN_S: Final = 60.0
 # Subjects that are being written about at a time, per kind.
 MAX_SUBJECTS: Final = 1_000

@@ -1,7 +1,7 @@
 """How many TCP connections there are, whose, and what the heads of their requests hold. Bookkeeping only: the caps and
 counts that listener.py asks. The time is passed in, as seconds of a monotonic clock.
 
-Sessions are counted in guards.py. A connection costs something before it is one, and whoever never completes a request
+Sessions are counted in connects.py. A connection costs something before it is one, and whoever never completes a request
 would be counted by nobody.
 """
 
@@ -17,7 +17,7 @@ from .proxies import Proxies, network_of
 
 log = get_logger(__name__)
 
-# Of each request's head so much is not counted: every connection may have it, and the caps bound their sum.
+# Bytes of each head that are not counted: every connection may have them, and the caps bound their sum.
 FREE_HEAD_BYTES: Final = 8192
 LINES_PER_SECOND: Final = 1
 

@@ -12,9 +12,9 @@ from typing import Final
 
 from ..limits import Buckets
 
-# So many seconds' worth of bad tokens may come at once.
+# Maximum bad tokens at once, in seconds' worth of their rate.
 BURST_S: Final = 60
-# Tokens that are known to have been good.
+# Maximum number of tokens that are known to have been good.
 MAX_KNOWN: Final = 20_000
 
 

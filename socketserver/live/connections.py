@@ -15,8 +15,8 @@ from ..chat.domain import ConversationId, Identity, UserId
 from ..door.visits import NOBODY, Guest
 from ..errors import End
 
-# So many expiries of sockets that are gone, or were renewed, may be kept beside one for each socket.
-_SPARE_EXPIRIES: Final = 1_000
+# Number of expiries of sockets that are gone, or were renewed, that are kept beside one for each socket.
+SPARE_EXPIRIES: Final = 1_000
 
 
 @dataclass(slots=True, eq=False)
@@ -108,7 +108,7 @@ class Sessions:
         connection.identity = identity
         if identity.expires_at_ms is not None and identity.expires_at_ms != before:
             heapq.heappush(self._expiries, (identity.expires_at_ms, connection.sid))
-            if len(self._expiries) > 2 * len(self._by_sid) + _SPARE_EXPIRIES:
+            if len(self._expiries) > 2 * len(self._by_sid) + SPARE_EXPIRIES:
                 self._expiries = [(end_ms, each.sid) for each in self if (end_ms := _expires_at_ms(each)) is not None]
                 heapq.heapify(self._expiries)
 
@@ -152,6 +152,11 @@ class Sessions:
     def of_login(self, user_id: UserId, login_id: str) -> list[Connection]:
         """The user's sockets that were opened with a login cookie, and have no other proof since."""
         return [each for each in self.of_user(user_id) if each.identity and each.identity.login_id == login_id]
+
+    @property
+    def expiries(self) -> int:
+        """How many expiries are kept; it is bounded by the number of sockets."""
+        return len(self._expiries)
 
     @property
     def users(self) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 from ..chat.domain import UserId
 
-# How many users' last-seen times are kept after they went; older ones are forgotten.
+# Number of users whose last-seen times are kept after they went; older ones are forgotten.
 LAST_SEEN_KEPT: Final = 100_000
 
 

@@ -21,7 +21,7 @@ from .presence import Presence
 
 Part = tuple[ConversationId, UserId]
 
-# Of so many who took part it is remembered without a look at the store.
+# Number of those who took part of whom it is known without a look at the store.
 PARTS_KEPT: Final = 50_000
 
 

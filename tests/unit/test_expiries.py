@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from socketserver.chat.domain import Identity, UserId
 from socketserver.errors import REPLACED
-from socketserver.live.connections import _SPARE_EXPIRIES, Sessions
+from socketserver.live.connections import SPARE_EXPIRIES, Sessions
 
 
 def identity(user: str, expires_at_ms: int | None, login_id: str | None = None) -> Identity:
@@ -51,11 +51,11 @@ def test_bounded() -> None:
     sessions = Sessions(1)
     keeper = sessions.add("keeper", 0)
     sessions.authenticate(keeper, identity("keeper", 10**12))
-    for number in range(5 * _SPARE_EXPIRIES):
+    for number in range(5 * SPARE_EXPIRIES):
         sessions.authenticate(sessions.add(str(number), 0), identity("ann", 10**12 + number))
         sessions.remove(str(number))
         sessions.renew(keeper, identity("keeper", 10**12 + number))
-    assert len(sessions._expiries) <= 2 * 2 + _SPARE_EXPIRIES + 1
+    assert sessions.expiries <= 2 * 2 + SPARE_EXPIRIES + 1
     assert sessions.expired(10**13) == [keeper]
 
 
