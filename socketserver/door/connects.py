@@ -35,6 +35,7 @@ from ..logs import get_logger
 from ..settings import Settings, variable
 from ..web_names import origin_form
 from ..wire.answers import error_response
+from .admin_tries import AdminTries
 from .lobby import Lobby
 from .loops import SHORT_S, Loops, in_ms
 from .notes import SPAN_S, Notes
@@ -90,6 +91,7 @@ class Guards:
 
     Attributes:
         loops: ends loops of connects.
+        admin_tries: the wrong admin tokens.
         draining: whether nobody is let in any more, because the server stops.
         visits: the connects that are neither let in nor refused so far, by their sid.
         crowded_out: how many sessions without a user had to go so that others had room.
@@ -116,7 +118,6 @@ class Guards:
         self._max_origin = settings.max_connections_origin
         self._connects: Windows[str] = Windows(settings.connects_per_minute_address, SPAN_S)
         self._known_connects: Windows[bytes] = Windows(settings.connects_per_minute_address, SPAN_S)
-        self._admin: Windows[bytes] = Windows(settings.failed_connects_per_minute_address, SPAN_S)
         self._tokens = TokenChecks(settings.bad_tokens_per_second_address)
         self._lobby = Lobby(settings.max_unproven_address, settings.max_unproven, settings.max_unproven_bytes)
         self._open_address: Counter[str] = Counter()
@@ -124,6 +125,7 @@ class Guards:
         self._known: OrderedDict[bytes, None] = OrderedDict()
         self._notes = Notes(__name__, settings.log_refusals_per_minute)
         self.loops: Final = Loops(settings, clock, self._notes)
+        self.admin_tries: Final = AdminTries(settings, clock, self._notes)
         self.draining = False
         self.visits: Final[dict[str, Visit]] = {}
         self.crowded_out = 0
@@ -302,21 +304,6 @@ class Guards:
         self.loops.failed(guest)
         return error
 
-    def admit_admin(self, guest: Guest) -> None:
-        """Let a client be told that its admin token is wrong. The tries that failed are counted apart from connects, so
-        that a client that loops does not lock out whoever looks after it from the same address.
-
-        Raises: TooManyConnects.
-        """
-        if wait_s := self._admin.wait_s(guest.client, self._clock.monotonic_s()):
-            raise TooManyConnects("Too many wrong admin tokens; wait for retryAfterMs.", retry_after_ms=in_ms(wait_s))
-
-    def refused_admin(self, guest: Guest) -> None:
-        """An admin token was wrong. It is said in the log, once a minute per address."""
-        now_s = self._clock.monotonic_s()
-        self._admin.add(guest.client, now_s)
-        self._notes.say(guest.network, now_s, "admin_refused", address=guest.address)
-
     def trusts_peer(self, request: web.BaseRequest) -> bool:
         """Whether the other end of the connection is a trusted proxy."""
         return self._proxies.trusts_peer(request)
@@ -332,7 +319,7 @@ class Guards:
         Returns: how many counts were wrong. It is 0 unless there is a bug here or in the engine.
         """
         now_s = self._clock.monotonic_s()
-        for registry in (self._connects, self._known_connects, self._admin, self._tokens, self._notes, self.loops):
+        for registry in (self._connects, self._known_connects, self.admin_tries, self._tokens, self._notes, self.loops):
             registry.sweep(now_s)
         guests = [self.guest(session.request) for session in sessions]
         proven = [guest for guest in guests if guest.proven]
@@ -350,7 +337,7 @@ class Guards:
         return {
             "connects": len(self._connects) + len(self._known_connects),
             **self.loops.sizes(),
-            "admin": len(self._admin),
+            "admin": len(self.admin_tries),
             "bad_tokens": len(self._tokens),
             "unproven": len(self._lobby),
             "open_addresses": len(self._open_address),

@@ -1,8 +1,8 @@
 """How many TCP connections there are, whose, and what the heads of their requests hold. Bookkeeping only: the caps and
 counts that listener.py asks. The time is passed in, as seconds of a monotonic clock.
 
-Sessions are counted in connects.py. A connection costs something before it is one, and whoever never completes a request
-would be counted by nobody.
+Sessions are counted in connects.py. A connection costs something before it is one, and whoever never completes a
+request would be counted by nobody.
 """
 
 from __future__ import annotations

@@ -127,10 +127,10 @@ class AdminAccess:
             return None
         guest = self._guards.guest(request)
         try:
-            self._guards.admit_admin(guest)
+            self._guards.admin_tries.admit(guest)
         except TooManyConnects as error:
             return error_response(error)
-        self._guards.refused_admin(guest)
+        self._guards.admin_tries.refused(guest)
         return _refusal(401, f"The admin token is not the one of {variable('admin_token')}.")
 
     def _refuse_action(self, request: web.Request) -> web.Response | None:

@@ -23,7 +23,7 @@ def instrument(sio: AsyncServer, settings: Settings, guards: Guards, sessions: S
     def refused(request: web.Request) -> None:
         guest = guards.guest(request)
         guards.loops.failed(guest)
-        guards.refused_admin(guest)
+        guards.admin_tries.refused(guest)
 
     async def disconnect(sid: str, namespace: str, request: web.Request) -> None:
         connection = sessions.get(sid)

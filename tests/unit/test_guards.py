@@ -487,7 +487,7 @@ def test_made_up_origins_silence_no_other_line(caplog: pytest.LogCaptureFixture)
         for number in range(300):
             door.guards.wrong_origin(door.request(origin=f"https://{number}.example"))
         assert len(caplog.records) == 60
-        door.guards.refused_admin(door.guest())
+        door.guards.admin_tries.refused(door.guest())
         door.open()
         door.refused()
     assert [record.getMessage().split()[0] for record in caplog.records[60:]] == ["admin_refused", "connects_refused"]
