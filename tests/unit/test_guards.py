@@ -22,7 +22,10 @@ from socketserver.errors import (
     RESTART,
     SLOW_CONSUMER,
     TOO_LARGE,
+    ChatError,
+    InternalError,
     InvalidToken,
+    StoreUnavailable,
     TooManyConnects,
 )
 from socketserver.settings import Settings
@@ -199,6 +202,46 @@ def test_a_refused_connect_that_is_short_too_counts_once() -> None:
         door.guards.closed(session, "client disconnect")
     with pytest.raises(TooManyConnects):
         door.guards.loops.admit_unproven(door.guest())
+
+
+@pytest.mark.parametrize(
+    ("raised", "told", "counts"),
+    [
+        (None, None, True),  # let in, and gone at once
+        (InvalidToken(), InvalidToken, True),
+        (TooManyConnects(), TooManyConnects, True),
+        (StoreUnavailable(), StoreUnavailable, False),
+        (ValueError("a bug"), InternalError, False),
+    ],
+)
+def test_a_visit_counts_once_at_its_end(
+    raised: Exception | None, told: type[Exception] | None, counts: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Let in, refused, or a fault of ours, which is none of the client's however soon the session ends."""
+    door = Door(failed_connects_per_minute_address=1)
+    session = door.open()
+    with contextlib.nullcontext() if told is None else pytest.raises(told), door.guards.visit("sid", session.request):
+        assert list(door.guards.visits) == ["sid"]
+        if raised is not None:
+            raise raised
+    assert not door.guards.visits
+    door.guards.closed(session, "transport close")
+    assert door.guards.sizes()["failed"] == counts
+    assert ("connect_failed" in caplog.text) == (told is InternalError)
+    with pytest.raises(TooManyConnects) if counts else contextlib.nullcontext():
+        door.guards.loops.admit_unproven(door.guest())
+
+
+def test_who_is_told_too_often_that_its_token_is_bad_is_told_something_else() -> None:
+    """The last answer to a loop of bad tokens says that it is one, and after how long to come back."""
+    door = Door(failed_connects_per_minute_address=2)
+    told = []
+    for _ in range(3):
+        with pytest.raises(ChatError) as refused, door.guards.visit("sid", door.request()):
+            raise InvalidToken
+        told.append(refused.value.code)
+    assert told == ["invalid_token", "invalid_token", "too_many_connects"]
+    assert refused.value.retry_after_ms
 
 
 def test_refusals_are_late_for_who_comes_back_regardless() -> None:
