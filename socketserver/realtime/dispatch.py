@@ -25,7 +25,7 @@ from .refusals import Refusal, Refused, too_large
 from .rooms import CONNECTED, GONE, LEAVING, Client
 
 MAX_RUNNING: Final = 64
-"""With `async_handlers`, how many events of one client may be in progress."""
+"""Maximum events of one client in progress at a time, with `async_handlers`."""
 
 CLIENT_REASONS: Final = frozenset(
     {
