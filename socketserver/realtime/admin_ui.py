@@ -33,16 +33,17 @@ DEVELOPMENT: Final = "development"
 PRODUCTION: Final = "production"
 
 MAX_CHANGES: Final = 200
-"""So many sockets are told of per interval, those that came, went or changed; the others wait for the next."""
+"""Maximum sockets told of per interval, those that came, went or changed; the others wait for the next."""
 MAX_SOCKETS: Final = 2_000
-"""So many sockets are listed; the counts are complete."""
+"""Maximum sockets that are listed; the counts are complete."""
 MAX_ROOMS: Final = 20
-"""So many rooms are listed of one socket."""
+"""Maximum rooms that are listed of one socket."""
 MAX_EVENTS: Final = 100
-"""So many events are told of per interval."""
+"""Maximum events told of per interval."""
 MAX_SESSIONS: Final = 32
+"""Maximum browsers that are remembered; the oldest login is forgotten."""
 SESSION_S: Final = 8 * 3600.0
-"""How long a browser in which somebody has logged in is let in again without the password."""
+"""Seconds for which a browser in which somebody has logged in is let in again without the password."""
 MAX_SHOWN_CHARS: Final = 200
 
 REFUSAL: Final = "invalid credentials"  # the UI asks for the password again at exactly these words

@@ -25,7 +25,7 @@ from .refusals import Refusal, Refused, too_large
 from .rooms import CONNECTED, GONE, LEAVING, Client
 
 MAX_RUNNING: Final = 64
-"""With `async_handlers`, how many events of one client may be in progress."""
+"""Maximum events of one client in progress at a time, with `async_handlers`."""
 
 CLIENT_REASONS: Final = frozenset(
     {
@@ -240,8 +240,8 @@ class Dispatcher:
         server = self._server
         data = packet.data
         namespace = client.namespace
-        for tap in self.taps:
-            tap(client, data[0])
+        if self.taps:  # no iterator while nobody watches
+            self._tell(client, data[0])
         _received_s.set(packet.received_s)
         handler, args = server._get_event_handler(data[0], namespace, (client.sid, *data[1:]))
         if data[0] == "*" and handler is not None:
@@ -263,6 +263,10 @@ class Dispatcher:
             logger.exception("the handler of an event failed")
             if packet.id is not None and client.push is not None:
                 client.push(packets.encode_ack(namespace, [server.error_ack(exc)], packet.id))
+
+    def _tell(self, client: Client, event: Any) -> None:
+        for tap in self.taps:
+            tap(client, event)
 
 
 def received_s() -> float:

@@ -21,8 +21,8 @@ from .refusals import INVALID_NAMESPACE, internal_refusal
 from .rooms import CONNECTED, CONNECTING, LEAVING, Client, RoomManager
 
 MAX_TRIES: Final = 5
-"""How often a client may connect over one session while it is in no namespace. For whoever counts handshakes, all these
-are one; the JS client makes a new session for each."""
+"""Maximum connects over one session while it is in no namespace. Whoever counts handshakes sees one; the JS client
+makes a new session for each."""
 
 logger = logging.getLogger(__name__)
 

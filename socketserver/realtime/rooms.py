@@ -22,7 +22,7 @@ GONE: Final = 2
 LEAVING: Final = 3
 
 WELCOME_GAP_S: Final = 0.01
-"""How long after CONNECT the first event leaves over a websocket, if it was sent by the connect handler."""
+"""Seconds between CONNECT and what the connect handler has sent, over a websocket."""
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from .rooms import CONNECTED, CONNECTING, Client, RoomManager
 from .views import ClientInfo, info
 
 MAX_ATTACHED: int = 4
-"""A binary event may be this many times the largest message, in all its attachments."""
+"""Maximum size of a binary event, with all its attachments, in largest messages."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

@@ -44,7 +44,7 @@ class Link:
 def tapped(link: Link, closes_after: int) -> tuple[Tap, Parser]:
     intake = Intake(IntakeLimits(user=Allowance(0, 1)), Wheel())
     parser = Parser(link, closes_after)
-    return Tap(intake, intake.meter("group"), link, parser, None), parser  # type: ignore[arg-type]
+    return Tap(intake, intake.meter("group"), link, parser, None), parser
 
 
 @pytest.mark.parametrize("piece", [SLICE_BYTES + 1, 60_000])

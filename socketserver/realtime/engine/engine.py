@@ -40,8 +40,9 @@ from .wheel import Wheel
 TRANSPORTS: Final = ("polling", "websocket")
 
 SHUTDOWN_WAIT_S: Final = 5.0
-"""How long `shutdown` lets handlers finish before it cancels them, by default."""
+"""Seconds that `shutdown` gives handlers before it cancels them, by default."""
 CANCEL_WAIT_S: Final = 1.0
+"""Seconds that `shutdown` gives cancelled handlers to end."""
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 AllowRequest = Callable[[web.Request], "web.StreamResponse | Awaitable[web.StreamResponse | None] | None"]

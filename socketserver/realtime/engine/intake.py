@@ -27,17 +27,17 @@ EVENT_BYTES: Final = 16 * 1024
 REQUEST_BYTES: Final = 96 * 1024
 """What answering one HTTP request weighs."""
 SLICE_BYTES: Final = 4096
-"""So much is given to a parser at a time."""
+"""Bytes that a parser gets at a time."""
 LOOK_BYTES: Final = 64 * 1024
-"""After so much weight the clock is looked at, and a client that has waited gives way to the next."""
+"""Weight after which the clock is looked at, and a client that has waited gives way to the next."""
 TURN_BYTES: Final = 2 << 20
-"""The heaviest turn, for what takes its time only after it was weighed."""
+"""Maximum weight of a turn, for what takes its time only after it was weighed."""
 USERS_SHARE: Final = 0.75
-"""Of a turn, what is for users while strangers wait."""
+"""Part of a turn that is for users while strangers wait."""
 MAX_WAIT_S: Final = 1.0
-"""The longest wait until somebody over its rate is looked at again."""
+"""Maximum seconds until somebody over its rate is looked at again."""
 LINE_S: Final = 1.0
-"""How long after a log line about a flood there is no other."""
+"""Seconds after a log line about a flood in which there is no other."""
 
 Visit = Callable[[], bool]
 """Does a part of some work; returns whether there is more."""

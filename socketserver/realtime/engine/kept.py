@@ -12,9 +12,9 @@ from aiohttp import web
 from multidict import CIMultiDict, MultiDictProxy
 
 CONNECTING_BYTES: Final = 40_960
-"""What is kept until a connect handler has let the client in: room for 32 KiB of cookies."""
+"""Bytes kept until a connect handler has let the client in: room for 32 KiB of cookies."""
 CONNECTED_BYTES: Final = 4_096
-"""What is kept from then on."""
+"""Bytes kept from then on."""
 FIRST: Final = (
     "Host",
     "Origin",
@@ -27,7 +27,7 @@ FIRST: Final = (
     "Authorization",
     "Cookie",
 )
-"""These come first where not all headers fit."""
+"""Headers that are kept first where not all fit."""
 OVERHEAD_BYTES: Final = 64
 """What one header costs beside its text, so that the bound holds for many short ones too."""
 

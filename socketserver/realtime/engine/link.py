@@ -20,9 +20,9 @@ from .tap import Tap
 from .wheel import Timer, Wheel
 
 CLOSE_WAIT_S: Final = 1.0
-"""How long a client may take to answer our close frame."""
+"""Seconds that a client may take to answer our close frame."""
 ABORT_WAIT_S: Final = 0.2
-"""How long the last words to a client that does not drain may take."""
+"""Seconds that the last words to a client that does not drain may take."""
 
 
 class Receiver(Protocol):

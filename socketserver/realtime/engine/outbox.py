@@ -20,7 +20,7 @@ DEFLATED: Final = 3
 TEXT_ONLY: Final = 4
 
 EAGER_BYTES: Final = 65536
-"""Past this much in one iteration an outbox is written at once, so that a burst does not pile up unsent."""
+"""Bytes in one iteration past which an outbox is written at once, so that a burst does not pile up unsent."""
 
 _DEFLATE_TAIL: Final = b"\x00\x00\xff\xff"
 

@@ -21,7 +21,7 @@ from .wheel import Wheel
 
 NOOP_WAIT_S: Final = 0.1
 MAX_NOOP_WAIT_S: Final = 5.0
-"""The shortest and the longest wait of a poll that is ended for an upgrade."""
+"""Shortest and longest wait of a poll that is ended for an upgrade; it doubles each time."""
 PACKETS_PER_TURN: Final = 64
 """Packets of one POST that are taken without a pause; then the others get a turn."""
 
