@@ -1,4 +1,4 @@
-"""The table of events: one declaration each. What is not here does not exist on the wire.
+"""The table of events: one declaration each, with the shape of its ack. What is not here does not exist on the wire.
 
 The names, the validation of payloads (loading.py), the dispatch (handlers/), the TypeScript declarations and the tests
 of docs/protocol.md follow from it. So a new event is a row here, and the use case that it names.
@@ -7,7 +7,7 @@ of docs/protocol.md follow from it. So a new event is a row here, and the use ca
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, NotRequired, Self, TypedDict
 
 from marshmallow import fields, validate
 
@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..settings import Settings
 from ..values import MAX_USER_ID_CHARS
-from . import acks, shapes
+from . import shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
 from .dumping import dump_conversation
 from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfUserIds, Metadata, Shown, Text
@@ -58,6 +58,135 @@ def _user_ids(limits: Settings) -> fields.Field[Any]:
     return ListOfUserIds(most=most, required=True, data_key="participantIds", validate=validate.Length(1))
 
 
+# What is answered beside `ok`. Every key is explained, as in shapes.py.
+
+
+class AuthenticateAck(TypedDict):
+    """The socket has its user.
+
+    Attributes:
+        user: Who the token says you are.
+    """
+
+    user: shapes.UserWire
+
+
+class CreateConversationAck(TypedDict):
+    """The conversation exists.
+
+    Attributes:
+        conversation: The new one, or the one that this request repeats.
+        duplicate: Whether it existed before.
+    """
+
+    conversation: shapes.ConversationWire
+    duplicate: bool
+
+
+class ListConversationsAck(TypedDict):
+    """A page of your conversations.
+
+    Attributes:
+        conversations: At most `limit`, the one with the most recent activity first.
+        presence: The other side of each direct conversation on this page.
+        hasMore: Whether there are older ones.
+        nextBefore: The `before` of the next page; null on the last. Its form may change.
+    """
+
+    conversations: list[shapes.ConversationSummaryWire]
+    presence: list[shapes.PresenceWire]
+    hasMore: bool
+    nextBefore: str | None
+
+
+class JoinConversationAck(TypedDict):
+    """The conversation as it is now, and what you missed.
+
+    Attributes:
+        conversation: The conversation.
+        participants: The first of them in the order of ids, and you; `list_participants` has the others.
+        messages: In `seq` order: the newest `limit`, or with `after` those whose `change` is greater.
+        change: The newest change at this moment: your next `after`; 0 while there is none.
+        lastSeq: The newest seq at this moment; 0 while there is no message.
+        readSeq: Your read mark: up to which seq you have read; 0 for nothing.
+        unreadCount: `lastSeq` minus `readSeq`; 0 or more.
+        typing: The user ids of who types at this moment, without yourself.
+        gap: What `messages` left out; only if you gave `after` and missed more than fits.
+    """
+
+    conversation: shapes.ConversationWire
+    participants: list[shapes.ParticipantWire]
+    messages: list[shapes.MessageWire]
+    change: int
+    lastSeq: int
+    readSeq: int
+    unreadCount: int
+    typing: list[str]
+    gap: NotRequired[shapes.GapWire]
+
+
+class LeaveConversationAck(TypedDict):
+    """The socket hears no more of the conversation."""
+
+
+class SendMessageAck(TypedDict):
+    """The message is stored.
+
+    Attributes:
+        message: As it is stored, with its `seq`.
+        duplicate: Whether it had been stored before; `message` is the first one then.
+    """
+
+    message: shapes.MessageWire
+    duplicate: bool
+
+
+class MarkReadAck(TypedDict):
+    """Your read mark is there, or further.
+
+    Attributes:
+        readSeq: Your read mark now; 0 while there is no message.
+        unreadCount: The newest seq minus `readSeq`; 0 or more.
+    """
+
+    readSeq: int
+    unreadCount: int
+
+
+class FetchHistoryAck(TypedDict):
+    """A page of messages.
+
+    Attributes:
+        messages: In `seq` order: the newest below `beforeSeq`, the oldest above `afterSeq`, or the newest of all.
+        hasMore: Whether there are more in that direction.
+    """
+
+    messages: list[shapes.MessageWire]
+    hasMore: bool
+
+
+class ListParticipantsAck(TypedDict):
+    """A page of participants.
+
+    Attributes:
+        participants: At most `limit`, those after `after` in the order of ids.
+        hasMore: Whether there are more.
+        nextAfter: The `after` of the next page; null on the last.
+    """
+
+    participants: list[shapes.ParticipantWire]
+    hasMore: bool
+    nextAfter: str | None
+
+
+class SetTypingAck(TypedDict):
+    """It is noted."""
+
+
+class SetVisibilityAck(TypedDict):
+    """It is noted."""
+
+
 class ClientEvent(StrEnum):
     """Events that a client may send; every one is acked. `row` is what is declared of each."""
 
@@ -75,7 +204,7 @@ class ClientEvent(StrEnum):
         doc="Give the socket its user, if the handshake did not.",
         command=Authenticate,
         fields=lambda limits: {"token": Text(most=MAX_TOKEN_CHARS, required=True)},
-        ack=acks.AuthenticateAck,
+        ack=AuthenticateAck,
         errors=(InvalidToken, TokenExpired, UserMismatch, AuthUnavailable),
     )
     CREATE_CONVERSATION = Request(
@@ -87,7 +216,7 @@ class ClientEvent(StrEnum):
             "title": Shown(most=MAX_TITLE_CHARS, allow_none=True),
             "idempotency_key": _idempotency_key(),
         },
-        ack=acks.CreateConversationAck,
+        ack=CreateConversationAck,
         errors=(RateLimited, IdempotencyConflict, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.conversations.create,
         dump=lambda created, limits: {
@@ -100,7 +229,7 @@ class ClientEvent(StrEnum):
         doc="Get your conversations, the one with the most recent activity first.",
         command=ListConversations,
         fields=lambda limits: {"limit": _page(limits), "before": Cursor()},
-        ack=acks.ListConversationsAck,
+        ack=ListConversationsAck,
         errors=(StoreUnavailable,),
         use_case=lambda chat: chat.conversations.page,
     )
@@ -114,7 +243,7 @@ class ClientEvent(StrEnum):
             "limit": _page(limits),
             "visible": Bool(),
         },
-        ack=acks.JoinConversationAck,
+        ack=JoinConversationAck,
         errors=(ConversationNotFound, LimitExceeded, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.conversations.snapshot,
     )
@@ -123,7 +252,7 @@ class ClientEvent(StrEnum):
         doc="Get no more of the conversation's events on this socket.",
         command=LeaveConversation,
         fields=lambda limits: {"conversation_id": _conversation_id()},
-        ack=acks.LeaveConversationAck,
+        ack=LeaveConversationAck,
         errors=(ConversationNotFound, StoreUnavailable),
     )
     SEND_MESSAGE = Request(
@@ -136,7 +265,7 @@ class ClientEvent(StrEnum):
             "body": Shown(most=limits.max_body_chars, required=True),
             "metadata": Metadata(most_bytes=limits.max_metadata_bytes, allow_none=True),
         },
-        ack=acks.SendMessageAck,
+        ack=SendMessageAck,
         errors=(ConversationNotFound, RateLimited, IdempotencyConflict, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.messages.send,
     )
@@ -145,7 +274,7 @@ class ClientEvent(StrEnum):
         doc="Move your read mark forward; it never moves back.",
         command=MarkRead,
         fields=lambda limits: {"conversation_id": _conversation_id(), "seq": Int(required=True)},
-        ack=acks.MarkReadAck,
+        ack=MarkReadAck,
         errors=(ConversationNotFound, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.reading.mark,
     )
@@ -160,7 +289,7 @@ class ClientEvent(StrEnum):
             "limit": _page(limits),
         },
         exclusive=("before_seq", "after_seq"),
-        ack=acks.FetchHistoryAck,
+        ack=FetchHistoryAck,
         errors=(ConversationNotFound, StoreUnavailable),
         use_case=lambda chat: chat.messages.history,
     )
@@ -173,7 +302,7 @@ class ClientEvent(StrEnum):
             "after": Text(most=MAX_USER_ID_CHARS),
             "limit": _page(limits),
         },
-        ack=acks.ListParticipantsAck,
+        ack=ListParticipantsAck,
         errors=(ConversationNotFound, StoreUnavailable),
         use_case=lambda chat: chat.conversations.participants,
     )
@@ -182,7 +311,7 @@ class ClientEvent(StrEnum):
         doc="Say that the user types, or has stopped; repeat true every three seconds while it lasts.",
         command=SetTyping,
         fields=lambda limits: {"conversation_id": _conversation_id(), "typing": Bool(required=True)},
-        ack=acks.SetTypingAck,
+        ack=SetTypingAck,
         errors=(ConversationNotFound, NotJoined, StoreUnavailable),
     )
     SET_VISIBILITY = Request(
@@ -190,7 +319,7 @@ class ClientEvent(StrEnum):
         doc="Say whether the user is looking at the conversation on this socket; true marks everything as read.",
         command=SetVisibility,
         fields=lambda limits: {"conversation_id": _conversation_id(), "visible": Bool(required=True)},
-        ack=acks.SetVisibilityAck,
+        ack=SetVisibilityAck,
         errors=(ConversationNotFound, NotJoined, StoreUnavailable, Overloaded),
     )
 

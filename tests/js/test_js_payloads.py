@@ -372,7 +372,8 @@ async def test_raw_frames(victim: Victim, event: ClientEvent, label: str) -> Non
     and never does it hurt another client."""
     await victim.begin(event)
     for field in CASES[event].fields:
-        if label == "half an emoji" and field in _TEXT_FIELDS:
+        text = field in _TEXT_FIELDS or (event, field) == (ClientEvent.LIST_PARTICIPANTS, "after")
+        if label == "half an emoji" and text:
             continue
         others = json.dumps({name: value for name, value in victim.payload.items() if name != field})[1:]
         comma = ", " if others != "}" else ""

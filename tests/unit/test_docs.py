@@ -15,7 +15,7 @@ from socketserver.chat.service import Chat
 from socketserver.check.causes import CAUSES
 from socketserver.settings import Settings
 from socketserver.values import MAX_USER_ID_CHARS
-from socketserver.wire import acks, protocol, shapes, typescript
+from socketserver.wire import events, protocol, shapes, typescript
 from socketserver.wire.protocol import ClientEvent, Payloads, ServerEvent
 from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -289,7 +289,7 @@ def typed_dicts(module: types.ModuleType) -> list[type]:
     return [each for each in found if each.__module__ == module.__name__]
 
 
-@pytest.mark.parametrize("shape", [*typed_dicts(shapes), *typed_dicts(acks)], ids=lambda shape: shape.__name__)
+@pytest.mark.parametrize("shape", [*typed_dicts(shapes), *typed_dicts(events)], ids=lambda shape: shape.__name__)
 def test_every_key_is_explained(shape: type) -> None:
     """A shape's docstring says what each of its own keys means, in their order; where one may be null, what null means;
     and where it is a time or a duration, its unit. TypeScript has these sentences as comments."""
