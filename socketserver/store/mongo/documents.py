@@ -9,7 +9,7 @@ Source: docs/storage.md#mongodb
 
 from __future__ import annotations
 
-import json
+import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +27,7 @@ from ...chat.domain import (
     UserId,
 )
 from ...errors import LimitExceeded
+from ..encoding import int64, load_metadata
 
 Document = dict[str, Any]
 
@@ -154,6 +155,15 @@ def load_marks(document: Mapping[str, Any], tail: Iterable[Mapping[str, Any]]) -
     return marks
 
 
+def mark_field(document: Mapping[str, Any], mark: ReadMark) -> Document:
+    """The field of a conversation's document that holds a participant's mark, with this mark as its value.
+
+    Marks compare by their first field, seq: under `$max` one that has been raised further stays.
+    """
+    place = bisect.bisect_left(document["participants"], mark.user_id)
+    return {f"marks.{place}": {"seq": mark.read_seq, "at_ms": mark.read_at_ms}}
+
+
 def load_tail(document: Mapping[str, Any]) -> Tail:
     """Of a conversation that was looked up with `LAST`."""
     last = document.get("last")
@@ -174,12 +184,9 @@ def load_summary(document: Mapping[str, Any], mark: ReadMark) -> ConversationSum
     )
 
 
-def dump_metadata(metadata: dict[str, Any] | None) -> str | None:
-    """Metadata is stored as JSON text: field names with dots and dollars, and numbers of any size, stay what they are.
-
-    Raises: ValueError for what is not JSON (NaN among it).
-    """
-    return None if metadata is None else json.dumps(metadata, allow_nan=False, separators=(",", ":"))
+def new_write() -> ObjectId:
+    """A name for a call that makes a conversation."""
+    return ObjectId()
 
 
 def write_id(draft: MessageDraft) -> ObjectId:
@@ -207,7 +214,6 @@ def dump_message(message: Message, metadata: str | None, activity_at_ms: int, wr
 
 
 def load_message(document: Mapping[str, Any]) -> Message:
-    metadata = document["metadata"]
     return Message(
         document["id"],
         document["conversation"],
@@ -216,7 +222,7 @@ def load_message(document: Mapping[str, Any]) -> Message:
         document["sender"],
         document["key"],
         document["body"],
-        None if metadata is None else json.loads(metadata),
+        load_metadata(document["metadata"]),
         document["created_at_ms"],
     )
 
@@ -280,11 +286,17 @@ def page_of_conversations(
     return [*stages, {"$sort": {"activity": -1, "_id": -1}}, {"$limit": limit + 1}]
 
 
-def own_messages(pairs: Iterable[tuple[ConversationId, int, UserId | None]]) -> tuple[Document, Document]:
+def page_of_drafts(after: ConversationId | None, limit: int) -> list[Document]:
+    """Pipeline over conversations: all of them by id, each with its newest message; those after one."""
+    which: Document = {} if after is None else {"_id": {"$gt": after}}
+    return [{"$match": which}, {"$sort": {"_id": 1}}, {"$limit": limit}, {"$unset": "marks"}, *LAST]
+
+
+def own_messages(above: Iterable[tuple[ConversationId, int, UserId | None]]) -> tuple[Document, Document]:
     """Filter and projection over messages: those above a seq, of one sender or of all, as far as marks need them."""
     clauses: list[Document] = []
-    for conversation_id, above, sender_id in pairs:
-        clause: Document = {"conversation": conversation_id, "seq": {"$gt": above}}
+    for conversation_id, seq, sender_id in above:
+        clause: Document = {"conversation": conversation_id, "seq": {"$gt": seq}}
         if sender_id is not None:
             clause["sender"] = sender_id
         clauses.append(clause)
@@ -299,11 +311,6 @@ def stored_keys(keys: Iterable[tuple[ConversationId, UserId, str]]) -> Document:
 def either(clauses: Sequence[Document]) -> Document:
     """One filter out of several; a single one stays plain."""
     return clauses[0] if len(clauses) == 1 else {"$or": list(clauses)}
-
-
-def int64(number: int) -> int:
-    """A cursor as BSON can hold it; beyond that range there is nothing to tell apart."""
-    return max(-(2**63), min(number, 2**63 - 1))
 
 
 def check_value(*texts: str | None, at_ms: int = 0) -> None:
