@@ -26,7 +26,7 @@ from pymongo.uri_parser import parse_uri
 from ...chat.domain import ConversationId
 from ...errors import StoreUnavailable
 from ..base import StoreUnusable
-from . import documents
+from . import queries
 from .documents import CONVERSATIONS, INDEXES, MESSAGES, Document, Index
 from .plans import Key
 
@@ -140,11 +140,11 @@ class MongoDatabase:
 
     async def find_stored(self, keys: Iterable[Key]) -> list[Document]:
         """The durable messages that have one of these keys."""
-        return await self.find_messages(documents.stored_keys(keys))
+        return await self.find_messages(queries.stored_keys(keys))
 
     async def find_last(self, ids: Sequence[ConversationId]) -> list[Document]:
         """These conversations, each with its newest message, durable or not, as `documents.load_tail` reads them."""
-        return await self._newest.aggregate(documents.with_last(ids, "created_at_ms", "folded")).to_list(None)
+        return await self._newest.aggregate(queries.with_last(ids, "created_at_ms", "folded")).to_list(None)
 
     async def find_messages(
         self, which: Document, fields: Document | None = None, *, sort: tuple[str, int] | None = None, limit: int = 0

@@ -12,7 +12,7 @@ from typing import Final
 
 from ...chat.domain import ConversationId, ReadMark, UserId
 from ..writes import Advance, Part, plan_advances
-from . import documents
+from . import documents, queries
 from .database import MongoDatabase
 from .documents import Document
 
@@ -24,7 +24,7 @@ async def find_own_messages(
     database: MongoDatabase, above: Sequence[tuple[ConversationId, int, UserId | None]]
 ) -> list[Document]:
     """Messages above a seq, of one sender or of all (None), as far as marks need them."""
-    return await database.find_messages(*documents.own_messages(above))
+    return await database.find_messages(*queries.own_messages(above))
 
 
 async def find_marks(
@@ -51,7 +51,7 @@ async def find_marks(
 async def advance(database: MongoDatabase, calls: Sequence[Advance]) -> None:
     """Do these calls in their order, and leave a result or an error in each."""
     ids = list(dict.fromkeys(call.conversation_id for call in calls))
-    found = {row["_id"]: row for row in await database.aggregate_conversations(documents.with_last(ids))}
+    found = {row["_id"]: row for row in await database.aggregate_conversations(queries.with_last(ids))}
     wanted = dict.fromkeys((call.conversation_id, call.user_id) for call in calls)
     marks = await find_marks(database, found, [part for part in wanted if part[0] in found])
     plan = plan_advances(calls, marks, {each: documents.load_tail(row).seq for each, row in found.items()})

@@ -33,7 +33,7 @@ from ..checking import SharedCheck
 from ..encoding import dump_metadata
 from ..lanes import Lanes
 from ..writes import Admission, Advance, Call, Create, Outages, Part, Unobserved, broken, settle, unavailable
-from . import documents, marks, reads
+from . import documents, marks, queries, reads
 from .appends import ATTEMPTS, RETRY_AFTER_MS, Appender, pause
 from .database import MongoDatabase, MongoError, is_away
 from .documents import Document
@@ -176,7 +176,7 @@ class MongoStore:
                     self._observer.committed(1, time.perf_counter() - started_s)
                     call.result = Created(draft.made(), duplicate=False)
                     return
-                found = await self._database.find_conversation(documents.either(same))
+                found = await self._database.find_conversation(queries.either(same))
                 if found is not None:
                     call.repeat(documents.load_conversation(found), own=found["write"] == write)
                     return

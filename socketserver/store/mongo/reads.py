@@ -13,7 +13,7 @@ from ...chat.domain import Conversation, ConversationDraft, ConversationId, Gap,
 from ..base import ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import int64
 from ..writes import Part
-from . import documents
+from . import documents, queries
 from .database import MongoDatabase
 from .documents import Document
 from .marks import MARK_FIELDS, find_marks, find_own_messages
@@ -87,7 +87,7 @@ async def list_conversations(
     before: tuple[int, ConversationId] | None,
     participants: int | None,
 ) -> ConversationPage:
-    stages = documents.page_of_conversations(user_id, limit, before, participants)
+    stages = queries.page_of_conversations(user_id, limit, before, participants)
     rows = await database.aggregate_conversations(stages)
     page = {row["_id"]: row for row in rows[:limit]}
     marks = await find_marks(database, page, [(conversation_id, user_id) for conversation_id in page])
@@ -128,7 +128,7 @@ async def count(database: MongoDatabase) -> Counts:
 async def list_drafts(database: MongoDatabase, after: ConversationId | None, limit: int) -> list[ConversationDraft]:
     return [
         documents.load_conversation_draft(row)
-        for row in await database.aggregate_conversations(documents.page_of_drafts(after, limit))
+        for row in await database.aggregate_conversations(queries.page_of_drafts(after, limit))
     ]
 
 
