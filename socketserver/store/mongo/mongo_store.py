@@ -51,8 +51,7 @@ _PROBE_S: Final = 0.25  # between two looks whether a database that is away is b
 
 
 class MongoStore:
-    """A `Copyable` store (base.py, where each method is described) on a MongoDB replica set, or on a single server with
-    a journal.
+    """A `Copyable` store (base.py describes each method) on MongoDB: a replica set, or a single server with a journal.
 
     Args:
         database: a MongoDB connection string, of which database.py says more; or a `MongoDatabase`.

@@ -48,7 +48,7 @@ _LEAST_RETRY_AFTER_MS: Final = 100
 
 
 class SqliteStore:
-    """A `Copyable` store (base.py, where each method is described) on one SQLite file.
+    """A `Copyable` store (base.py describes each method) on one SQLite file.
 
     Args:
         file: the database file's path, made if it is missing (its directory is not); ':memory:' for one that ends with

@@ -28,6 +28,12 @@ from .rows import (
     statement,
 )
 
+_Key = tuple[int, UserId, str]
+"""What makes two messages the same: the conversation's number, the sender and the idempotency key."""
+
+_Marks = dict[tuple[int, UserId], tuple[int, int | None]]
+"""Read marks to be raised: seq and time, by conversation number and user."""
+
 
 def apply(sql: sqlite3.Connection, writes: Iterable[Write]) -> None:
     """Do all these writes, in the transaction that is open, and leave in each its result or its ChatError.
@@ -102,9 +108,37 @@ class _Numbers:
 
 def _append(sql: sqlite3.Connection, appends: Sequence[Append]) -> None:
     numbers = _load_numbers(sql, {append.draft.conversation_id for append in appends})
-    known = _load_originals(sql, numbers, appends)
+    rows, marks = _number(appends, numbers, _load_originals(sql, numbers, appends))
+    if not rows:
+        return
+    execute_many(
+        sql,
+        "INSERT INTO message (conversation, seq, change, id, sender_id, idempotency_key, body, metadata, created_at_ms)"
+        " VALUES {values}",
+        rows,
+    )
+    execute_many(
+        sql,
+        "UPDATE conversation SET last_seq = v.column2, last_change = v.column3, activity_at_ms = v.column4"
+        " FROM (VALUES {values}) v WHERE num = v.column1",
+        [(at.num, at.seq, at.change, at.activity_at_ms) for at in numbers.values()],
+    )
+    _raise_marks(sql, marks)
+
+
+def _number(
+    appends: Sequence[Append], numbers: Mapping[ConversationId, _Numbers], known: dict[_Key, Message]
+) -> tuple[list[Row], _Marks]:
+    """Answer calls in their order, each that is new under the next number of its conversation.
+
+    Args:
+        numbers: where the conversations stand; moved on. One that is missing does not exist.
+        known: the messages that are stored already; those of these calls are added.
+
+    Returns: the rows of the new messages, and the read marks of their senders.
+    """
     rows: list[Row] = []
-    marks: dict[tuple[int, UserId], tuple[int, int | None]] = {}
+    marks: _Marks = {}
     for append in appends:
         draft = append.draft
         at = numbers.get(draft.conversation_id)
@@ -135,21 +169,7 @@ def _append(sql: sqlite3.Connection, appends: Sequence[Append]) -> None:
             )
         )
         append.result = Appended(message, duplicate=False)
-    if not rows:
-        return
-    execute_many(
-        sql,
-        "INSERT INTO message (conversation, seq, change, id, sender_id, idempotency_key, body, metadata, created_at_ms)"
-        " VALUES {values}",
-        rows,
-    )
-    execute_many(
-        sql,
-        "UPDATE conversation SET last_seq = v.column2, last_change = v.column3, activity_at_ms = v.column4"
-        " FROM (VALUES {values}) v WHERE num = v.column1",
-        [(at.num, at.seq, at.change, at.activity_at_ms) for at in numbers.values()],
-    )
-    _raise_marks(sql, marks)
+    return rows, marks
 
 
 def _load_numbers(sql: sqlite3.Connection, ids: Iterable[ConversationId]) -> dict[ConversationId, _Numbers]:
@@ -167,8 +187,8 @@ def _load_numbers(sql: sqlite3.Connection, ids: Iterable[ConversationId]) -> dic
 
 def _load_originals(
     sql: sqlite3.Connection, numbers: dict[ConversationId, _Numbers], appends: Sequence[Append]
-) -> dict[tuple[int, UserId, str], Message]:
-    """The messages that are stored already, by (conversation number, sender, key). Few: most keys are new."""
+) -> dict[_Key, Message]:
+    """The messages that are stored already. Few: most keys are new."""
     ids = {at.num: conversation_id for conversation_id, at in numbers.items()}
     keys = [
         (at.num, append.draft.sender_id, append.draft.idempotency_key)
@@ -216,7 +236,7 @@ def _advance(sql: sqlite3.Connection, advances: Sequence[Advance]) -> None:
     plan.settle()
 
 
-def _raise_marks(sql: sqlite3.Connection, marks: Mapping[tuple[int, UserId], tuple[int, int | None]]) -> None:
+def _raise_marks(sql: sqlite3.Connection, marks: _Marks) -> None:
     execute_many(
         sql,
         "UPDATE participant SET read_seq = v.column3, read_at_ms = v.column4 FROM (VALUES {values}) v"
