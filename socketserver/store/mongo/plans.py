@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...chat.domain import ConversationId, Message, UserId
 from ...errors import ConversationNotFound
@@ -36,8 +37,7 @@ class NamedAppend(Append):
         return self.draft.conversation_id, self.draft.sender_id, self.draft.idempotency_key
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(NamedTuple):
     """A call, the message that it becomes, and where its conversation stands then."""
 
     call: NamedAppend
@@ -60,18 +60,18 @@ class AppendPlan:
     def rows(self) -> list[Document]:
         """The documents to insert, in order."""
         return [
-            documents.dump_message(each.message, each.call.metadata, each.tail.activity_at_ms, each.call.write)
-            for each in self.inserts
+            documents.dump_message(message, call.metadata, tail.activity_at_ms, call.write)
+            for call, message, tail in self.inserts
         ]
 
     def tails(self, done: int) -> dict[ConversationId, Tail]:
         """Where the conversations stand when the first `done` rows are stored; those that got none are left out."""
-        return {each.message.conversation_id: each.tail for each in self.inserts[:done]}
+        return {message.conversation_id: tail for _, message, tail in self.inserts[:done]}
 
     def settle(self, done: int) -> NamedAppend | None:
         """Answer what the first `done` rows answer. Returns: the call whose row came next, and was refused."""
-        for insert in self.inserts[:done]:
-            insert.call.result = Appended(insert.message, duplicate=False)
+        for stored, message, _ in self.inserts[:done]:
+            stored.result = Appended(message, duplicate=False)
         for call, first in self.repeats:
             if first.result is not None:
                 call.repeat(first.result.message)
@@ -92,12 +92,12 @@ def plan_appends(
     inserts: list[Insert] = []
     repeats: list[tuple[NamedAppend, NamedAppend]] = []
     for call in calls:
-        draft = call.draft
-        if (original := stored.get(call.key)) is not None:
+        draft, key = call.draft, call.key
+        if (original := stored.get(key)) is not None:
             call.repeat(documents.load_message(original), own=original["_id"] == call.write)
         elif (tail := ends.get(draft.conversation_id)) is None:
             call.error = ConversationNotFound()
-        elif (earlier := first.setdefault(call.key, call)) is not call:
+        elif (earlier := first.setdefault(key, call)) is not call:
             repeats.append((call, earlier))
         else:
             tail = ends[draft.conversation_id] = tail.after(draft)
