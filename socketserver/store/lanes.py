@@ -20,7 +20,6 @@ from .writes import Call, settle
 _FIRST_CALLS: Final = 64  # per flight, before it is known how fast the database is
 _LEAST_CALLS: Final = 16  # per flight, however slow the database is
 
-
 C = TypeVar("C", bound=Call[Any])
 
 

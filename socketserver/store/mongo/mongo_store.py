@@ -43,8 +43,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_FLIGHTS: Final = 2
-_WRITES_PER_FLIGHT: Final = 500
+_FLIGHTS: Final = 2  # of messages at once; of read marks there is one
+_WRITES_PER_FLIGHT: Final = 500  # at most
 # Callers that use the database at once, beside the flights: fewer than motor has threads, five a core.
 _QUESTIONS: Final = max(2, min(8, 5 * (os.cpu_count() or 1) - 3))
 _PROBE_S: Final = 0.25  # between two looks whether a database that is away is back

@@ -22,7 +22,7 @@ MEMORY: Final = ":memory:"
 # UPDATE … FROM came with 3.33, the limit of 32 766 parameters per statement with 3.32.
 OLDEST_SQLITE: Final = (3, 33, 0)
 
-_CACHE_KB: Final = 32_768
+_CACHE_KB: Final = 32_768  # of each connection
 # 64 MB of log, at 4096 bytes a page: a last resort, for the store asks for a `checkpoint` long before.
 CHECKPOINT_PAGES: Final = 16_384
 LOG_LIMIT_BYTES: Final = CHECKPOINT_PAGES * 4096

@@ -39,11 +39,13 @@ from .write_ahead_log import LOOK_S, LogKeeper
 
 T = TypeVar("T")
 
-_READERS: Final = 2
+_READERS: Final = 2  # threads, each with a connection of its own
 
-# 20 to 60 MB of log. Fewer copy the same pages again and again; more make the log, and a start after a crash, longer.
+# Writes until the log is copied into the file: 20 to 60 MB of log. With fewer the same pages are copied again and
+# again; with more the log gets longer, and so does a start after a crash.
 WRITES_PER_CHECKPOINT: Final = 4096
 
+# The pace of the last commit says when there will be room; that is not worth less than this.
 _LEAST_RETRY_AFTER_MS: Final = 100
 
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Large enough to make the fsync cheap per row, small enough to keep a transaction at a few milliseconds.
+# At most: enough to make the fsync cheap for each, few enough to keep a transaction at some milliseconds.
 WRITES_PER_COMMIT: Final = 512
 
 
