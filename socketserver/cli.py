@@ -26,7 +26,8 @@ from .errors import Overloaded, StoreUnavailable
 from .settings import Settings, SettingsError, flag, load_settings, unknown_variables, variable
 from .stopping import Stop
 from .store import open_store
-from .store.copying import Copyable, CopyError, Progress, copy_store
+from .store.base import Copyable
+from .store.copying import CopyError, Progress, copy_store
 from .wire import typescript
 from .wire.protocol import PATH
 

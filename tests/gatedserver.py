@@ -5,33 +5,35 @@ usage: python tests/gatedserver.py GATE [arguments of python -m socketserver]
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "tests")]
 
 from socketserver import cli  # noqa: E402
-from socketserver.store.sqlite import statements as sqlite_sql  # noqa: E402
+from socketserver.store.sqlite.database import DatabaseFile, SqliteConnection  # noqa: E402
 
 import watchedserver  # noqa: E402
 
-apply = sqlite_sql.apply
+open_writer = DatabaseFile.writer
 gate = Path(sys.argv[1])
 
 
-def apply_when_open(sql: sqlite3.Connection, writes: Iterable[sqlite_sql.Write]) -> None:
-    """As the store's own; the writer's thread is held up, as it is by a disk that does not answer."""
-    writes = list(writes)
-    if any(isinstance(write, sqlite_sql.Append) for write in writes):
+def wait_at_the_gate(statement: str) -> None:
+    """The writer's thread is held up, as it is by a disk that does not answer."""
+    if statement.startswith("INSERT INTO message"):
         while gate.exists():
             time.sleep(0.005)
-    apply(sql, writes)
 
 
-sqlite_sql.apply = apply_when_open
+def gated_writer(file: DatabaseFile, *, create: bool) -> SqliteConnection:
+    connection = open_writer(file, create=create)
+    connection.sql.set_trace_callback(wait_at_the_gate)
+    return connection
+
+
+DatabaseFile.writer = gated_writer  # type: ignore[assignment,method-assign]
 watchedserver.watch()
 sys.exit(cli.main(sys.argv[2:]))

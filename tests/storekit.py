@@ -16,7 +16,7 @@ from socketserver.chat.domain import (
     participants,
 )
 from socketserver.store import Copyable, Store, open_store
-from socketserver.store.base import Observer
+from socketserver.store.base import StoreObserver
 from typing import Any
 
 ANN, BOB, CAT = UserId("ann"), UserId("bob"), UserId("cat")
@@ -87,7 +87,7 @@ class Backend:
     url: str
     stores: list[Copyable] = field(default_factory=list)
 
-    async def open(self, observer: Observer | None = None) -> Copyable:
+    async def open(self, observer: StoreObserver | None = None) -> Copyable:
         store = open_store(self.url, observer=observer)
         await store.open()
         self.stores.append(store)

@@ -117,6 +117,10 @@ class ConversationDraft:
         """Its place in lists of conversations."""
         return self.created_at_ms if self.activity_at_ms is None else self.activity_at_ms
 
+    def made(self) -> Conversation:
+        """The conversation that it becomes."""
+        return Conversation(self.id, self.kind, self.title, self.created_by, self.participant_ids, self.created_at_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -162,6 +166,20 @@ class MessageDraft:
     def place_ms(self) -> int:
         """The place in lists that it gives its conversation."""
         return self.created_at_ms if self.activity_at_ms is None else self.activity_at_ms
+
+    def numbered(self, seq: int, change: int) -> Message:
+        """The message that it becomes under these numbers."""
+        return Message(
+            self.id,
+            self.conversation_id,
+            seq,
+            change,
+            self.sender_id,
+            self.idempotency_key,
+            self.body,
+            self.metadata,
+            self.created_at_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)

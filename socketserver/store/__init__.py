@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from .base import Observer, Store
-from .copying import Copyable
+from .base import Copyable, Store, StoreObserver
 
 _SQLITE: Final = "sqlite:///"
 _MONGO: Final = ("mongodb://", "mongodb+srv://")
 
 
-def open_store(url: str, *, observer: Observer | None = None) -> Copyable:
+def open_store(url: str, *, observer: StoreObserver | None = None) -> Copyable:
     """The store that a URL names; not yet opened.
 
     Args:
@@ -19,6 +18,7 @@ def open_store(url: str, *, observer: Observer | None = None) -> Copyable:
             string (`mongodb://…`, `mongodb+srv://…`), which names the database too.
         observer: told of commits, retries and failures.
 
+    Returns: a store that keeps the contract of `base.py`; `open()` it before the first call.
     Raises: ValueError, with one sentence; it does not repeat the URL, which may hold a password.
     """
     if url.startswith(_SQLITE):

@@ -1,6 +1,7 @@
-"""The Store Protocol: what every message store promises. This page is the contract; tests/contract holds all to it.
+"""What every message store promises. This page is the whole contract; tests/contract holds every store to it.
 
-Knows no driver and no wire. A store is used from one event loop; several stores (processes) may share a database.
+`Store` is what the server works on, `Copyable` what `open_store` returns, `StoreObserver` who may watch. Knows neither
+a driver nor the wire. A store is used from one event loop; several stores, in several processes, may share a database.
 """
 
 from __future__ import annotations
@@ -100,7 +101,15 @@ class ReadAdvance:
     advanced: bool
 
 
-class Observer(Protocol):
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much a store holds."""
+
+    conversations: int
+    messages: int
+
+
+class StoreObserver(Protocol):
     """Who measures a store. Called on the event loop or a thread of the store's; must not raise, wait or call back."""
 
     def committed(self, writes: int, seconds: float) -> None:
@@ -241,4 +250,17 @@ class Store(Protocol):
         """Move a participant's read mark up to `seq`, at most to the newest message; never back.
 
         Raises: ConversationNotFound if there is no such conversation or the user does not take part.
+        """
+
+
+class Copyable(Store, Protocol):
+    """A store that can also be walked through from end to end, as `copying.py` does. `open_store` returns one."""
+
+    async def count(self) -> Counts:
+        """How many conversations and messages there are. May read them all; not for the hot path."""
+
+    async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
+        """Every conversation as it was asked for, by id (by code points); only those after `after`, if given.
+
+        `activity_at_ms` is where the conversation stands in lists by now. Fewer than `limit`: there are no more.
         """

@@ -9,34 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, fields
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ..chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, ReadMark
 from ..errors import IdempotencyConflict
-from .base import Store
+from .base import Copyable, Counts, Store
 
 _PAGE: Final = 500  # messages, or conversations, at a time
 _AT_ONCE: Final = 8  # conversations; most are short, and a round trip each would be the whole time
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How much there is."""
-
-    conversations: int
-    messages: int
-
-
-class Copyable(Store, Protocol):
-    """A store that can also be walked through from end to end."""
-
-    async def count(self) -> Counts:
-        """How much there is."""
-
-    async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
-        """Every conversation as it was asked for, ordered by id; those after one."""
 
 
 _Work = Callable[[ConversationDraft, Callable[[int], None]], Coroutine[Any, Any, None]]
@@ -157,7 +139,7 @@ async def _drafts(store: Copyable) -> AsyncIterator[ConversationDraft]:
 
 
 async def _each(source: Copyable, step: str, total: int, progress: Callable[[Progress], None], work: _Work) -> None:
-    """Do something for every conversation of the source, a few at a time; the first error ends it all."""
+    """Do `work` for every conversation of the source, a few at a time; the first error ends it all."""
     drafts = _drafts(source)
     turn = asyncio.Lock()  # one at a time may ask a generator for its next
     done = 0

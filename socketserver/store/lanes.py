@@ -12,26 +12,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ..errors import ChatError
+from .writes import Call, settle
 
-_FIRST: Final = 64  # calls per flight, before it is known how fast the database is
-_LEAST: Final = 16  # however slow it is
+_FIRST_CALLS: Final = 64  # per flight, before it is known how fast the database is
+_LEAST_CALLS: Final = 16  # per flight, however slow the database is
 
-
-class Call(Protocol):
-    """What travels: a future for the caller, and what came of the call once it has landed."""
-
-    @property
-    def future(self) -> asyncio.Future[Any]: ...
-    @property
-    def result(self) -> Any: ...
-
-    error: BaseException | None
-
-
-C = TypeVar("C", bound=Call)
+C = TypeVar("C", bound=Call[Any])
 
 
 class Lanes(Generic[C]):
@@ -43,16 +32,24 @@ class Lanes(Generic[C]):
         most: calls per flight, at most.
         goal_s: how long a flight should take: while they take longer, they get smaller, so that a slow database is
             asked for less at a time and none of it runs into a timeout.
+        monotonic_s: the clock that times them.
     """
 
     def __init__(
-        self, fly: Callable[[Sequence[C]], Awaitable[None]], *, flights: int, most: int, goal_s: float = 1.0
+        self,
+        fly: Callable[[Sequence[C]], Awaitable[None]],
+        *,
+        flights: int,
+        most: int,
+        goal_s: float = 1.0,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fly = fly
         self._flights = flights
         self._most = most
         self._goal_s = goal_s
-        self._size = min(most, _FIRST)
+        self._monotonic_s = monotonic_s
+        self._size = min(most, _FIRST_CALLS)
         self._waiting: dict[Hashable, deque[C]] = {}
         self._ready: dict[Hashable, None] = {}  # lanes with calls and nothing in the air, in the order of their turn
         self._flying: set[asyncio.Task[None]] = set()
@@ -93,12 +90,12 @@ class Lanes(Generic[C]):
 
     async def _carry(self, lanes: Mapping[Hashable, Sequence[C]]) -> None:
         calls = [call for own in lanes.values() for call in own]
-        started = time.monotonic()
+        started_s = self._monotonic_s()
         try:
             await self._fly(calls)
         finally:
-            if time.monotonic() - started > self._goal_s:
-                self._size = max(_LEAST, len(calls) // 2)
+            if self._monotonic_s() - started_s > self._goal_s:
+                self._size = max(_LEAST_CALLS, len(calls) // 2)
             elif len(calls) >= self._size:
                 self._size = min(self._most, self._size * 2)
             for lane, own in lanes.items():
@@ -112,7 +109,7 @@ class Lanes(Generic[C]):
                     self._ready[lane] = None
                 else:
                     del self._waiting[lane]
-            _settle(calls)
+            settle(calls)
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         # Runs after the callers that were just answered: what they call next is on the next flight.
@@ -120,17 +117,7 @@ class Lanes(Generic[C]):
         self._take_off()
 
 
-def _to_be_repeated(calls: Sequence[Call]) -> ChatError | None:
+def _to_be_repeated(calls: Sequence[Call[Any]]) -> ChatError | None:
     """The first error after which its call is to be made again."""
     errors = (call.error for call in calls)
     return next((error for error in errors if isinstance(error, ChatError) and error.retryable), None)
-
-
-def _settle(calls: Sequence[Call]) -> None:
-    for call in calls:
-        if call.future.done():  # the caller was cancelled
-            continue
-        if call.error is not None:
-            call.future.set_exception(call.error)
-        else:
-            call.future.set_result(call.result)

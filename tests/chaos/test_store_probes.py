@@ -11,7 +11,7 @@ from pathlib import Path
 from socketserver.chat.domain import new_id
 from socketserver.errors import StoreUnavailable
 from socketserver.store.mongo.mongo_store import MongoStore
-from socketserver.store.sqlite.database import Connection, DatabaseFile
+from socketserver.store.sqlite.database import DatabaseFile, SqliteConnection
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
@@ -65,7 +65,7 @@ class LockedForReaders(DatabaseFile):
 
     tries = 0
 
-    def reader(self) -> Connection:
+    def reader(self) -> SqliteConnection:
         self.tries += 1
         time.sleep(BUSY_S)
         raise sqlite3.OperationalError("database is locked")
@@ -74,8 +74,8 @@ class LockedForReaders(DatabaseFile):
 async def test_readers_that_wait_for_a_lock_fail_together(tmp_path: Path) -> None:
     """Each read waited for the lock by itself, two at a time: the hundredth was refused after fifty timeouts."""
     path = str(tmp_path / "chat.db")
-    store = SqliteStore(path, busy_timeout_s=BUSY_S)
-    file = store._file = LockedForReaders(path, busy_s=BUSY_S)
+    file = LockedForReaders(path, busy_s=BUSY_S)
+    store = SqliteStore(file)
     await store.open()
     reads = (store.list_conversations(ANN, limit=1, before=None) for _ in range(100))
     results = await asyncio.gather(*reads, return_exceptions=True)
@@ -84,18 +84,29 @@ async def test_readers_that_wait_for_a_lock_fail_together(tmp_path: Path) -> Non
     await store.close()
 
 
+class BrokenInOnePlace(DatabaseFile):
+    """A file whose reading connections meet a broken page where a list of conversations looks."""
+
+    def reader(self) -> SqliteConnection:
+        connection = super().reader()
+        connection.sql.set_authorizer(self._authorize)
+        return connection
+
+    def _authorize(self, action: int, table: str | None, column: str | None, *_: str | None) -> int:
+        # What SQLite says then is a bare DatabaseError, as of a malformed page.
+        broken = action == sqlite3.SQLITE_READ and (table, column) == ("participant", "user_id")
+        return sqlite3.SQLITE_DENY if broken else sqlite3.SQLITE_OK
+
+
 async def test_a_file_that_is_broken_in_one_place_fails_only_who_reads_there(tmp_path: Path) -> None:
     """An error without a wait concerns its own call: the others may read another part of the file."""
-    store = SqliteStore(str(tmp_path / "chat.db"), busy_timeout_s=BUSY_S)
+    store = SqliteStore(BrokenInOnePlace(str(tmp_path / "chat.db"), busy_s=BUSY_S))
     await store.open()
     kept = await group(store)
-
-    def broken(connection: Connection) -> None:
-        raise sqlite3.DatabaseError("database disk image is malformed")
-
-    jobs = [store._on_reader(broken) for _ in range(4)]
-    reads = [store.get_conversation(kept) for _ in range(20)]
-    results = await asyncio.gather(*jobs, *reads, return_exceptions=True)
+    await store.append_message(message_draft(kept))
+    broken = [store.list_conversations(ANN, limit=1, before=None) for _ in range(4)]
+    reads = [store.list_messages(kept, limit=1) for _ in range(20)]
+    results = await asyncio.gather(*broken, *reads, return_exceptions=True)
     assert {type(result) for result in results[:4]} == {StoreUnavailable}
     assert all(not isinstance(result, BaseException) for result in results[4:])
     await store.close()

@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from socketserver.chat.domain import ConversationId, Message, MessageDraft, same_content
+from socketserver.chat.domain import ConversationId
 from socketserver.errors import InternalError, LimitExceeded, Overloaded, StoreUnavailable
-from socketserver.store.sqlite import database as sqlite_file
-from socketserver.store.sqlite import sqlite_store as sqlite_module
-from socketserver.store.sqlite import statements as sqlite_sql
-from socketserver.store.sqlite.database import APPLICATION_ID, Connection, DatabaseFile
+from socketserver.store.sqlite.database import DatabaseFile, SqliteConnection
+from socketserver.store.sqlite.schema import APPLICATION_ID
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 
 import pytest
@@ -135,31 +134,60 @@ async def test_reading_goes_on_while_another_process_holds_the_lock(store: Sqlit
 
 
 class FaultyFile(DatabaseFile):
-    """A file whose writing connections are spoiled by a pragma, new ones too, while `fault` is set."""
+    """A file whose writing connections are spoiled.
+
+    Attributes:
+        fault: a pragma that every writing connection begins with; one that is open is opened anew when it changes.
+        longest_bytes: how long a text may be, as it is with SQLite's own limit of 1 GB.
+        outcomes: what is raised in place of the next transactions; None lets one through.
+    """
 
     fault: str | None = None
+    longest_bytes: int | None = None
+    outcomes: Sequence[Exception | None] = ()
 
-    def writer(self, *, create: bool) -> Connection:
-        connection = super().writer(create=create)
+    def writer(self, *, create: bool) -> SqliteConnection:
+        sql = super().writer(create=create).sql
         if self.fault is not None:
-            connection.sql.execute(self.fault)
-        return connection
+            sql.execute(self.fault)
+        if self.longest_bytes is not None:
+            sql.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self.longest_bytes)
+        return FaultyConnection(sql, self)
+
+
+class FaultyConnection(SqliteConnection):
+    """A writing connection to a `FaultyFile`."""
+
+    def __init__(self, sql: sqlite3.Connection, file: FaultyFile) -> None:
+        status = os.stat(file.path)
+        super().__init__(sql, file.path, (status.st_dev, status.st_ino), BUSY_S)
+        self.file = file
+        self.fault = file.fault
+
+    def is_current(self) -> bool:
+        return self.fault == self.file.fault and super().is_current()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        outcome, *self.file.outcomes = self.file.outcomes or (None,)
+        if outcome is not None:
+            raise outcome
+        with super().transaction():
+            yield
 
 
 @pytest.mark.parametrize("pragma", ["max_page_count = 1", "query_only = ON"], ids=["full", "read-only"])
 async def test_full_or_read_only(path: Path, pragma: str) -> None:
     """`max_page_count` gives the error of a full disk once the pages are used up, `query_only` that of a read-only
     file."""
-    store = SqliteStore(str(path), busy_timeout_s=BUSY_S)
-    file = store._file = FaultyFile(str(path), busy_s=BUSY_S)
+    file = FaultyFile(str(path), busy_s=BUSY_S)
+    store = SqliteStore(file)
     await store.open()
     conversation_id = await group(store)
 
     @contextlib.contextmanager
     def fault() -> Iterator[None]:
         file.fault = f"PRAGMA {pragma}"
-        os.utime(path)
-        _forget_connection(store)
         yield
         file.fault = None
 
@@ -180,13 +208,6 @@ async def test_full_or_read_only(path: Path, pragma: str) -> None:
         assert (await store.append_message(draft)).message.seq == sent + 1
         assert await sequence(store, conversation_id) == list(range(1, sent + 2))
     await store.close()
-
-
-def _forget_connection(store: SqliteStore) -> None:
-    """Make the writer open a new connection for its next call."""
-    assert store._writer
-    assert store._writer._connection
-    store._writer._connection._identity = (0, 0)
 
 
 async def test_a_disk_that_refuses_writes(store: SqliteStore) -> None:
@@ -346,11 +367,10 @@ async def test_several_stores_that_start_at_once_make_one_schema(path: Path) -> 
 # -- load, and mistakes
 
 
-async def test_the_log_does_not_grow_for_ever_under_load(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_log_does_not_grow_for_ever_under_load(path: Path) -> None:
     """With SQLite's own checkpoints out of the way; each commit of one message is some 20 kB of log."""
-    monkeypatch.setattr(sqlite_module, "WRITES_PER_CHECKPOINT", 100)
-    monkeypatch.setattr(sqlite_file, "_CHECKPOINT_PAGES", 1_000_000)
-    store = SqliteStore(str(path))
+    file = DatabaseFile(str(path), busy_s=10, checkpoint_pages=1_000_000)
+    store = SqliteStore(file, writes_per_checkpoint=100)
     await store.open()
     ids = [await group(store) for _ in range(4)]
 
@@ -367,16 +387,16 @@ async def test_the_log_does_not_grow_for_ever_under_load(path: Path, monkeypatch
         assert plain.execute("SELECT count(*) FROM message").fetchone() == (2000,)
 
 
-async def test_a_checkpoint_that_fails_is_nobodys_error(
-    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_module, "WRITES_PER_CHECKPOINT", 1)
+async def test_a_checkpoint_that_fails_is_nobodys_error(path: Path) -> None:
+    store = SqliteStore(str(path), writes_per_checkpoint=1)
+    await store.open()
     conversation_id = await group(store)
     aside = path.rename(path.with_name("aside"))
     with pytest.raises(StoreUnavailable):
         await store.append_message(message_draft(conversation_id))
     aside.rename(path)
     assert (await store.append_message(message_draft(conversation_id))).message.seq == 1
+    await store.close()
 
 
 async def test_more_writes_than_may_wait_are_refused_with_when_to_come_back(path: Path) -> None:
@@ -397,11 +417,12 @@ async def test_more_writes_than_may_wait_are_refused_with_when_to_come_back(path
     await store.close()
 
 
-async def test_a_message_larger_than_sqlite_holds_is_refused_and_disturbs_nobody(store: SqliteStore) -> None:
+async def test_a_message_larger_than_sqlite_holds_is_refused_and_disturbs_nobody(path: Path) -> None:
+    file = FaultyFile(str(path), busy_s=BUSY_S)
+    file.longest_bytes = 100_000
+    store = SqliteStore(file)
+    await store.open()
     conversation_id = await group(store)
-    assert store._writer
-    assert store._writer._connection
-    store._writer._connection.sql.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
     results = await asyncio.gather(
         store.append_message(message_draft(conversation_id)),
         store.append_message(message_draft(conversation_id, "x" * 200_000)),
@@ -410,23 +431,27 @@ async def test_a_message_larger_than_sqlite_holds_is_refused_and_disturbs_nobody
     )
     assert isinstance(results[1], LimitExceeded)
     assert await sequence(store, conversation_id) == [1, 2]
+    await store.close()
+
+
+class Incomparable(str):
+    """A text that cannot be compared with another one: the bug."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise KeyError("a bug")
 
 
 async def test_a_bug_in_one_call_is_logged_and_disturbs_nobody(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: SqliteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     conversation_id = await group(store)
-
-    def spoiled(message: Message, draft: MessageDraft) -> bool:
-        if draft.body == "bug":
-            raise KeyError("a bug")
-        return same_content(message, draft)
-
-    monkeypatch.setattr(sqlite_sql, "same_content", spoiled)
     await store.append_message(message_draft(conversation_id, "bug", key="k"))
     results = await asyncio.gather(
         store.append_message(message_draft(conversation_id)),
-        store.append_message(message_draft(conversation_id, "bug", key="k")),
+        store.append_message(message_draft(conversation_id, Incomparable("bug"), key="k")),
         store.append_message(message_draft(conversation_id)),
         return_exceptions=True,
     )
@@ -436,43 +461,35 @@ async def test_a_bug_in_one_call_is_logged_and_disturbs_nobody(
 
 
 async def test_an_outage_in_the_middle_of_single_tries_fails_the_rest(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And the next look finds the database away; it did not."""
+    caplog.set_level(logging.INFO)
+    file = FaultyFile(str(path), busy_s=BUSY_S)
+    store = SqliteStore(file)
+    await store.open()
     conversation_id = await group(store)
-    real = sqlite_sql.apply
-    tries = 0
-
-    def spoiled(sql: sqlite3.Connection, writes: list[sqlite_sql.Write]) -> None:
-        nonlocal tries
-        tries += 1
-        if tries == 1:
-            raise KeyError("all of them together")
-        if tries == 3:
-            raise sqlite3.OperationalError("disk I/O error")
-        real(sql, writes)
-
-    monkeypatch.setattr(sqlite_sql, "apply", spoiled)
+    file.outcomes = [KeyError("all of them together"), None, sqlite3.OperationalError("disk I/O error")]
     results = await asyncio.gather(
         *(store.append_message(message_draft(conversation_id)) for _ in range(4)), return_exceptions=True
     )
     assert [type(result).__name__ for result in results] == ["Appended"] + ["StoreUnavailable"] * 3
-    assert store._writer is not None
-    assert store._writer.away
+    assert "cannot be used: disk I/O error" in caplog.text
+    assert "can be written again" not in caplog.text
     assert await sequence(store, conversation_id) == [1]
     await store.append_message(message_draft(conversation_id))
-    assert not store._writer.away
+    assert "can be written again" in caplog.text
+    await store.close()
 
 
-async def test_the_files_settings_are_those_of_the_promise(store: SqliteStore) -> None:
+def test_the_files_settings_are_those_of_the_promise(path: Path) -> None:
     """FULL is what makes a commit survive a power cut in WAL mode."""
-    assert store._writer
-    assert store._writer._connection
-    sql = store._writer._connection.sql
+    connection = DatabaseFile(str(path), busy_s=BUSY_S).writer(create=True)
 
     def pragma(name: str) -> object:
-        return sql.execute(f"PRAGMA {name}").fetchone()[0]
+        return connection.sql.execute(f"PRAGMA {name}").fetchone()[0]
 
     assert pragma("journal_mode") == "wal"
     assert pragma("synchronous") == 2
     assert pragma("foreign_keys") == 1
+    connection.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from socketserver.chat.domain import ConversationId
 from socketserver.store import Copyable, Store, open_store
 from socketserver.store.copying import copy_store
-from socketserver.store.sqlite.database import APPLICATION_ID, MIGRATIONS
+from socketserver.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from typing import Any
 
 from pymongo import MongoClient

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from socketserver.chat.domain import ConversationId, MessageDraft
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Copyable, Store, open_store
-from socketserver.store.base import Appended
-from socketserver.store.copying import CopyError, Counts, Progress, copy_store
+from socketserver.store.base import Appended, Counts
+from socketserver.store.copying import CopyError, Progress, copy_store
 
 import pytest
 from storekit import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say

@@ -8,13 +8,12 @@ import sqlite3
 from pathlib import Path
 from socketserver.chat.domain import new_id
 from socketserver.store import Store
-from socketserver.store.mongo import mongo_store as mongo_module
+from socketserver.store.mongo.database import MongoDatabase
 from socketserver.store.mongo.mongo_store import MongoStore
-from socketserver.store.sqlite.database import Connection, DatabaseFile
+from socketserver.store.sqlite.database import DatabaseFile, SqliteConnection
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
-import pytest
 from mongoserver import with_database
 from pymongo import MongoClient, monitoring
 from storekit import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say
@@ -49,18 +48,17 @@ async def test_sqlite_looks_into_indexes(tmp_path: Path) -> None:
     statements: set[str] = set()
 
     class Watched(DatabaseFile):
-        def reader(self) -> Connection:
+        def reader(self) -> SqliteConnection:
             return self._watch(super().reader())
 
-        def writer(self, *, create: bool) -> Connection:
+        def writer(self, *, create: bool) -> SqliteConnection:
             return self._watch(super().writer(create=create))
 
-        def _watch(self, connection: Connection) -> Connection:
+        def _watch(self, connection: SqliteConnection) -> SqliteConnection:
             connection.sql.set_trace_callback(statements.add)
             return connection
 
-    store = SqliteStore(str(path))
-    store._file = Watched(str(path), busy_s=1)
+    store = SqliteStore(Watched(str(path), busy_s=1))
     await store.open()
     await do_everything(store)
     await store.close()
@@ -110,11 +108,10 @@ def _shape(command: object) -> str:
     return str([_shape(each) for each in command]) if isinstance(command, list) else type(command).__name__
 
 
-async def test_mongodb_looks_into_indexes(mongo_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_mongodb_looks_into_indexes(mongo_url: str) -> None:
     recorder = Recorder()
-    monkeypatch.setitem(mongo_module._OPTIONS, "event_listeners", [recorder])
     name = f"test_{new_id()}"
-    store = MongoStore(with_database(mongo_url, name))
+    store = MongoStore(MongoDatabase(with_database(mongo_url, name), event_listeners=[recorder]))
     await store.open()
     await do_everything(store)
     await store.close()

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from socketserver.store.sqlite.database import APPLICATION_ID, MIGRATIONS
+from socketserver.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
 from support import database as db
 from support.servers import running

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from socketserver.chat.domain import ReadMark, new_id
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from socketserver.chat.domain import ConversationId, ReadMark, new_id
 from socketserver.errors import InternalError, LimitExceeded, Overloaded, StoreUnavailable
-from socketserver.store.mongo import mongo_store as mongo_module
-from socketserver.store.mongo.documents import INDEXES
+from socketserver.store.base import Appended
+from socketserver.store.mongo.database import MongoDatabase, options_for
+from socketserver.store.mongo.documents import INDEXES, Document
 from socketserver.store.mongo.mongo_store import MongoStore
 from typing import Any
 
@@ -17,6 +18,7 @@ from mongoserver import mongo_url, with_database
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 from storekit import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say, sequence
+from support.waiting import eventually
 
 __all__ = ["mongo_url"]  # pytest finds the fixture here
 
@@ -84,7 +86,7 @@ async def test_a_connection_string_that_shows_its_fault_only_when_it_is_used() -
 
 
 def test_the_urls_own_options_win() -> None:
-    options = mongo_module._options_for("mongodb://h/d?TimeoutMs=7&appName=mine")
+    options = options_for("mongodb://h/d?TimeoutMs=7&appName=mine")
     assert "timeoutMS" not in options
     assert "appname" not in options
     assert options["serverSelectionTimeoutMS"] == 2000
@@ -120,8 +122,57 @@ async def test_more_writes_than_may_wait_are_refused_with_when_to_come_back(url:
     await store.close()
 
 
+class Spoiled(MongoDatabase):
+    """A database to which things happen.
+
+    Attributes:
+        before_marks: done before read marks are stored.
+        before_own: done before it is looked what people have written themselves.
+        looks: how many looks for a conversation find nothing, because it is not committed yet.
+        insert_error: raised for messages.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.before_marks: Callable[[], Awaitable[object]] | None = None
+        self.before_own: Callable[[], Awaitable[object]] | None = None
+        self.looks = 0
+        self.insert_error: Exception | None = None
+
+    async def raise_fields(self, changes: Sequence[tuple[ConversationId, Document]]) -> int:
+        if self.before_marks is not None:
+            await self.before_marks()
+        return await super().raise_fields(changes)
+
+    async def find_messages(
+        self, which: Document, fields: Document | None = None, *, sort: tuple[str, int] | None = None, limit: int = 0
+    ) -> list[Document]:
+        if self.before_own is not None and fields is not None:  # a page of messages comes with all of its fields
+            await self.before_own()
+        return await super().find_messages(which, fields, sort=sort, limit=limit)
+
+    async def find_conversation(self, which: Document, fields: Document | None = None) -> Document | None:
+        if self.looks:
+            self.looks -= 1
+            return None
+        return await super().find_conversation(which, fields)
+
+    async def insert_messages(self, rows: Sequence[Document]) -> int:
+        if self.insert_error is not None:
+            raise self.insert_error
+        return await super().insert_messages(rows)
+
+
+async def folded(plain: MongoClient[dict[str, Any]], seq: int) -> dict[str, Any]:
+    """The conversation, once its read marks are stored up to this seq."""
+    conversations = plain.get_default_database()["conversations"]
+    found = await eventually("the read marks are folded", lambda: conversations.find_one({"folded": seq}))
+    assert found is not None
+    return found
+
+
 async def test_read_marks_are_the_same_before_and_after_they_are_folded(
-    url: str, plain: MongoClient[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    url: str, plain: MongoClient[dict[str, Any]]
 ) -> None:
     store = MongoStore(url)
     await store.open()
@@ -134,10 +185,7 @@ async def test_read_marks_are_the_same_before_and_after_they_are_folded(
     marks = (ReadMark(ANN, 63, NOW_MS + 23), ReadMark(BOB, 40, NOW_MS + 40), ReadMark(CAT, 50, NOW_MS))
     assert before.read_marks == marks
     await say(store, conversation_id, 1, by=BOB)
-    while store._tasks:
-        await asyncio.wait(store._tasks)
-    (stored,) = plain.get_default_database()["conversations"].find()
-    assert stored["folded"] == 64
+    stored = await folded(plain, 64)
     assert [mark["seq"] for mark in stored["marks"]] == [63, 64, 50]
     after = await store.get_snapshot(conversation_id, after=None, limit=3)
     assert after is not None
@@ -146,48 +194,35 @@ async def test_read_marks_are_the_same_before_and_after_they_are_folded(
 
 
 async def test_a_fold_that_fails_is_made_up_for_by_a_later_one(
-    url: str, plain: MongoClient[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    url: str, plain: MongoClient[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MongoStore(url)
+    database = Spoiled(url)
+    store = MongoStore(database)
     await store.open()
     conversation_id = await group(store)
-    real = store._own_messages
 
-    async def fails(*_: object) -> list[dict[str, Any]]:
+    async def fails() -> None:
         raise OperationFailure("not now")
 
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(store, "_own_messages", fails)
+    database.before_own = fails
     await say(store, conversation_id, 64)
-    while store._tasks:
-        await asyncio.wait(store._tasks)
-    assert "not now" in caplog.text
-    monkeypatch.setattr(store, "_own_messages", real)
+    await eventually("it is said that a fold failed", lambda: "not now" in caplog.text)
+    database.before_own = None
     await say(store, conversation_id, 1)
-    while store._tasks:
-        await asyncio.wait(store._tasks)
-    (stored,) = plain.get_default_database()["conversations"].find()
-    assert stored["folded"] == 65
+    await folded(plain, 65)
     await store.close()
 
 
-async def test_a_read_mark_that_another_process_raised_further_is_told(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_read_mark_that_another_process_raised_further_is_told(url: str) -> None:
     """It happens between the look at the mark and its change."""
-    here, elsewhere = MongoStore(url), MongoStore(url)
+    database = Spoiled(url)
+    here, elsewhere = MongoStore(database), MongoStore(url)
     await here.open()
     await elsewhere.open()
     conversation_id = await group(here)
     await say(here, conversation_id, 5)
-    real = here._load_marks
-
-    async def overtaken(*arguments: Any) -> Any:
-        marks = await real(*arguments)
-        await elsewhere.advance_read(conversation_id, BOB, 4, NOW_MS + 4)
-        return marks
-
-    monkeypatch.setattr(here, "_load_marks", overtaken)
+    database.before_marks = lambda: elsewhere.advance_read(conversation_id, BOB, 4, NOW_MS + 4)
     behind, other = await asyncio.gather(
         here.advance_read(conversation_id, BOB, 3, NOW_MS + 3), here.advance_read(conversation_id, CAT, 2, NOW_MS + 2)
     )
@@ -197,21 +232,38 @@ async def test_a_read_mark_that_another_process_raised_further_is_told(
     await elsewhere.close()
 
 
-async def test_a_read_mark_is_never_beyond_the_newest_message_that_is_told(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nobody_has_read_more_than_there_is(url: str) -> None:
+    """A mark that another server raised meanwhile, to newer messages, made the unread count negative."""
+    database = Spoiled(url)
+    one, two = MongoStore(database), MongoStore(url)
+    await one.open()
+    await two.open()
+    conversation_id = await group(one)
+    await say(one, conversation_id, 3)
+
+    async def the_other_goes_on() -> None:
+        await say(two, conversation_id, 2)
+        await two.advance_read(conversation_id, BOB, 5, NOW_MS)
+
+    database.before_marks = the_other_goes_on
+    advance = await one.advance_read(conversation_id, BOB, 3, NOW_MS)
+    assert (advance.mark.read_seq, advance.last_seq, advance.advanced) == (5, 5, False)
+    await one.close()
+    await two.close()
+
+
+async def test_a_read_mark_is_never_beyond_the_newest_message_that_is_told(url: str) -> None:
     """Not even if the user sends one more between the two looks that an answer takes."""
-    store = MongoStore(url)
+    database = Spoiled(url)
+    store = MongoStore(database)
     await store.open()
     conversation_id = await group(store)
     await say(store, conversation_id, 3)
-    real = store._own_messages
 
-    async def later(*arguments: Any) -> Any:
-        await store.append_message(message_draft(conversation_id))
-        return await real(*arguments)
+    def one_more() -> Awaitable[Appended]:
+        return store.append_message(message_draft(conversation_id))
 
-    monkeypatch.setattr(store, "_own_messages", later)
+    database.before_own = one_more
     advance = await store.advance_read(conversation_id, ANN, 10, NOW_MS)
     assert (advance.mark.read_seq, advance.last_seq, advance.advanced) == (3, 3, False)
     (summary,) = (await store.list_conversations(ANN, limit=1, before=None)).summaries
@@ -222,73 +274,31 @@ async def test_a_read_mark_is_never_beyond_the_newest_message_that_is_told(
     await store.close()
 
 
-async def test_a_bug_is_logged_and_answered(
-    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = MongoStore(url)
+async def test_a_bug_is_logged_once_and_answered(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    database = Spoiled(url)
+    store = MongoStore(database)
     await store.open()
     conversation_id = await group(store)
-
-    async def spoiled(_: object) -> None:
-        raise KeyError("a bug")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store._appender, "append", spoiled)
-        with pytest.raises(InternalError):
-            await store.append_message(message_draft(conversation_id))
-    assert "KeyError: 'a bug'" in caplog.text
+    database.insert_error = KeyError("a bug")
+    results = await asyncio.gather(
+        *(store.append_message(message_draft(conversation_id)) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [InternalError] * 3
+    assert caplog.text.count("KeyError: 'a bug'") == 1
+    database.insert_error = None
     assert (await store.append_message(message_draft(conversation_id))).message.seq == 1
     await store.close()
 
 
-async def test_a_conversation_made_elsewhere_but_not_committed_is_waited_for_within_bounds(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = MongoStore(url)
+async def test_a_conversation_made_elsewhere_but_not_committed_is_waited_for_within_bounds(url: str) -> None:
+    database = Spoiled(url)
+    store = MongoStore(database, attempts=3)
     await store.open()
     await store.create_conversation(conversation_draft(BOB))
-
-    class NotYet:
-        """The collection, to a reader of what is committed."""
-
-        looks = 0
-
-        async def insert_one(self, document: Any) -> None:
-            await committed.insert_one(document)
-
-        async def find_one(self, which: Any) -> Any:
-            self.looks += 1
-            return None if self.looks < 3 else await committed.find_one(which)
-
-    committed = store._conversations
-    not_yet = NotYet()
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "_conversations", not_yet)
-        assert (await store.create_conversation(conversation_draft(BOB))).duplicate
-        assert not_yet.looks == 3
-        not_yet.looks = -10_000
-        patch.setattr(mongo_module, "ATTEMPTS", 2)
-        with pytest.raises(Overloaded):
-            await store.create_conversation(conversation_draft(BOB))
+    database.looks = 2
+    assert (await store.create_conversation(conversation_draft(BOB))).duplicate
+    assert database.looks == 0
+    database.looks = 3
+    with pytest.raises(Overloaded):
+        await store.create_conversation(conversation_draft(BOB))
     await store.close()
-
-
-async def test_nobody_has_read_more_than_there_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mark that another server raised meanwhile, to newer messages, made the unread count negative."""
-    one, two = MongoStore(url), MongoStore(url)
-    await one.open()
-    await two.open()
-    conversation_id = await group(one)
-    await say(one, conversation_id, 3)
-    move = one._move
-
-    async def while_the_other_goes_on(*moved: Any) -> Any:
-        await say(two, conversation_id, 2)
-        await two.advance_read(conversation_id, BOB, 5, NOW_MS)
-        return await move(*moved)
-
-    monkeypatch.setattr(one, "_move", while_the_other_goes_on)
-    advance = await one.advance_read(conversation_id, BOB, 3, NOW_MS)
-    assert (advance.mark.read_seq, advance.last_seq, advance.advanced) == (5, 5, False)
-    await one.close()
-    await two.close()

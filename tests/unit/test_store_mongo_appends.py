@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from socketserver.chat.domain import ConversationId
 from socketserver.errors import ConversationNotFound, IdempotencyConflict, Overloaded
-from socketserver.store.mongo import appends as mongo_appends
-from socketserver.store.mongo.appends import FOLD_AFTER, Append, Appender, Key
+from socketserver.store.mongo.appends import FOLD_AFTER, Appender
+from socketserver.store.mongo.plans import Key, NamedAppend
 from typing import Any
 
 import pytest
@@ -27,9 +27,10 @@ class FakeLog:
         self.hidden: list[Row] = []  # in the way, but not durable yet
         self.before_insert: Callable[[], None] = lambda: None
         self.inserts = 0
+        self.looks = 0  # for the newest messages
         self.lost_replies = 0
 
-    async def insert(self, rows: Sequence[Row]) -> int:
+    async def insert_messages(self, rows: Sequence[Row]) -> int:
         self.inserts += 1
         self.before_insert()
         for place, row in enumerate(rows):
@@ -38,7 +39,7 @@ class FakeLog:
             self.rows.append(row)
         if self.lost_replies:
             self.lost_replies -= 1
-            return await self.insert(rows)  # the driver's retry
+            return await self.insert_messages(rows)  # the driver's retry
         return len(rows)
 
     async def find_stored(self, keys: Iterable[Key]) -> Sequence[Row]:
@@ -46,6 +47,7 @@ class FakeLog:
         return [row for row in self.rows if (row["conversation"], row["sender"], row["key"]) in wanted]
 
     async def find_last(self, ids: Sequence[ConversationId]) -> Sequence[Row]:
+        self.looks += 1
         found = []
         for conversation_id in ids:
             if conversation_id in (HERE, THERE):
@@ -70,20 +72,22 @@ def _clash(row: Row, other: Row) -> bool:
     return any(all(row[field] == other[field] for field in fields) for fields in indexes)
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def pause(attempt: int) -> None:
-        await asyncio.sleep(0)
-
-    monkeypatch.setattr(mongo_appends, "pause", pause)
+async def no_pause(attempt: int) -> None:
+    await asyncio.sleep(0)
 
 
-def call(body: str = "x", *, key: str | None = None, where: ConversationId = HERE) -> Append:
+def appender_of(
+    log: FakeLog, fold: Callable[[ConversationId, int], None] = lambda *_: None, *, most_tails: int = 100
+) -> Appender:
+    return Appender(log, fold, wait=no_pause, most_tails=most_tails)
+
+
+def call(body: str = "x", *, key: str | None = None, where: ConversationId = HERE) -> NamedAppend:
     draft = message_draft(where, body, key=key)
-    return Append(asyncio.get_running_loop().create_future(), draft, None, object())
+    return NamedAppend(asyncio.get_running_loop().create_future(), draft, None, object())
 
 
-def seqs(calls: Sequence[Append]) -> list[int | None]:
+def seqs(calls: Sequence[NamedAppend]) -> list[int | None]:
     return [each.result.message.seq if each.result else None for each in calls]
 
 
@@ -95,14 +99,14 @@ def dense(log: FakeLog) -> bool:
 async def test_many_calls_are_one_insert() -> None:
     log = FakeLog()
     calls = [call(where=where) for _ in range(5) for where in (HERE, THERE)]
-    await Appender(log, lambda *_: None).append(calls)
+    await appender_of(log).append(calls)
     assert seqs(calls[::2]) == seqs(calls[1::2]) == [1, 2, 3, 4, 5]
     assert log.inserts == 1
 
 
 async def test_a_number_taken_by_another_process_costs_a_try_and_leaves_no_hole() -> None:
     log = FakeLog()
-    appender = Appender(log, lambda *_: None)
+    appender = appender_of(log)
     await appender.append([call()])
     log.write_elsewhere("theirs")
     calls = [call(), call(where=THERE), call()]
@@ -114,7 +118,7 @@ async def test_a_number_taken_by_another_process_costs_a_try_and_leaves_no_hole(
 
 async def test_another_process_that_is_always_first_ends_in_overloaded_with_nothing_written() -> None:
     log = FakeLog()
-    appender = Appender(log, lambda *_: None)
+    appender = appender_of(log)
     log.before_insert = lambda: log.write_elsewhere(f"theirs {log.inserts}")
     calls = [call(), call(), call("y", where=THERE)]
     await appender.append(calls)
@@ -127,7 +131,7 @@ async def test_another_process_that_is_always_first_ends_in_overloaded_with_noth
 async def test_repeats_are_found_all_at_once() -> None:
     """After a restart, everybody sends again what was not acknowledged."""
     log = FakeLog()
-    appender = Appender(log, lambda *_: None)
+    appender = appender_of(log)
     await appender.append([call(key=f"k{number}") for number in range(50)])
     before = log.inserts
     calls = [call(key=f"k{number}") for number in range(60)]
@@ -139,7 +143,7 @@ async def test_repeats_are_found_all_at_once() -> None:
 
 async def test_a_key_that_another_process_stored_in_the_same_moment_is_a_repeat() -> None:
     log = FakeLog()
-    appender = Appender(log, lambda *_: None)
+    appender = appender_of(log)
 
     def elsewhere() -> None:
         log.before_insert = lambda: None
@@ -165,7 +169,7 @@ async def test_a_row_in_the_way_that_is_not_durable_yet_is_waited_for() -> None:
 
     log.before_insert = becomes_durable
     calls = [call("x", key="k")]
-    await Appender(log, lambda *_: None).append(calls)
+    await appender_of(log).append(calls)
     assert calls[0].result
     assert calls[0].result.duplicate
 
@@ -174,7 +178,7 @@ async def test_own_rows_after_a_lost_reply_are_no_repeats() -> None:
     log = FakeLog()
     log.lost_replies = 1
     calls = [call(), call(), call()]
-    await Appender(log, lambda *_: None).append(calls)
+    await appender_of(log).append(calls)
     assert seqs(calls) == [1, 2, 3]
     assert not any(each.result and each.result.duplicate for each in calls)
     assert len(log.rows) == 3
@@ -183,7 +187,7 @@ async def test_own_rows_after_a_lost_reply_are_no_repeats() -> None:
 async def test_the_same_key_within_a_flight() -> None:
     log = FakeLog()
     calls = [call("x", key="k"), call("x", key="k"), call("y", key="k"), call("z")]
-    await Appender(log, lambda *_: None).append(calls)
+    await appender_of(log).append(calls)
     assert seqs(calls) == [1, 1, None, 2]
     assert isinstance(calls[2].error, IdempotencyConflict)
 
@@ -191,14 +195,14 @@ async def test_the_same_key_within_a_flight() -> None:
 async def test_a_conversation_that_does_not_exist_is_refused_alone() -> None:
     log = FakeLog()
     calls = [call(), call(where=ConversationId("nowhere")), call()]
-    await Appender(log, lambda *_: None).append(calls)
+    await appender_of(log).append(calls)
     assert seqs(calls) == [1, None, 2]
     assert isinstance(calls[1].error, ConversationNotFound)
 
 
 async def test_after_an_outage_nothing_remembered_is_used() -> None:
     log = FakeLog()
-    appender = Appender(log, lambda *_: None)
+    appender = appender_of(log)
     await appender.append([call()])
 
     def gone() -> None:
@@ -219,7 +223,7 @@ async def test_after_an_outage_nothing_remembered_is_used() -> None:
 async def test_a_conversation_is_to_be_folded_after_so_many_messages() -> None:
     log = FakeLog()
     folds: list[tuple[ConversationId, int]] = []
-    appender = Appender(log, lambda *which: folds.append(which))
+    appender = appender_of(log, lambda *which: folds.append(which))
     await appender.append([call() for _ in range(FOLD_AFTER - 1)])
     assert folds == []
     await appender.append([call()])
@@ -229,13 +233,21 @@ async def test_a_conversation_is_to_be_folded_after_so_many_messages() -> None:
     assert len(folds) == 1
 
 
-async def test_only_so_many_conversations_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mongo_appends, "_TAILS", 1)
+async def test_only_so_many_conversations_are_remembered() -> None:
+    """Those that were written to last; of another one the newest message is looked for again."""
     log = FakeLog()
-    appender = Appender(log, lambda *_: None)
-    for where in (HERE, THERE, HERE, THERE):
+    appender = appender_of(log, most_tails=1)
+    looks = []
+    for where in (HERE, HERE, THERE, HERE, HERE):
         await appender.append([call(where=where)])
-    assert len(appender._tails) == 1
-    appender.folded(HERE, 5)
-    assert [row["seq"] for row in log.rows] == [1, 1, 2, 2]
+        looks.append(log.looks)
+    assert looks == [1, 1, 2, 3, 3]
+    appender.folded(THERE, 5)  # of one that is not remembered
+    assert [row["seq"] for row in log.rows] == [1, 2, 1, 3, 4]
     assert {row["sender"] for row in log.rows} == {ANN} != {BOB}
+
+
+async def test_a_conversation_is_folded_once_for_a_flight() -> None:
+    folds: list[tuple[ConversationId, int]] = []
+    await appender_of(FakeLog(), lambda *which: folds.append(which)).append([call() for _ in range(3 * FOLD_AFTER)])
+    assert folds == [(HERE, 3 * FOLD_AFTER)]

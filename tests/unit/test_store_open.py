@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def test_a_sqlite_url_is_three_slashes_and_a_path(url: str, path: str) -> None:
     store = open_store(url)
     assert isinstance(store, SqliteStore)
-    assert store._file.path == path
+    assert store.path == path
 
 
 @pytest.mark.parametrize(

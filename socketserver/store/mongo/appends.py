@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol
 
-from ...chat.domain import ConversationId, Message, MessageDraft, UserId, same_content
-from ...errors import ConversationNotFound, IdempotencyConflict, Overloaded
-from ..base import Appended
+from ...chat.domain import ConversationId
+from ...errors import Overloaded
 from . import documents
 from .documents import Document, Tail
-
-T = TypeVar("T")
-
-Key = tuple[ConversationId, UserId, str]
+from .plans import Key, NamedAppend, plan_appends
 
 ATTEMPTS: Final = 12  # in a row that get nowhere; with the pauses between them a second or two
 FOLD_AFTER: Final = 64  # messages of a conversation until its senders' read marks are brought up to date
@@ -29,41 +24,10 @@ RETRY_AFTER_MS: Final = 250
 _TAILS: Final = 20_000  # conversations whose newest numbers are remembered
 
 
-@dataclass(slots=True, eq=False)
-class Call(Generic[T]):
-    """A write that a caller waits for, and what came of it."""
-
-    future: asyncio.Future[T]
-    result: T | None = field(default=None, init=False)
-    error: BaseException | None = field(default=None, init=False)
-
-    @property
-    def open(self) -> bool:
-        return self.result is None and self.error is None
-
-
-@dataclass(slots=True, eq=False)
-class Append(Call[Appended]):
-    """A call of append_message.
-
-    Attributes:
-        metadata: the draft's, as JSON text.
-        write: the `_id` of what this call inserts: a row that has it is this call's own.
-    """
-
-    draft: MessageDraft
-    metadata: str | None
-    write: object
-
-    @property
-    def key(self) -> Key:
-        return self.draft.conversation_id, self.draft.sender_id, self.draft.idempotency_key
-
-
 class Log(Protocol):
     """The database, as far as appending needs it."""
 
-    async def insert(self, rows: Sequence[Document]) -> int:
+    async def insert_messages(self, rows: Sequence[Document]) -> int:
         """Insert messages durably and in order, up to the first whose key or number is taken; how many are stored."""
 
     async def find_stored(self, keys: Iterable[Key]) -> Sequence[Document]:
@@ -73,6 +37,11 @@ class Log(Protocol):
         """These conversations, each with its newest message, as `documents.load_tail` reads them."""
 
 
+async def pause(attempt: int) -> None:
+    """Let others go first, for a random time that grows with every try that got nowhere."""
+    await asyncio.sleep(random.uniform(0, min(0.4, 0.005 * 2**attempt)))  # noqa: S311 - jitter
+
+
 class Appender:
     """Appends messages, many at once.
 
@@ -80,28 +49,38 @@ class Appender:
         log: the database.
         fold: told of a conversation that has got many messages since its read marks were brought up to date.
         lost: told of every race that was lost.
+        wait: waits before a try, given how many got nowhere.
+        most_tails: conversations whose newest numbers are remembered.
 
     Attributes:
         races: how often another process took a number first.
     """
 
     def __init__(
-        self, log: Log, fold: Callable[[ConversationId, int], None], lost: Callable[[], None] = lambda: None
+        self,
+        log: Log,
+        fold: Callable[[ConversationId, int], None],
+        lost: Callable[[], None] = lambda: None,
+        *,
+        wait: Callable[[int], Awaitable[None]] = pause,
+        most_tails: int = _TAILS,
     ) -> None:
         self.races = 0
         self._log = log
         self._fold = fold
         self._lost = lost
+        self._wait = wait
+        self._most_tails = most_tails
         self._tails: dict[ConversationId, Tail] = {}
 
-    async def append(self, calls: Sequence[Append]) -> None:
+    async def append(self, calls: Sequence[NamedAppend]) -> None:
         """Do these calls, in order within a conversation; no other may be under way for their conversations.
 
         Leaves a result or an error in each. Raises what the log raises: the outcome of the calls that are still open
         is then not known.
         """
         try:
-            blocked: Append | None = None
+            blocked: NamedAppend | None = None
             attempt = 0
             while attempt < ATTEMPTS:
                 left = len(calls)
@@ -117,7 +96,7 @@ class Appender:
                 self._tails.pop(call.draft.conversation_id, None)
             raise
 
-    async def _try(self, calls: Sequence[Append], blocked: Append | None, attempt: int) -> Append | None:
+    async def _try(self, calls: Sequence[NamedAppend], blocked: NamedAppend | None, attempt: int) -> NamedAppend | None:
         """Insert the messages of these calls in one go, up to the first that meets a key or a number that is taken.
 
         Args:
@@ -127,48 +106,26 @@ class Appender:
 
         Returns: the call at which this try stopped.
         """
-        stored: dict[Key, Document] = {}
+        stored: Mapping[Key, Document] = {}
         if blocked is not None:
             stored = await self._find_stored(calls)
             if blocked.key not in stored:
                 # It was the number: another process was first. (Or the row is not durable yet: then once more.)
                 self.races += 1
                 self._lost()
-                await pause(attempt)
+                await self._wait(attempt)
         tails = await self._find_tails(dict.fromkeys(call.draft.conversation_id for call in calls))
-        first: dict[Key, Append] = {}
-        inserts: list[tuple[Append, Message, Tail]] = []
-        for call in calls:
-            draft = call.draft
-            if (original := stored.get(call.key)) is not None:
-                _settle_repeat(call, documents.load_message(original), own=original["_id"] == call.write)
-            elif (tail := tails.get(draft.conversation_id)) is None:
-                call.error = ConversationNotFound()
-            elif first.setdefault(call.key, call) is call:  # a repeat among these waits for the first
-                tail = tails[draft.conversation_id] = tail.after(draft)
-                inserts.append((call, _numbered(draft, tail), tail))
-        done = 0
-        if inserts:
-            done = await self._log.insert(
-                [
-                    documents.dump_message(message, call.metadata, tail.activity_at_ms, call.write)
-                    for call, message, tail in inserts
-                ]
-            )
-        for call, message, tail in inserts[:done]:
-            call.result = Appended(message, duplicate=False)
-            self._remember(message.conversation_id, tail)
-        for call in calls:
-            if call.open and (earlier := first[call.key]).result is not None:
-                _settle_repeat(call, earlier.result.message, own=False)
-        if done == len(inserts):
-            return None
-        # Somebody else has written to that conversation: what is remembered of it is out of date.
-        blocked = inserts[done][0]
-        self._tails.pop(blocked.draft.conversation_id, None)
-        return blocked
+        plan = plan_appends(calls, stored, tails)
+        done = await self._log.insert_messages(plan.rows()) if plan.inserts else 0
+        for conversation_id, tail in plan.tails(done).items():
+            self._remember(conversation_id, tail)
+        refused = plan.settle(done)
+        if refused is not None:
+            # Somebody else has written to that conversation: what is remembered of it is out of date.
+            self._tails.pop(refused.draft.conversation_id, None)
+        return refused
 
-    async def _find_stored(self, calls: Sequence[Append]) -> dict[Key, Document]:
+    async def _find_stored(self, calls: Sequence[NamedAppend]) -> dict[Key, Document]:
         rows = await self._log.find_stored(dict.fromkeys(call.key for call in calls))
         return {(row["conversation"], row["sender"], row["key"]): row for row in rows}
 
@@ -182,7 +139,7 @@ class Appender:
     def _remember(self, conversation_id: ConversationId, tail: Tail) -> None:
         self._tails.pop(conversation_id, None)  # so that the oldest is the one that has not been written to longest
         self._tails[conversation_id] = tail
-        if len(self._tails) > _TAILS:
+        if len(self._tails) > self._most_tails:
             del self._tails[next(iter(self._tails))]
         if tail.seq - tail.folded >= FOLD_AFTER:
             self._fold(conversation_id, tail.seq)
@@ -196,30 +153,3 @@ class Appender:
     def forget(self) -> None:
         """Remember nothing of the database."""
         self._tails.clear()
-
-
-async def pause(attempt: int) -> None:
-    """Let others go first, for a random time that grows with every try that got nowhere."""
-    await asyncio.sleep(random.uniform(0, min(0.4, 0.005 * 2**attempt)))  # noqa: S311 - jitter
-
-
-def _numbered(draft: MessageDraft, tail: Tail) -> Message:
-    return Message(
-        draft.id,
-        draft.conversation_id,
-        tail.seq,
-        tail.change,
-        draft.sender_id,
-        draft.idempotency_key,
-        draft.body,
-        draft.metadata,
-        draft.created_at_ms,
-    )
-
-
-def _settle_repeat(call: Append, original: Message, *, own: bool) -> None:
-    """Answer a call whose key is stored. `own`: by this very call, whose reply was lost on the way."""
-    if own or same_content(original, call.draft):
-        call.result = Appended(original, duplicate=not own)
-    else:
-        call.error = IdempotencyConflict()

@@ -1,4 +1,4 @@
-"""The shape of the MongoDB store's documents, indexes and queries. Plain values: knows no driver and does no I/O.
+"""The shape of the MongoDB store's documents and indexes. Plain values: knows no driver and does no I/O.
 
 Two collections. `conversations` has what never changes of one, and its read marks; `messages` is a log, and the only
 thing that sending writes. What follows from the log is not stored a second time beside it, because two documents cannot
@@ -9,8 +9,8 @@ Source: docs/storage.md#mongodb
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import bisect
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ from bson import ObjectId
 from ...chat.domain import (
     Conversation,
     ConversationDraft,
-    ConversationId,
     ConversationSummary,
     Message,
     MessageDraft,
@@ -27,6 +26,7 @@ from ...chat.domain import (
     UserId,
 )
 from ...errors import LimitExceeded
+from ..encoding import int64, load_metadata
 
 Document = dict[str, Any]
 
@@ -91,9 +91,6 @@ class Tail:
         return Tail(self.seq + 1, self.change + 1, max(self.activity_at_ms, draft.place_ms), self.folded)
 
 
-# ------------------------------------------------------------------------------------------------------- documents
-
-
 def dump_conversation(draft: ConversationDraft, write: object) -> Document:
     """A new conversation. `write` names the call that made it; marks are in the order of participants."""
     document = {
@@ -127,7 +124,7 @@ def load_conversation(document: Mapping[str, Any], participants: int | None = No
 
 
 def load_conversation_draft(document: Mapping[str, Any]) -> ConversationDraft:
-    """Of a conversation that was looked up with `LAST`."""
+    """Of a conversation that was looked up with `queries.LAST`."""
     each = load_conversation(document)
     return ConversationDraft(
         each.id,
@@ -154,8 +151,17 @@ def load_marks(document: Mapping[str, Any], tail: Iterable[Mapping[str, Any]]) -
     return marks
 
 
+def mark_field(document: Mapping[str, Any], mark: ReadMark) -> Document:
+    """The field of a conversation's document that holds a participant's mark, with this mark as its value.
+
+    Marks compare by their first field, seq: under `$max` one that has been raised further stays.
+    """
+    place = bisect.bisect_left(document["participants"], mark.user_id)
+    return {f"marks.{place}": {"seq": mark.read_seq, "at_ms": mark.read_at_ms}}
+
+
 def load_tail(document: Mapping[str, Any]) -> Tail:
-    """Of a conversation that was looked up with `LAST`."""
+    """Of a conversation that was looked up with `queries.LAST`."""
     last = document.get("last")
     if last is not None:
         return Tail(last["seq"], last["change"], last["activity_at_ms"], document["folded"])
@@ -174,12 +180,9 @@ def load_summary(document: Mapping[str, Any], mark: ReadMark) -> ConversationSum
     )
 
 
-def dump_metadata(metadata: dict[str, Any] | None) -> str | None:
-    """Metadata is stored as JSON text: field names with dots and dollars, and numbers of any size, stay what they are.
-
-    Raises: ValueError for what is not JSON (NaN among it).
-    """
-    return None if metadata is None else json.dumps(metadata, allow_nan=False, separators=(",", ":"))
+def new_write() -> ObjectId:
+    """A name for a call that makes a conversation."""
+    return ObjectId()
 
 
 def write_id(draft: MessageDraft) -> ObjectId:
@@ -207,7 +210,6 @@ def dump_message(message: Message, metadata: str | None, activity_at_ms: int, wr
 
 
 def load_message(document: Mapping[str, Any]) -> Message:
-    metadata = document["metadata"]
     return Message(
         document["id"],
         document["conversation"],
@@ -216,94 +218,9 @@ def load_message(document: Mapping[str, Any]) -> Message:
         document["sender"],
         document["key"],
         document["body"],
-        None if metadata is None else json.loads(metadata),
+        load_metadata(document["metadata"]),
         document["created_at_ms"],
     )
-
-
-# --------------------------------------------------------------------------------------------------------- queries
-
-# The newest message of each conversation, in `last` if there is one: a seek in the index `seq` for each.
-LAST: Final[Sequence[Document]] = (
-    {
-        "$lookup": {
-            "from": MESSAGES,
-            "localField": "_id",
-            "foreignField": "conversation",
-            "pipeline": [{"$sort": {"seq": -1}}, {"$limit": 1}],
-            "as": "last",
-        }
-    },
-    {"$unwind": {"path": "$last", "preserveNullAndEmptyArrays": True}},
-)
-
-_MARK_FIELDS: Final = {"_id": 0, "conversation": 1, "sender": 1, "seq": 1, "created_at_ms": 1}
-
-
-def with_last(ids: Sequence[ConversationId], *fields: str) -> list[Document]:
-    """Pipeline over conversations: these, each with its newest message; without fields, all of them."""
-    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}]
-    if fields:
-        stages.append({"$project": dict.fromkeys(fields, 1)})
-    return [*stages, *LAST]
-
-
-def page_of_conversations(
-    user_id: UserId, limit: int, before: tuple[int, ConversationId] | None, participants: int | None
-) -> list[Document]:
-    """Pipeline over conversations: a page of a user's list.
-
-    Of a thousand participants come `count`, the `first` few, and the user's own mark.
-    """
-    own = {"$indexOfArray": ["$participants", user_id]}
-    shown: Document = {
-        "count": {"$size": "$participants"},
-        "first": "$participants" if participants is None else {"$slice": ["$participants", participants]},
-        "participants": [{"$literal": user_id}],
-        "marks": {"$slice": ["$marks", own, 1]},
-    }
-    kept = dict.fromkeys(("kind", "title", "created_by", "created_at_ms", "activity_at_ms", "folded"), 1)
-    stages: list[Document] = [
-        {"$match": {"participants": user_id}},
-        {"$project": {**kept, **shown}},
-        *LAST,
-        {
-            "$set": {
-                "activity": {"$ifNull": ["$last.activity_at_ms", {"$ifNull": ["$activity_at_ms", "$created_at_ms"]}]}
-            }
-        },
-    ]
-    if before is not None:
-        at_ms, conversation_id = int64(before[0]), before[1]
-        same = {"activity": at_ms, "_id": {"$lt": conversation_id}}
-        stages.append({"$match": {"$or": [{"activity": {"$lt": at_ms}}, same]}})
-    return [*stages, {"$sort": {"activity": -1, "_id": -1}}, {"$limit": limit + 1}]
-
-
-def own_messages(pairs: Iterable[tuple[ConversationId, int, UserId | None]]) -> tuple[Document, Document]:
-    """Filter and projection over messages: those above a seq, of one sender or of all, as far as marks need them."""
-    clauses: list[Document] = []
-    for conversation_id, above, sender_id in pairs:
-        clause: Document = {"conversation": conversation_id, "seq": {"$gt": above}}
-        if sender_id is not None:
-            clause["sender"] = sender_id
-        clauses.append(clause)
-    return either(clauses), _MARK_FIELDS
-
-
-def stored_keys(keys: Iterable[tuple[ConversationId, UserId, str]]) -> Document:
-    """Filter over messages: those with one of these idempotency keys; a seek in the index `key` for each."""
-    return either([{"conversation": c, "sender": s, "key": k} for c, s, k in keys])
-
-
-def either(clauses: Sequence[Document]) -> Document:
-    """One filter out of several; a single one stays plain."""
-    return clauses[0] if len(clauses) == 1 else {"$or": list(clauses)}
-
-
-def int64(number: int) -> int:
-    """A cursor as BSON can hold it; beyond that range there is nothing to tell apart."""
-    return max(-(2**63), min(number, 2**63 - 1))
 
 
 def check_value(*texts: str | None, at_ms: int = 0) -> None:

@@ -1,6 +1,6 @@
-"""One SQLite database file: how it is opened, what its schema is, and which of SQLite's errors mean that it is away.
+"""One SQLite database file: how it is opened and migrated, and which of SQLite's errors mean that it is away.
 
-Knows nothing of asyncio and of what is read or written; a `Connection` here belongs to one thread at a time.
+Knows nothing of asyncio and of what is read or written; a `SqliteConnection` belongs to one thread at a time.
 """
 
 from __future__ import annotations
@@ -15,73 +15,17 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import StoreUnavailable
+from .schema import APPLICATION_ID, MIGRATIONS
 
 MEMORY: Final = ":memory:"
-
-# Said in the file's header, so that another application's database is not taken for ours ("SKCS").
-APPLICATION_ID: Final = 0x534B4353
 
 # UPDATE … FROM came with 3.33, the limit of 32 766 parameters per statement with 3.32.
 OLDEST_SQLITE: Final = (3, 33, 0)
 
-_CACHE_KB: Final = 32_768
-# 64 MB of log, at 4096 bytes a page: for whoever writes less than the store does before it asks for a `checkpoint`.
-_CHECKPOINT_PAGES: Final = 16_384
-LOG_LIMIT_BYTES: Final = _CHECKPOINT_PAGES * 4096
-
-# One script per schema version; `PRAGMA user_version` counts those that a file has had. Never edit an entry that has
-# been released: append one.
-#
-# A conversation has a small number of its own, so that its 32-digit id is stored once and not in every row and index.
-# Messages lie in the order in which they came, conversations mixed: clustered by conversation, each message would
-# write, and now and then split, a page of its own. For the same reason one index serves seq and change, equal so far.
-# STRICT tables would be welcome, but need 3.37.
-MIGRATIONS: Final = (
-    """
-    CREATE TABLE conversation (
-        num            INTEGER PRIMARY KEY,
-        id             TEXT    NOT NULL UNIQUE,
-        kind           TEXT    NOT NULL,
-        title          TEXT,
-        created_by     TEXT    NOT NULL,
-        created_at_ms  INTEGER NOT NULL,
-        dedupe_key     TEXT,
-        last_seq       INTEGER NOT NULL DEFAULT 0,
-        last_change    INTEGER NOT NULL DEFAULT 0,
-        activity_at_ms INTEGER NOT NULL
-    );
-    CREATE UNIQUE INDEX conversation_dedupe ON conversation (dedupe_key) WHERE dedupe_key IS NOT NULL;
-
-    CREATE TABLE participant (
-        conversation INTEGER NOT NULL REFERENCES conversation (num),
-        user_id      TEXT    NOT NULL,
-        read_seq     INTEGER NOT NULL DEFAULT 0,
-        read_at_ms   INTEGER,
-        PRIMARY KEY (conversation, user_id)
-    ) WITHOUT ROWID;
-    CREATE INDEX participant_user ON participant (user_id);
-
-    CREATE TABLE message (
-        conversation    INTEGER NOT NULL REFERENCES conversation (num),
-        seq             INTEGER NOT NULL,
-        change          INTEGER NOT NULL,
-        id              TEXT    NOT NULL,
-        sender_id       TEXT    NOT NULL,
-        idempotency_key TEXT    NOT NULL,
-        body            TEXT    NOT NULL,
-        metadata        TEXT,
-        created_at_ms   INTEGER NOT NULL,
-        CHECK (change = seq)
-    );
-    CREATE UNIQUE INDEX message_seq ON message (conversation, seq);
-    CREATE UNIQUE INDEX message_key ON message (conversation, sender_id, idempotency_key);
-    """,
-    # A list shows how many take part without counting them.
-    """
-    ALTER TABLE conversation ADD COLUMN participant_count INTEGER NOT NULL DEFAULT 0;
-    UPDATE conversation SET participant_count = (SELECT count(*) FROM participant WHERE conversation = num);
-    """,
-)
+_CACHE_KB: Final = 32_768  # of each connection
+# 64 MB of log, at 4096 bytes a page: a last resort, for the store asks for a `checkpoint` long before.
+CHECKPOINT_PAGES: Final = 16_384
+LOG_LIMIT_BYTES: Final = CHECKPOINT_PAGES * 4096
 
 
 def is_outage(error: BaseException) -> bool:
@@ -101,27 +45,26 @@ def is_locked(error: BaseException) -> bool:
     return (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def unavailable(error: BaseException) -> StoreUnavailable:
-    """What a caller is told of an outage: no path and no detail, which are for the log."""
-    told = StoreUnavailable()
-    told.__cause__ = error
-    return told
-
-
 class DatabaseFile:
     """Opens connections to one file and says whether they still lead to it.
 
     Args:
         path: the file, or ':memory:'.
         busy_s: how long a connection waits for another process's lock.
+        checkpoint_pages: how long the log may get before SQLite copies it by itself, whoever writes waiting for it; the
+            store copies it earlier, beside the writer.
+
+    Attributes:
+        path: absolute, or ':memory:'.
     """
 
-    def __init__(self, path: str, *, busy_s: float) -> None:
+    def __init__(self, path: str, *, busy_s: float, checkpoint_pages: int = CHECKPOINT_PAGES) -> None:
         self.in_memory = path == MEMORY
         self.path = path if self.in_memory else str(Path(path).absolute())
         self._busy_s = busy_s
+        self._checkpoint_pages = checkpoint_pages
 
-    def writer(self, *, create: bool) -> Connection:
+    def writer(self, *, create: bool) -> SqliteConnection:
         """A connection that writes, with the schema brought up to date.
 
         Without `create` it never makes a file: a database that has vanished under a running server is an outage until
@@ -144,16 +87,16 @@ class DatabaseFile:
             raise StoreUnavailable(f"The SQLite database {self.path} cannot be used: {error}.") from error
         return connection
 
-    def reader(self) -> Connection:
+    def reader(self) -> SqliteConnection:
         """A connection that only reads, to a file that a writer has made or found."""
         connection = self._open("rw")  # not "ro": reading a write-ahead log writes its index
         connection.sql.execute("PRAGMA query_only = ON")
         return connection
 
-    def _open(self, mode: str) -> Connection:
+    def _open(self, mode: str) -> SqliteConnection:
         if self.in_memory:
             sql = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
-            return Connection(sql, None, None, self._busy_s)
+            return SqliteConnection(sql, None, None, self._busy_s)
         if mode == "rwc":
             _make(self.path)
         sql = sqlite3.connect(
@@ -165,7 +108,7 @@ class DatabaseFile:
             cached_statements=256,
         )
         try:
-            connection = Connection(sql, self.path, _identity(self.path), self._busy_s)
+            connection = SqliteConnection(sql, self.path, _identity(self.path), self._busy_s)
             connection.patiently("PRAGMA journal_mode = WAL")
             sql.execute("PRAGMA synchronous = FULL")
             sql.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the disk's platter
@@ -173,7 +116,7 @@ class DatabaseFile:
             # A batch touches a few pages of every conversation in it. With SQLite's defaults (2 MB, 1000 pages) they
             # are read again for each batch and copied into the database every few: 55 µs of CPU per message, not 38.
             sql.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
-            sql.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            sql.execute(f"PRAGMA wal_autocheckpoint = {self._checkpoint_pages}")
             # Without it the log's file stays as large as a reader that did not end has made it.
             sql.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
         except BaseException:
@@ -181,7 +124,7 @@ class DatabaseFile:
             raise
         return connection
 
-    def _migrate(self, connection: Connection) -> None:
+    def _migrate(self, connection: SqliteConnection) -> None:
         sql = connection.sql
         mode = _pragma(sql, "journal_mode")
         if not self.in_memory and mode != "wal":
@@ -210,7 +153,7 @@ class DatabaseFile:
         return version
 
 
-class Connection:
+class SqliteConnection:
     """A connection and the file that it was opened on.
 
     Attributes:

@@ -1,8 +1,8 @@
 """The embedded store: one SQLite file, threads that write, read and check, and many callers per transaction.
 
 Owns the event loop's side. The way of a write: the call joins its tick's list; at the end of the tick the list goes to
-the writer in one hop; the writer takes every list that waits and commits all in one transaction (sqlite_threads.py,
-sqlite_sql.py); one callback on the loop hands out the results, in the order of the calls. While a commit is under way
+the writer in one hop; the writer takes every list that waits and commits all in one transaction (threads.py,
+writes.py); one callback on the loop hands out the results, in the order of the calls. While a commit is under way
 the next one fills up.
 """
 
@@ -16,46 +16,54 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from ...chat.domain import Conversation, ConversationDraft, ConversationId, MessageDraft, UserId
-from ...errors import Overloaded, StoreUnavailable
+from ...errors import StoreUnavailable
 from ..base import (
     Appended,
     ConversationPage,
+    Counts,
     Created,
     MessagePage,
-    Observer,
     ReadAdvance,
     ReadMarkPage,
     Snapshot,
+    StoreObserver,
     StoreUnusable,
 )
 from ..checking import SharedCheck
-from ..copying import Counts
-from . import statements as sqlite_sql
-from .database import LOG_LIMIT_BYTES, Connection, DatabaseFile
-from .statements import Advance, Append, Call, Create
+from ..encoding import dump_metadata
+from ..writes import Admission, Advance, Append, Call, Create, Unobserved, settle
+from . import reads
+from .database import LOG_LIMIT_BYTES, DatabaseFile, SqliteConnection
 from .threads import WRITES_PER_COMMIT, CallQueue, Job, Worker
 from .write_ahead_log import LOOK_S, LogKeeper
 
 T = TypeVar("T")
 
-_READERS: Final = 2
+_READERS: Final = 2  # threads, each with a connection of its own
 
-# 20 to 60 MB of log. Fewer copy the same pages again and again; more make the log, and a start after a crash, longer.
+# Writes until the log is copied into the file: 20 to 60 MB of log. With fewer the same pages are copied again and
+# again; with more the log gets longer, and so does a start after a crash.
 WRITES_PER_CHECKPOINT: Final = 4096
 
-_RETRY_AFTER_MIN_MS: Final = 100
+# The pace of the last commit says when there will be room; that is not worth less than this.
+_LEAST_RETRY_AFTER_MS: Final = 100
 
 
 class SqliteStore:
-    """A `Store` (base.py, where each method is described) on one SQLite file.
+    """A `Copyable` store (base.py describes each method) on one SQLite file.
 
     Args:
-        path: the database file, made if it is missing (its directory is not); ':memory:' for one that ends with
-            the store.
+        file: the database file's path, made if it is missing (its directory is not); ':memory:' for one that ends with
+            the store; or a `DatabaseFile`, which opens its connections in its own way.
         max_queued_writes: writes that may wait or be under way; one more is refused with Overloaded.
-        busy_timeout_s: how long to wait for another process's lock before StoreUnavailable.
+        busy_timeout_s: how long to wait for another process's lock before StoreUnavailable; a `DatabaseFile` has its
+            own.
         observer: told of commits, retries and failures, on the threads that have them.
-        log_limit_bytes, log_look_s: see sqlite_log.py.
+        writes_per_checkpoint, log_limit_bytes, log_look_s: when the log is copied, cut and looked at
+            (write_ahead_log.py).
+
+    Attributes:
+        path: absolute, or ':memory:'.
 
     Several processes on one machine may use one file; SQLite's locks do not hold across network file systems.
     Source: docs/storage.md#sqlite
@@ -63,20 +71,23 @@ class SqliteStore:
 
     def __init__(
         self,
-        path: str,
+        file: str | DatabaseFile,
         *,
         max_queued_writes: int = 10_000,
         busy_timeout_s: float = 2.0,
-        observer: Observer | None = None,
+        observer: StoreObserver | None = None,
+        writes_per_checkpoint: int = WRITES_PER_CHECKPOINT,
         log_limit_bytes: int = LOG_LIMIT_BYTES,
         log_look_s: float = LOOK_S,
     ) -> None:
-        self._observer = observer
+        self._file = DatabaseFile(file, busy_s=busy_timeout_s) if isinstance(file, str) else file
+        self.path = self._file.path
+        self._observer: StoreObserver = Unobserved() if observer is None else observer
+        self._writes_per_checkpoint = writes_per_checkpoint
         self._log_limit_bytes = log_limit_bytes
         self._log_look_s = log_look_s
         self._keeper: LogKeeper | None = None
-        self._file = DatabaseFile(path, busy_s=busy_timeout_s)
-        self._max_queued_writes = max_queued_writes
+        self._admission = Admission(max_queued_writes, self._retry_after_ms)
         self._loop: asyncio.AbstractEventLoop | None = None  # set while the store is open
         self._to_writer: CallQueue = queue.SimpleQueue()
         self._to_readers: CallQueue = queue.SimpleQueue()
@@ -84,7 +95,6 @@ class SqliteStore:
         self._writer: Worker | None = None
         self._running: list[asyncio.Future[None]] = []
         self._tick: list[Call[Any]] = []
-        self._queued = 0
         self._shared_check = SharedCheck(self._check)
 
     async def open(self) -> None:
@@ -101,17 +111,17 @@ class SqliteStore:
         )
         if not self._file.in_memory:
             for number in range(_READERS):
-                self._start(f"sqlite-reader-{number}", self._to_readers, self._file.reader, _settle)
+                self._start(f"sqlite-reader-{number}", self._to_readers, self._file.reader, settle)
             self._keeper = LogKeeper(
                 self._file.path,
-                writes_per_copy=WRITES_PER_CHECKPOINT,
+                writes_per_copy=self._writes_per_checkpoint,
                 limit_bytes=self._log_limit_bytes,
                 on_reader=self._on_reader,
                 on_writer=self._on_writer,
                 observer=self._observer,
                 look_s=self._log_look_s,
             )
-            self._start("sqlite-checker", self._to_checker, lambda: self._file.writer(create=False), _settle)
+            self._start("sqlite-checker", self._to_checker, lambda: self._file.writer(create=False), settle)
 
     async def close(self) -> None:
         if self._keeper is not None:
@@ -133,7 +143,7 @@ class SqliteStore:
     async def _check(self) -> None:
         writer = self._writer
 
-        def check(connection: Connection) -> None:
+        def check(connection: SqliteConnection) -> None:
             with connection.transaction():
                 if writer is not None and writer.away:
                     # Taking the lock does not tell whether a full disk has room again; a write does.
@@ -150,17 +160,17 @@ class SqliteStore:
         return await self._queue(Create(self._admit().create_future(), draft))
 
     async def append_message(self, draft: MessageDraft) -> Appended:
-        metadata = sqlite_sql.dump_metadata(draft.metadata)
+        metadata = dump_metadata(draft.metadata)
         return await self._queue(Append(self._admit().create_future(), draft, metadata))
 
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         return await self._queue(Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms))
 
     async def newest_activity(self) -> int:
-        return await self._read(sqlite_sql.newest_activity)
+        return await self._read(reads.newest_activity)
 
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
-        return await self._read(lambda sql: sqlite_sql.get_conversation(sql, conversation_id))
+        return await self._read(lambda sql: reads.get_conversation(sql, conversation_id))
 
     async def get_snapshot(
         self,
@@ -172,13 +182,13 @@ class SqliteStore:
         participants: int | None = None,
     ) -> Snapshot | None:
         return await self._read(
-            lambda sql: sqlite_sql.get_snapshot(sql, conversation_id, after, limit, reader, participants)
+            lambda sql: reads.get_snapshot(sql, conversation_id, after, limit, reader, participants)
         )
 
     async def list_read_marks(
         self, conversation_id: ConversationId, *, after: UserId | None, limit: int
     ) -> ReadMarkPage:
-        return await self._read(lambda sql: sqlite_sql.list_read_marks(sql, conversation_id, after, limit))
+        return await self._read(lambda sql: reads.list_read_marks(sql, conversation_id, after, limit))
 
     async def list_conversations(
         self,
@@ -188,12 +198,12 @@ class SqliteStore:
         before: tuple[int, ConversationId] | None,
         participants: int | None = None,
     ) -> ConversationPage:
-        return await self._read(lambda sql: sqlite_sql.list_conversations(sql, user_id, limit, before, participants))
+        return await self._read(lambda sql: reads.list_conversations(sql, user_id, limit, before, participants))
 
     async def list_readers(
         self, parts: Sequence[tuple[ConversationId, UserId]]
     ) -> frozenset[tuple[ConversationId, UserId]]:
-        return await self._read(lambda sql: sqlite_sql.list_readers(sql, parts))
+        return await self._read(lambda sql: reads.list_readers(sql, parts))
 
     async def list_messages(
         self,
@@ -205,15 +215,13 @@ class SqliteStore:
     ) -> MessagePage:
         if before_seq is not None and after_seq is not None:
             raise ValueError("before_seq and after_seq exclude each other")
-        return await self._read(
-            lambda sql: sqlite_sql.list_messages(sql, conversation_id, before_seq, after_seq, limit)
-        )
+        return await self._read(lambda sql: reads.list_messages(sql, conversation_id, before_seq, after_seq, limit))
 
     async def count(self) -> Counts:
-        return await self._read(sqlite_sql.count)
+        return await self._read(reads.count)
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
-        return await self._read(lambda sql: sqlite_sql.list_drafts(sql, after, limit))
+        return await self._read(lambda sql: reads.list_drafts(sql, after, limit))
 
     def _opened(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -221,19 +229,21 @@ class SqliteStore:
         return self._loop
 
     def _admit(self) -> asyncio.AbstractEventLoop:
-        """Let one more write in, or say when to come back."""
+        """Let one more write in. Raises: StoreUnavailable, Overloaded."""
         loop = self._opened()
-        if self._queued >= self._max_queued_writes:
-            pace_s = self._writer.seconds_per_write if self._writer else 0
-            raise Overloaded(retry_after_ms=max(_RETRY_AFTER_MIN_MS, round(self._queued * pace_s * 1000)))
+        self._admission.check()
         return loop
+
+    def _retry_after_ms(self, waiting: int) -> int:
+        pace_s = self._writer.seconds_per_write if self._writer else 0
+        return max(_LEAST_RETRY_AFTER_MS, round(waiting * pace_s * 1000))
 
     def _queue(self, call: Call[T]) -> asyncio.Future[T]:
         """Hand a call to the writer at the end of this tick."""
         if not self._tick:
             call.future.get_loop().call_soon(self._flush)
         self._tick.append(call)
-        self._queued += 1
+        self._admission.waiting += 1
         return call.future
 
     def _flush(self) -> None:
@@ -242,29 +252,29 @@ class SqliteStore:
             self._tick = []
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        def run(connection: Connection) -> T:
+        def run(connection: SqliteConnection) -> T:
             with connection.snapshot():
                 return read(connection.sql)
 
         return await self._on_reader(run)
 
-    async def _on_reader(self, run: Callable[[Connection], T]) -> T:
+    async def _on_reader(self, run: Callable[[SqliteConnection], T]) -> T:
         job: Job[T] = Job(self._opened().create_future(), run)
         if self._file.in_memory:  # there is only the writer's connection
             return await self._queue(job)
         self._to_readers.put([job])
         return await job.future
 
-    async def _on_writer(self, run: Callable[[Connection], T]) -> T:
+    async def _on_writer(self, run: Callable[[SqliteConnection], T]) -> T:
         return await self._queue(Job(self._opened().create_future(), run))
 
     def _start(
         self,
         name: str,
         calls: CallQueue,
-        connect: Callable[[], Connection],
-        settle: Callable[[Sequence[Call[Any]]], None],
-        connection: Connection | None = None,
+        connect: Callable[[], SqliteConnection],
+        answer: Callable[[Sequence[Call[Any]]], None],
+        connection: SqliteConnection | None = None,
     ) -> Worker:
         """A worker whose finished calls are settled on the loop, a batch per callback."""
         loop = self._opened()
@@ -280,26 +290,14 @@ class SqliteStore:
             calls,
             most=WRITES_PER_COMMIT if calls is self._to_writer else 1,
             connect=connect,
-            deliver=lambda batch: on_loop(settle, batch),
+            deliver=lambda batch: on_loop(answer, batch),
             stopped=lambda: on_loop(stopped.set_result, None),
             observer=self._observer,
             connection=connection,
         )
 
     def _settle_queued(self, calls: Sequence[Call[Any]]) -> None:
-        self._queued -= len(calls)
-        _settle(calls)
+        self._admission.waiting -= len(calls)
+        settle(calls)
         if self._keeper is not None:
             self._keeper.written(len(calls))
-
-
-def _settle(calls: Sequence[Call[Any]]) -> None:
-    """Wake the callers, in the order of their calls; one that was cancelled meanwhile is passed over."""
-    for call in calls:
-        future = call.future
-        if future.done():
-            continue
-        if call.error is None:
-            future.set_result(call.result)
-        else:
-            future.set_exception(call.error)

@@ -17,17 +17,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from ...errors import ChatError, InternalError, LimitExceeded
-from ..base import Observer
-from . import statements as sqlite_sql
-from .database import Connection, is_locked, is_outage, unavailable
-from .statements import Advance, Append, Call, Create, Write
+from ...errors import ChatError, LimitExceeded
+from ..base import StoreObserver
+from ..writes import Call, Outages, Write, broken, unavailable
+from .database import SqliteConnection, is_locked, is_outage
+from .writes import apply
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Large enough to make the fsync cheap per row, small enough to keep a transaction at a few milliseconds.
+# At most: enough to make the fsync cheap for each, few enough to keep a transaction at some milliseconds.
 WRITES_PER_COMMIT: Final = 512
 
 
@@ -35,7 +35,7 @@ WRITES_PER_COMMIT: Final = 512
 class Job(Call[T]):
     """Anything to do with a connection that is not a write."""
 
-    run: Callable[[Connection], T]
+    run: Callable[[SqliteConnection], T]
 
 
 # What a thread is sent: calls, in order; None to finish.
@@ -56,7 +56,6 @@ class Worker:
         observer: told of commits, retries and failures, on this thread.
 
     Attributes:
-        away: the last write failed because the database could not be used.
         seconds_per_write: what a write of the last transaction took, its share of the commit included.
     """
 
@@ -66,15 +65,20 @@ class Worker:
         calls: CallQueue,
         *,
         most: int,
-        connect: Callable[[], Connection],
+        connect: Callable[[], SqliteConnection],
         deliver: Callable[[Sequence[Call[Any]]], None],
         stopped: Callable[[], None],
-        connection: Connection | None = None,
-        observer: Observer | None = None,
+        observer: StoreObserver,
+        connection: SqliteConnection | None = None,
     ) -> None:
-        self._observer = observer
-        self.away = False
         self.seconds_per_write = 0.0
+        self._observer = observer
+        self._outages = Outages(
+            _log,
+            observer,
+            lost="The SQLite database cannot be used: %s",
+            back="The SQLite database can be written again.",
+        )
         self._calls = calls
         self._most = most
         self._connect = connect
@@ -84,6 +88,11 @@ class Worker:
         self._waiting: deque[Call[Any]] = deque()
         # A daemon: a program that ends without close() must not hang; what it acknowledged is on disk.
         threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    @property
+    def away(self) -> bool:
+        """Whether the last write failed because the database could not be used."""
+        return self._outages.away
 
     def _run(self) -> None:
         while self._take():
@@ -113,7 +122,7 @@ class Worker:
         return True
 
     def _do(self, batch: list[Call[Any]]) -> None:
-        writes = [call for call in batch if isinstance(call, Append | Create | Advance)]
+        writes = [call for call in batch if isinstance(call, Write)]
         jobs = [call for call in batch if isinstance(call, Job)]
         outage = self._commit(writes) if writes else None
         while jobs and outage is None:
@@ -128,7 +137,7 @@ class Worker:
         try:
             connection = self._connected()
             with connection.transaction():
-                sqlite_sql.apply(connection.sql, writes)
+                apply(connection.sql, writes)
         except Exception as error:
             if is_outage(error):
                 self._lost(error)
@@ -136,18 +145,14 @@ class Worker:
                     write.result, write.error = None, unavailable(error)
                 return error
             if len(writes) > 1:
-                if self._observer is not None:
-                    self._observer.retried()
+                self._observer.retried()
                 return self._commit_each(writes)
             writes[0].error = _refusal(error)
             return None
         seconds = time.perf_counter() - started
         self.seconds_per_write = seconds / len(writes)
-        if self._observer is not None:
-            self._observer.committed(len(writes), seconds)
-        if self.away:
-            self.away = False
-            _log.info("The SQLite database can be written again.")
+        self._observer.committed(len(writes), seconds)
+        self._outages.over()
         return None
 
     def _commit_each(self, writes: Sequence[Write]) -> BaseException | None:
@@ -192,7 +197,7 @@ class Worker:
             return error if shared else None
         return None
 
-    def _connected(self) -> Connection:
+    def _connected(self) -> SqliteConnection:
         if self._connection is not None and not self._connection.is_current():
             self._disconnect()
         if self._connection is None:
@@ -200,11 +205,7 @@ class Worker:
         return self._connection
 
     def _lost(self, outage: BaseException) -> None:
-        if self._observer is not None:
-            self._observer.failed()
-        if not self.away:
-            self.away = True
-            _log.warning("The SQLite database cannot be used: %s", outage)
+        self._outages.failed(outage)
         # A new connection the next time: what SQLite holds in memory after an I/O error is not to be relied on.
         if self._connection is not None and not self._connection.in_memory:
             self._disconnect()
@@ -225,6 +226,6 @@ def _refusal(error: BaseException) -> BaseException:
         told = ValueError(f"The store cannot hold this value: {error}")
     else:
         _log.error("A call to the SQLite store failed", exc_info=error)
-        told = InternalError()
+        return broken(error)
     told.__cause__ = error
     return told

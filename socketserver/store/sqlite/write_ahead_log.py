@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ...errors import ChatError
-from ..base import Observer
-from .database import Connection
+from ..base import StoreObserver
+from .database import SqliteConnection
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ LOOK_S: Final = 10.0
 # What the writer may still have to copy when the log is cut: a few milliseconds in which commits wait.
 _MOST_LEFT_PAGES: Final = 1024
 
-Run = Callable[[Callable[[Connection], "Left"]], Awaitable["Left"]]
+Run = Callable[[Callable[[SqliteConnection], "Left"]], Awaitable["Left"]]
 Left = tuple[int, int]
 """The size of the log's file in bytes, and how many of its pages are not copied yet."""
 
@@ -51,7 +51,7 @@ class LogKeeper:
         limit_bytes: int,
         on_reader: Run,
         on_writer: Run,
-        observer: Observer | None,
+        observer: StoreObserver,
         look_s: float = LOOK_S,
     ) -> None:
         self._path = f"{path}-wal"
@@ -107,8 +107,7 @@ class LogKeeper:
             self._tell(size_bytes, blocked=left_pages > 0)
         elif self._warned_bytes:
             self._tell(size_bytes, blocked=False)
-        if self._observer is not None:
-            self._observer.log_size(size_bytes)
+        self._observer.log_size(size_bytes)
 
     def _tell(self, size_bytes: int, *, blocked: bool) -> None:
         """One line when the log is large and cannot be finished, one each time it has doubled, and one at the end."""
@@ -123,14 +122,14 @@ class LogKeeper:
             self._warned_bytes = 0
             _log.info("The write-ahead log of the SQLite database could start anew.")
 
-    def _measure(self, connection: Connection) -> Left:
+    def _measure(self, connection: SqliteConnection) -> Left:
         return self._size_bytes(), 0
 
-    def _copy(self, connection: Connection) -> Left:
+    def _copy(self, connection: SqliteConnection) -> Left:
         left_pages = connection.checkpoint()
         return self._size_bytes(), left_pages
 
-    def _cut(self, connection: Connection) -> Left:
+    def _cut(self, connection: SqliteConnection) -> Left:
         left_pages = connection.checkpoint(cut=True)
         return self._size_bytes(), left_pages
 

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from socketserver.errors import ChatError, IdempotencyConflict, Overloaded
 from socketserver.store.lanes import Lanes
+from socketserver.store.writes import Call
 
-import pytest
 
+@dataclass(slots=True, eq=False)
+class Named(Call[str]):
+    """A call that answers with its name."""
 
-@dataclass(eq=False)
-class Call:
     name: str
-    future: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    result: str | None = None
-    error: BaseException | None = None
+
+
+def named(name: str) -> Named:
+    return Named(asyncio.get_running_loop().create_future(), name)
 
 
 class Airport:
     """Flights that land when the test says so."""
 
     def __init__(self, *, flights: int = 2, most: int = 100) -> None:
-        self.lanes: Lanes[Call] = Lanes(self._fly, flights=flights, most=most)
+        self.lanes: Lanes[Named] = Lanes(self._fly, flights=flights, most=most)
         self.up: list[list[str]] = []
         self.landed: list[str] = []
         self.errors: dict[str, ChatError] = {}
         self._landing: list[asyncio.Future[None]] = []
 
-    def add(self, lane: str, *names: str) -> list[Call]:
-        calls = [Call(name) for name in names]
+    def add(self, lane: str, *names: str) -> list[Named]:
+        calls = [named(name) for name in names]
         for call in calls:
             self.lanes.add(lane, call)
             call.future.add_done_callback(self._note)
@@ -40,7 +42,7 @@ class Airport:
         if not future.cancelled() and future.exception() is None:
             self.landed.append(future.result())
 
-    async def _fly(self, calls: Sequence[Call]) -> None:
+    async def _fly(self, calls: Sequence[Named]) -> None:
         self.up.append([call.name for call in calls])
         permission = asyncio.get_running_loop().create_future()
         self._landing.append(permission)
@@ -161,21 +163,21 @@ async def test_draining_waits_for_all() -> None:
     await airport.lanes.drain()
 
 
-@pytest.mark.parametrize("goal_s", [-1.0, 60.0])
-async def test_flights_shrink_while_they_are_slow_and_grow_again(goal_s: float) -> None:
+async def test_flights_shrink_while_they_are_slow_and_grow_again() -> None:
     sizes: list[int] = []
+    now_s = 0.0
+    takes_s = 0.0
 
-    async def fly(calls: Sequence[Call]) -> None:
+    async def fly(calls: Sequence[Named]) -> None:
+        nonlocal now_s
         sizes.append(len(calls))
+        now_s += takes_s
 
-    lanes: Lanes[Call] = Lanes(fly, flights=1, most=64, goal_s=-1.0)
-    for _ in range(200):
-        lanes.add("a", Call("x"))
-    await lanes.drain()
-    assert sizes[:4] == [64, 32, 16, 16]
-    lanes._goal_s = goal_s
-    for _ in range(200):
-        lanes.add("a", Call("x"))
-    sizes.clear()
-    await lanes.drain()
-    assert sizes[1:4] == ([16, 16, 16] if goal_s < 0 else [32, 64, 64])
+    lanes: Lanes[Named] = Lanes(fly, flights=1, most=64, goal_s=1.0, monotonic_s=lambda: now_s)
+    for each_s, expected in ((2.0, [64, 32, 16, 16]), (2.0, [16, 16, 16, 16]), (0.5, [16, 32, 64, 64])):
+        takes_s = each_s
+        sizes.clear()
+        for _ in range(200):
+            lanes.add("a", named("x"))
+        await lanes.drain()
+        assert sizes[:4] == expected

@@ -1,0 +1,96 @@
+"""Read marks in MongoDB: what is stored beside the conversation, raised by what people have written since.
+
+Sending counts as reading, and writes a message only; so a mark is the larger of the stored one and of the user's newest
+own message. Now and then the stored marks are `folded`: brought up to the log, so that readers need not look at many
+messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ...chat.domain import ConversationId, ReadMark, UserId
+from ..writes import Advance, Part, plan_advances
+from . import documents, queries
+from .database import MongoDatabase
+from .documents import Document
+
+MARK_FIELDS: Final = {"participants": 1, "marks": 1, "folded": 1}
+"""What `documents.load_marks` reads of a conversation, and from where on it looks at the log."""
+
+
+async def find_own_messages(
+    database: MongoDatabase, above: Sequence[tuple[ConversationId, int, UserId | None]]
+) -> list[Document]:
+    """Messages above a seq, of one sender or of all (None), as far as marks need them."""
+    return await database.find_messages(*queries.own_messages(above))
+
+
+async def find_marks(
+    database: MongoDatabase, found: Mapping[ConversationId, Document], parts: Sequence[Part]
+) -> dict[Part, ReadMark]:
+    """The read marks of some participants, in conversations that were read with their newest message.
+
+    Nobody has read beyond that message: one that came since is left out.
+    """
+    tails = {each: documents.load_tail(row) for each, row in found.items()}
+    unfolded = [
+        (conversation_id, tails[conversation_id].folded, user_id)
+        for conversation_id, user_id in parts
+        if tails[conversation_id].seq > tails[conversation_id].folded
+    ]
+    own: dict[ConversationId, list[Document]] = {}
+    for row in await find_own_messages(database, unfolded) if unfolded else ():
+        if row["seq"] <= tails[row["conversation"]].seq:
+            own.setdefault(row["conversation"], []).append(row)
+    marks = {each: documents.load_marks(row, own.get(each, ())) for each, row in found.items()}
+    return {part: marks[part[0]][part[1]] for part in parts if part[1] in marks[part[0]]}
+
+
+async def advance(database: MongoDatabase, calls: Sequence[Advance]) -> None:
+    """Do these calls in their order, and leave a result or an error in each."""
+    ids = list(dict.fromkeys(call.conversation_id for call in calls))
+    found = {row["_id"]: row for row in await database.aggregate_conversations(queries.with_last(ids))}
+    wanted = dict.fromkeys((call.conversation_id, call.user_id) for call in calls)
+    marks = await find_marks(database, found, [part for part in wanted if part[0] in found])
+    plan = plan_advances(calls, marks, {each: documents.load_tail(row).seq for each, row in found.items()})
+    plan.settle(await _move(database, plan.moved, found) if plan.moved else {})
+
+
+async def _move(
+    database: MongoDatabase, moved: Mapping[Part, ReadMark], found: Mapping[ConversationId, Document]
+) -> dict[Part, ReadMark]:
+    """Store read marks that are higher than what is stored; those that another process has raised further."""
+    changes = [
+        (conversation_id, documents.mark_field(found[conversation_id], mark))
+        for (conversation_id, _), mark in moved.items()
+    ]
+    if await database.raise_fields(changes) == len(changes):
+        return {}
+    ids = list({conversation_id for conversation_id, _ in moved})
+    now = await database.find_conversations({"_id": {"$in": ids}}, {"participants": 1, "marks": 1})
+    stored = {row["_id"]: documents.load_marks(row, ()) for row in now}
+    current = {(each, user_id): stored[each][user_id] for each, user_id in moved}
+    return {part: mark for part, mark in current.items() if mark != moved[part]}
+
+
+async def fold(database: MongoDatabase, conversation_id: ConversationId, seq: int) -> None:
+    """Bring the stored read marks up to the senders' own messages, as far as this seq.
+
+    Nothing depends on when, or whether, it happens.
+    """
+    found = await database.find_conversation({"_id": conversation_id}, {"participants": 1, "folded": 1})
+    assert found is not None
+    own: dict[UserId, ReadMark] = {}
+    for row in await find_own_messages(database, [(conversation_id, found["folded"], None)]):
+        sender_id = row["sender"]
+        if row["seq"] <= seq and (sender_id not in own or own[sender_id].read_seq < row["seq"]):
+            own[sender_id] = ReadMark(sender_id, row["seq"], row["created_at_ms"])
+    # A mark that has been raised further meanwhile stays.
+    raised: Document = {"folded": seq}
+    people = frozenset(found["participants"])
+    for mark in own.values():
+        if mark.user_id in people:
+            raised |= documents.mark_field(found, mark)
+    await database.raise_fields([(conversation_id, raised)])

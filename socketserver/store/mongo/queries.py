@@ -1,0 +1,96 @@
+"""The MongoDB store's filters and pipelines, each beside what it is for. Plain values: knows no driver and does no I/O.
+
+Every one goes through an index; tests/contract/test_store_plans.py asks the database for the plan of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ...chat.domain import ConversationId, UserId
+from ..encoding import int64
+from .documents import MESSAGES, Document
+
+# The newest message of each conversation, in `last` if there is one: a seek in the index `seq` for each.
+LAST: Final[Sequence[Document]] = (
+    {
+        "$lookup": {
+            "from": MESSAGES,
+            "localField": "_id",
+            "foreignField": "conversation",
+            "pipeline": [{"$sort": {"seq": -1}}, {"$limit": 1}],
+            "as": "last",
+        }
+    },
+    {"$unwind": {"path": "$last", "preserveNullAndEmptyArrays": True}},
+)
+
+_MARK_FIELDS: Final = {"_id": 0, "conversation": 1, "sender": 1, "seq": 1, "created_at_ms": 1}
+
+
+def with_last(ids: Sequence[ConversationId], *fields: str) -> list[Document]:
+    """Pipeline over conversations: these, each with its newest message; without fields, all of them."""
+    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}]
+    if fields:
+        stages.append({"$project": dict.fromkeys(fields, 1)})
+    return [*stages, *LAST]
+
+
+def page_of_conversations(
+    user_id: UserId, limit: int, before: tuple[int, ConversationId] | None, participants: int | None
+) -> list[Document]:
+    """Pipeline over conversations: a page of a user's list.
+
+    Of a thousand participants come `count`, the `first` few, and the user's own mark.
+    """
+    own = {"$indexOfArray": ["$participants", user_id]}
+    shown: Document = {
+        "count": {"$size": "$participants"},
+        "first": "$participants" if participants is None else {"$slice": ["$participants", participants]},
+        "participants": [{"$literal": user_id}],
+        "marks": {"$slice": ["$marks", own, 1]},
+    }
+    kept = dict.fromkeys(("kind", "title", "created_by", "created_at_ms", "activity_at_ms", "folded"), 1)
+    stages: list[Document] = [
+        {"$match": {"participants": user_id}},
+        {"$project": {**kept, **shown}},
+        *LAST,
+        {
+            "$set": {
+                "activity": {"$ifNull": ["$last.activity_at_ms", {"$ifNull": ["$activity_at_ms", "$created_at_ms"]}]}
+            }
+        },
+    ]
+    if before is not None:
+        at_ms, conversation_id = int64(before[0]), before[1]
+        same = {"activity": at_ms, "_id": {"$lt": conversation_id}}
+        stages.append({"$match": {"$or": [{"activity": {"$lt": at_ms}}, same]}})
+    return [*stages, {"$sort": {"activity": -1, "_id": -1}}, {"$limit": limit + 1}]
+
+
+def page_of_drafts(after: ConversationId | None, limit: int) -> list[Document]:
+    """Pipeline over conversations: all of them by id, each with its newest message; those after one."""
+    which: Document = {} if after is None else {"_id": {"$gt": after}}
+    return [{"$match": which}, {"$sort": {"_id": 1}}, {"$limit": limit}, {"$unset": "marks"}, *LAST]
+
+
+def own_messages(above: Iterable[tuple[ConversationId, int, UserId | None]]) -> tuple[Document, Document]:
+    """Filter and projection over messages: those above a seq, of one sender or of all, as far as marks need them."""
+    clauses: list[Document] = []
+    for conversation_id, seq, sender_id in above:
+        clause: Document = {"conversation": conversation_id, "seq": {"$gt": seq}}
+        if sender_id is not None:
+            clause["sender"] = sender_id
+        clauses.append(clause)
+    return either(clauses), _MARK_FIELDS
+
+
+def stored_keys(keys: Iterable[tuple[ConversationId, UserId, str]]) -> Document:
+    """Filter over messages: those with one of these idempotency keys; a seek in the index `key` for each."""
+    return either([{"conversation": c, "sender": s, "key": k} for c, s, k in keys])
+
+
+def either(clauses: Sequence[Document]) -> Document:
+    """One filter out of several; a single one stays plain."""
+    return clauses[0] if len(clauses) == 1 else {"$or": list(clauses)}

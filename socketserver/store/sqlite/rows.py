@@ -1,0 +1,103 @@
+"""How rows of SQLite become values of the chat, and how many of them go into one statement. Knows no table's meaning.
+
+sqlite3 gives up the GIL for every step of a statement, and a thread that does so row by row waits for the event loop
+row by row. Hence the lists of VALUES, of which a constant number of statements serves any number of rows, and the
+answers packed into one text.
+Source: docs/decisions/0010-one-statement-for-many.md
+"""
+
+# ruff: noqa: S608 - statements are put together from constants of this package; values are always parameters
+
+from __future__ import annotations
+
+import functools
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from ...chat.domain import Conversation, ConversationId, Message, MessageId
+from ..encoding import load_metadata
+
+Row = tuple[str | int | None, ...]
+
+# 256 rows of nine columns stay far below the 32 766 parameters that a statement may have.
+_ROWS_PER_STATEMENT: Final = 256
+
+# As `load_message` reads them.
+MESSAGE: Final = "m.seq, m.change, m.id, m.sender_id, m.idempotency_key, m.body, m.metadata, m.created_at_ms"
+
+
+def conversation_columns(participants: int = -1) -> str:
+    """As `load_conversation` reads them, with the first so many participants; -1 for all."""
+    # Packed into one text, because every row more would be a turn of the GIL. The count is 0 where an earlier version,
+    # still running beside this one, has created the conversation.
+    return (
+        "c.num, c.id, c.kind, c.title, c.created_by, c.created_at_ms,"
+        " CASE c.participant_count WHEN 0 THEN"
+        " (SELECT count(*) FROM participant WHERE conversation = c.num) ELSE c.participant_count END,"
+        " (SELECT json_group_array(user_id) FROM"
+        f" (SELECT user_id FROM participant WHERE conversation = c.num ORDER BY user_id LIMIT {participants:d}))"
+    )
+
+
+CONVERSATION: Final = conversation_columns()
+CONVERSATION_WIDTH: Final = 8
+
+
+def load_message(conversation_id: ConversationId, row: Sequence[Any]) -> Message:
+    """Of the columns of MESSAGE."""
+    seq, change, message_id, sender_id, key, body, metadata, created_at_ms = row
+    return Message(
+        MessageId(message_id),
+        conversation_id,
+        seq,
+        change,
+        sender_id,
+        key,
+        body,
+        load_metadata(metadata),
+        created_at_ms,
+    )
+
+
+def load_conversation(row: Sequence[Any]) -> Conversation:
+    """Of the columns that `conversation_columns` names."""
+    _, conversation_id, kind, title, created_by, created_at_ms, count, people = row
+    return Conversation(conversation_id, kind, title, created_by, json.loads(people), created_at_ms, count)
+
+
+def execute_many(sql: sqlite3.Connection, template: str, rows: Sequence[Row]) -> None:
+    """Execute a statement whose `{values}` are these rows."""
+    for chunk in chunks(rows):
+        sql.execute(statement(template, len(chunk), len(chunk[0])), flat(chunk))
+
+
+def packed(sql: sqlite3.Connection, template: str, rows: Sequence[Row]) -> Iterator[tuple[int, ...]]:
+    """The rows of integers that a statement packed into one text: '0 7 12,1 8 3'."""
+    for chunk in chunks(rows):
+        (text,) = sql.execute(statement(template, len(chunk), len(chunk[0])), flat(chunk)).fetchone()
+        if text is not None:
+            for part in text.split(","):
+                yield tuple(map(int, part.split()))
+
+
+def chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Cut rows into powers of two, so that a few prepared statements serve every number of rows."""
+    start = 0
+    while start < len(rows):
+        size = min(_ROWS_PER_STATEMENT, 1 << ((len(rows) - start).bit_length() - 1))
+        yield rows[start : start + size]
+        start += size
+
+
+@functools.lru_cache(maxsize=256)
+def statement(template: str, rows: int, columns: int) -> str:
+    """The template with its parameters; the same text every time, so that sqlite3 prepares it once."""
+    row = f"({', '.join('?' * columns)})"
+    return template.format(values=", ".join([row] * rows))
+
+
+def flat(rows: Sequence[Row]) -> list[str | int | None]:
+    """The parameters of such a statement."""
+    return [value for row in rows for value in row]

@@ -1,0 +1,65 @@
+"""What a database file of ours holds: its mark, its tables and indexes, and how each version became the next.
+
+Source: docs/storage.md#sqlite
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Said in the file's header, so that another application's database is not taken for ours ("SKCS").
+APPLICATION_ID: Final = 0x534B4353
+
+# One script per schema version; `PRAGMA user_version` counts those that a file has had. Never edit an entry that has
+# been released: append one.
+#
+# A conversation has a small number of its own, so that its 32-digit id is stored once and not in every row and index.
+# Messages lie in the order in which they came, conversations mixed: clustered by conversation, each message would
+# write, and now and then split, a page of its own. For the same reason one index serves seq and change, equal so far.
+# STRICT tables would be welcome, but need 3.37.
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE conversation (
+        num            INTEGER PRIMARY KEY,
+        id             TEXT    NOT NULL UNIQUE,
+        kind           TEXT    NOT NULL,
+        title          TEXT,
+        created_by     TEXT    NOT NULL,
+        created_at_ms  INTEGER NOT NULL,
+        dedupe_key     TEXT,
+        last_seq       INTEGER NOT NULL DEFAULT 0,
+        last_change    INTEGER NOT NULL DEFAULT 0,
+        activity_at_ms INTEGER NOT NULL
+    );
+    CREATE UNIQUE INDEX conversation_dedupe ON conversation (dedupe_key) WHERE dedupe_key IS NOT NULL;
+
+    CREATE TABLE participant (
+        conversation INTEGER NOT NULL REFERENCES conversation (num),
+        user_id      TEXT    NOT NULL,
+        read_seq     INTEGER NOT NULL DEFAULT 0,
+        read_at_ms   INTEGER,
+        PRIMARY KEY (conversation, user_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX participant_user ON participant (user_id);
+
+    CREATE TABLE message (
+        conversation    INTEGER NOT NULL REFERENCES conversation (num),
+        seq             INTEGER NOT NULL,
+        change          INTEGER NOT NULL,
+        id              TEXT    NOT NULL,
+        sender_id       TEXT    NOT NULL,
+        idempotency_key TEXT    NOT NULL,
+        body            TEXT    NOT NULL,
+        metadata        TEXT,
+        created_at_ms   INTEGER NOT NULL,
+        CHECK (change = seq)
+    );
+    CREATE UNIQUE INDEX message_seq ON message (conversation, seq);
+    CREATE UNIQUE INDEX message_key ON message (conversation, sender_id, idempotency_key);
+    """,
+    # A list shows how many take part without counting them.
+    """
+    ALTER TABLE conversation ADD COLUMN participant_count INTEGER NOT NULL DEFAULT 0;
+    UPDATE conversation SET participant_count = (SELECT count(*) FROM participant WHERE conversation = num);
+    """,
+)
