@@ -194,7 +194,7 @@ async def test_attachments_are_bounded_in_bytes() -> None:
         raw, _ = await http.connected()
         places = ",".join(f'{{"_placeholder":true,"num":{n}}}' for n in range(10))
         await raw.send(f'4510-["m",{places}]', *[b"x" * 90_000] * 5)
-        assert await raw.closed() == 1008
+        assert await raw.closed() == 1009
 
 
 async def test_an_idle_connection_is_small_and_has_no_task_of_ours() -> None:
