@@ -439,16 +439,26 @@ async def test_an_interrupt() -> None:
             await reader.read()
 
     async with raw(hang) as url:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "socketserver", "check", url, "--timeout-s", "60"),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(60):
-            await asked.wait()
-            process.send_signal(signal.SIGINT)
-            out, err = await process.communicate()
+        # Where the tests run in a shell's background the signal is ignored, and a process inherits that.
+        ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "socketserver", "check", url, "--timeout-s", "60"),
+                cwd=ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        finally:
+            signal.signal(signal.SIGINT, ours)
+        try:
+            async with asyncio.timeout(60):
+                await asked.wait()
+                process.send_signal(signal.SIGINT)
+                out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
     assert (process.returncode, err) == (130, b"")
     assert b" port " in out
 
