@@ -31,6 +31,7 @@ from checkkit import (
     read_and_close,
 )
 from support import database as db
+from support.keyboard import heeding_the_keyboard
 from support.ports import held_port
 from support.servers import LocalServer, ServerProcess, running, serving, token
 from tcpproxy import proxy_to
@@ -439,17 +440,13 @@ async def test_an_interrupt() -> None:
             await reader.read()
 
     async with raw(hang) as url:
-        # Where the tests run in a shell's background the signal is ignored, and a process inherits that.
-        ours = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
+        with heeding_the_keyboard():
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "socketserver", "check", url, "--timeout-s", "60"),
                 cwd=ROOT,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )
-        finally:
-            signal.signal(signal.SIGINT, ours)
         try:
             async with asyncio.timeout(60):
                 await asked.wait()

@@ -13,9 +13,9 @@ from socketserver.chat.domain import Identity, SystemClock
 from socketserver.door.auth import COOKIE_MAX_AGE_S, COOKIE_NAME, Authenticator, setup_sessions
 from socketserver.door.origins import Origins
 from socketserver.errors import AuthUnavailable
-from socketserver.handlers import routes
 from socketserver.handlers.routes import setup_routes
 from socketserver.settings import Settings
+from socketserver.wire import answers
 from typing import Any
 
 import aiohttp
@@ -404,7 +404,7 @@ async def test_a_large_body_is_not_read_to_its_end(development: Server) -> None:
 
 async def test_a_body_that_does_not_come(development: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that promises a body and sends none is not waited for."""
-    monkeypatch.setattr(routes, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(answers, "BODY_TIMEOUT_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(development.url.rpartition(":")[2]))
     try:
         writer.write(b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")

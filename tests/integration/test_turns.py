@@ -93,9 +93,10 @@ PLANTED = """
 import os, sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 import watchedserver
-from socketserver import chat, cli
+from socketserver import cli
+from socketserver.chat.service import ChatService
 
-list_conversations = chat.ChatService.list_conversations
+list_conversations = ChatService.list_conversations
 
 async def slow(self, *arguments):
     end_s = time.thread_time() + 0.12
@@ -103,7 +104,7 @@ async def slow(self, *arguments):
         sum(range(1000))
     return await list_conversations(self, *arguments)
 
-chat.ChatService.list_conversations = slow
+ChatService.list_conversations = slow
 watchedserver.watch()
 sys.exit(cli.main(sys.argv[1:]))
 """
