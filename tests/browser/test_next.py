@@ -23,7 +23,6 @@ from support.wire import wire_to
 
 APPLICATION: Final = ROOT / "tests" / "browser" / "next"
 NEXT: Final = APPLICATION / "node_modules" / "next" / "dist" / "bin" / "next"
-SETUP_S: Final = 300.0
 BUILD_S: Final = 180.0
 
 Mode = Literal["dev", "start"]
@@ -45,12 +44,11 @@ async def run(*arguments: str, deadline_s: float, **environment: str) -> None:
     assert process.returncode == 0, output.decode()
 
 
-async def set_up() -> None:
-    """Install Next.js where nothing may be lacking or all is to be run; elsewhere say that it is not there."""
-    require(None if shutil.which("npm") else "npm is not installed")
-    if not NEXT.is_file() and ("1" in (os.environ.get("REQUIRE_ALL"), os.environ.get("FULL"))):
-        await run("npm", "ci", "--no-audit", "--no-fund", deadline_s=SETUP_S)
-    require(None if NEXT.is_file() else "Next.js is not installed; run npm ci in tests/browser/next")
+def missing_next() -> str | None:
+    """What is lacking, as a sentence; None if nothing is."""
+    if shutil.which("node") is None:
+        return "Node.js is not installed"
+    return None if NEXT.is_file() else "Next.js is not installed; run make tests/browser/next/node_modules/.ready"
 
 
 @contextlib.asynccontextmanager
@@ -88,7 +86,7 @@ async def test_a_rewrite(chromium: Browser, start_server: StartServer, mode: Mod
 
     Over each transport, with and without `addTrailingSlash`: a page connects, joins, sends, and hears of others too.
     """
-    await set_up()
+    require(missing_next())
     with held_port() as port:  # Next.js listens on it beside the holder
         server = await start_server("--allowed-origins", f"http://127.0.0.1:{port}", "--sockets-per-user", "0")
     async with application(mode, server.url, port, tmp_path) as url, wire_to(server.url) as wire:
