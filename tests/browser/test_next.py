@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -91,23 +92,24 @@ async def test_a_rewrite(chromium: Browser, start_server: StartServer, mode: Mod
         server = await start_server("--allowed-origins", f"http://127.0.0.1:{port}", "--sockets-per-user", "0")
     async with application(mode, server.url, port, tmp_path) as url, wire_to(server.url) as wire:
         ben = await wire.person("ben")
-        for transports in ("polling", "websocket", "polling-websocket"):
-            for slash in ("yes", "no"):
-                page = await chromium.new_page()
-                try:
-                    user = f"{transports}-{slash}"
-                    await page.goto(
-                        f"{url}/#token={token(user)}&transports={transports}&slash={slash}", timeout=BUILD_S * 1000
-                    )
-                    main = page.locator("main")
-                    await expect(main).to_have_attribute("data-status", "joined", timeout=4 * WAIT_MS)
-                    await expect(main).to_have_attribute(
-                        "data-transport", transports.split("-")[-1], timeout=2 * WAIT_MS
-                    )
-                    await expect(page.locator("li")).to_have_text(["from Next.js"])
-                    conversation = await main.get_attribute("data-conversation")
-                    assert conversation is not None
-                    await ben.send(conversation, "from ben")
-                    await expect(page.locator("li")).to_have_text(["from Next.js", "from ben"])
-                finally:
-                    await page.close()
+
+        async def visit(transports: str, slash: str) -> None:
+            page = await chromium.new_page()
+            try:
+                user = f"{transports}-{slash}"
+                await page.goto(
+                    f"{url}/#token={token(user)}&transports={transports}&slash={slash}", timeout=BUILD_S * 1000
+                )
+                main = page.locator("main")
+                await expect(main).to_have_attribute("data-status", "joined", timeout=4 * WAIT_MS)
+                await expect(main).to_have_attribute("data-transport", transports.split("-")[-1], timeout=2 * WAIT_MS)
+                await expect(page.locator("li")).to_have_text(["from Next.js"])
+                conversation = await main.get_attribute("data-conversation")
+                assert conversation is not None
+                await ben.send(conversation, "from ben")
+                await expect(page.locator("li")).to_have_text(["from Next.js", "from ben"])
+            finally:
+                await page.close()
+
+        ways = itertools.product(("polling", "websocket", "polling-websocket"), ("yes", "no"))
+        await asyncio.gather(*(visit(*way) for way in ways))
