@@ -7,6 +7,11 @@ PY := $(VENV)/bin/python
 REACT := examples/react
 REACT_SOURCES := $(wildcard $(REACT)/*.json $(REACT)/*.html $(REACT)/*.ts $(REACT)/*.js $(REACT)/src/* $(REACT)/public/*)
 
+NEXT := tests/browser/next
+
+# What only the tests of others' programs need: where nothing may be skipped they are set up, elsewhere not.
+EXTRAS := $(if $(filter 1,$(REQUIRE_ALL)),benchmarks/node_modules/.ready $(NEXT)/node_modules/.ready)
+
 .PHONY: setup run demo test check lock format attack bench clean
 
 setup: $(VENV)/.ready node_modules/.ready $(REACT)/node_modules/.ready
@@ -47,7 +52,7 @@ run: setup
 demo: setup $(REACT)/dist/index.html
 	@$(PY) $(REACT)/demo.py
 
-test: setup
+test: setup $(EXTRAS)
 	$(PY) -m pytest --cov --cov-report=term
 
 # The attacks of docs/reliability.md in full, in about an hour; `make test` runs them shortened. First faults and a million
@@ -91,6 +96,10 @@ benchmarks/node_modules/.ready: benchmarks/package.json benchmarks/package-lock.
 	npm ci --prefix benchmarks --no-audit --no-fund --loglevel=error
 	touch $@
 
+$(NEXT)/node_modules/.ready: $(NEXT)/package.json $(NEXT)/package-lock.json
+	npm ci --prefix $(NEXT) --no-audit --no-fund --loglevel=error
+	touch $@
+
 clean:
-	rm -rf $(VENV) node_modules benchmarks/node_modules $(REACT)/node_modules $(REACT)/dist build dist *.egg-info .coverage* .mypy_cache .ruff_cache \
+	rm -rf $(VENV) node_modules benchmarks/node_modules $(NEXT)/node_modules $(NEXT)/.next-* $(REACT)/node_modules $(REACT)/dist build dist *.egg-info .coverage* .mypy_cache .ruff_cache \
 		.pytest_cache .hypothesis

@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from socketserver.app import GUARDS, HOUSEKEEPING, SESSIONS, SIO, create_app
+from socketserver.app import GUARDS, HOUSEKEEPING, SESSIONS, SIO, create_app, make_runner
 from socketserver.cli import KEEPALIVE_S
 from socketserver.door.auth import Authenticator
 from socketserver.door.connects import Guards
@@ -75,14 +75,20 @@ class Chat:
 
 
 @contextlib.asynccontextmanager
-async def chatting(*, keepalive_s: float = KEEPALIVE_S, **options: Any) -> AsyncIterator[Chat]:
-    """Run a server on a free port of 127.0.0.1, which peers of other loopback addresses can reach too."""
+async def chatting(*, keepalive_s: float = KEEPALIVE_S, bounded: bool = False, **options: Any) -> AsyncIterator[Chat]:
+    """Run a server on a free port of 127.0.0.1, which peers of other loopback addresses can reach too.
+
+    Args:
+        bounded: whether its connections are, as those of `python -m socketserver`; else they are plainly aiohttp's.
+    """
     clock = MovedClock()
     settings = Settings(**{"port": 0, "store_url": "sqlite:///:memory:", **options})
     app = create_app(settings, clock=clock)
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=2, keepalive_timeout=keepalive_s, handle_signals=False
-    )
+    how: dict[str, Any] = {"access_log": None, "shutdown_timeout": 2, "keepalive_timeout": keepalive_s}
+    if bounded:
+        runner: web.AppRunner = make_runner(app, settings, handle_signals=False, **how)
+    else:
+        runner = web.AppRunner(app, handle_signals=False, **how)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()

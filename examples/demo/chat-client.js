@@ -351,14 +351,24 @@ export class ChatClient extends EventTarget {
   /**
    * Send one event and wait for its ack.
    *
+   * What the ack says may be outdated by an event that comes right behind it, and the events of one packet arrive before
+   * a promise goes on. So what changes the state goes into `take`, which gets the ack in its turn.
+   *
+   * @param {(ack: object) => void} [take]
    * @returns {Promise<object>} the ack of a request that worked
    * @throws {ChatError} what the server refused with, or `timeout` or `disconnected` (both retryable)
    */
-  async request(event, payload) {
+  async request(event, payload, take) {
     if (!this.socket.connected) throw disconnected();
     let ack;
     try {
-      ack = await this.socket.timeout(REQUEST_TIMEOUT_MS).emitWithAck(event, payload);
+      ack = await new Promise((resolve, reject) => {
+        this.socket.timeout(REQUEST_TIMEOUT_MS).emit(event, payload, (error, answer) => {
+          if (error) reject(error);
+          else resolve(answer);
+          if (!error && answer.ok) take?.(answer);
+        });
+      });
     } catch {
       if (!this.socket.connected) throw disconnected();
       throw new ChatError({ code: "timeout", message: "The server did not answer in time.", retryable: true });
@@ -368,10 +378,10 @@ export class ChatClient extends EventTarget {
   }
 
   /** `request`, again and again while the refusal is retryable, the connection stands and the answer is still wanted. */
-  async #insist(event, makePayload, wanted = () => true) {
+  async #insist(event, makePayload, wanted = () => true, take = undefined) {
     for (let wait = RETRY_MS; ; wait = Math.min(wait * 2, RETRY_MAX_MS)) {
       try {
-        return await this.request(event, makePayload());
+        return await this.request(event, makePayload(), take);
       } catch (error) {
         if (!error.retryable || error.code === "disconnected") throw error;
         this.#emit("notice", { error });
@@ -420,9 +430,9 @@ export class ChatClient extends EventTarget {
     if (this.#nextBefore === null || this.#listing) return;
     this.#listing = true;
     try {
-      const page = await this.request("list_conversations", { limit: PAGE, before: this.#nextBefore });
+      const where = { limit: PAGE, before: this.#nextBefore };
+      const page = await this.request("list_conversations", where, (ack) => this.#takePage(ack));
       this.#nextBefore = page.hasMore ? page.nextBefore : null;
-      this.#takePage(page);
       this.#emit("conversations");
     } catch (error) {
       if (error.code !== "disconnected") this.#emit("notice", { error });
@@ -442,8 +452,8 @@ export class ChatClient extends EventTarget {
         const newestKnown = this.listed ? (this.conversations[0]?.activityAt ?? 0) : Infinity;
         let before;
         for (;;) {
-          const page = await this.#insist("list_conversations", () => (before ? { limit: PAGE, before } : { limit: PAGE }));
-          this.#takePage(page);
+          const where = () => (before ? { limit: PAGE, before } : { limit: PAGE });
+          const page = await this.#insist("list_conversations", where, undefined, (ack) => this.#takePage(ack));
           const oldest = page.conversations.at(-1)?.activityAt ?? 0;
           before = page.hasMore ? page.nextBefore : null;
           if (before === null || oldest < newestKnown) break;
@@ -578,9 +588,10 @@ export class ChatClient extends EventTarget {
       return { conversationId: conversation.id, limit: PAGE, visible, ...(after !== null && { after }) };
     };
     try {
-      const ack = await this.#insist("join_conversation", payload, wanted);
+      await this.#insist("join_conversation", payload, wanted, (ack) => {
+        if (wanted()) this.#joined(conversation, ack, after);
+      });
       if (!wanted()) return;
-      this.#joined(conversation, ack, after);
       if (visible !== this.#visible) {
         this.request("set_visibility", { conversationId: conversation.id, visible: this.#visible }).catch(() => {});
       }
@@ -638,9 +649,10 @@ export class ChatClient extends EventTarget {
     try {
       do {
         const where = { conversationId: conversation.id, limit: 200, ...(after !== null && { after }) };
-        const page = await this.#insist("list_participants", () => where, wanted);
+        const page = await this.#insist("list_participants", () => where, wanted, (ack) => {
+          if (wanted()) this.#meet(conversation, ack.participants);
+        });
         if (!wanted()) return;
-        this.#meet(conversation, page.participants);
         ids.push(...page.participants.map(({ userId }) => userId));
         after = page.nextAfter;
       } while (after !== null);

@@ -79,8 +79,8 @@ def _demo_page(files: Mapping[str, Path], prefix: str, not_found: Callable[[str]
         if file is None:
             return not_found("There is no such file of the demo page, or the server runs without its examples.")
         if prefix and file.suffix == ".html":  # the only file that names others by their whole path
-            text = await asyncio.to_thread(file.read_text, encoding="utf-8")
-            page = text.replace('"/demo/', f'"{prefix}/demo/')
+            page = await asyncio.to_thread(file.read_text, encoding="utf-8")
+            page = page.replace('"/demo/', f'"{prefix}/demo/')
             return web.Response(text=page, content_type="text/html", headers=_PAGE_HEADERS)
         return web.FileResponse(file, headers=_PAGE_HEADERS)
 

@@ -172,9 +172,13 @@ async def test_read_marks_in_a_group(people: People) -> None:
 async def test_a_large_group_shows_all_its_members(people: People) -> None:
     """A conversation names its first members, and the answer to a join brings some more: the others are asked for."""
     alice = await people.log_in("alice")
-    await people.log_in("zoe")
+    zoe = await people.log_in("zoe")
     members = [f"m{number:03}" for number in range(250)]
     await alice.start_with(*members, "zoe", title="Many")
+    await zoe.open("Many")  # who has not taken part looks offline, and nobody is told of those in large groups
+    await alice.page.reload()
+    await alice.status("connected")
+    await alice.open("Many")
     subtitle = alice.page.locator("#subtitle")
     await expect(subtitle).to_have_text("You, m000 and 250 others · 2 online")
     await alice.say("Everybody?")

@@ -173,9 +173,11 @@ async def test_a_deploy_that_takes_too_long(start_server: StartServer, reader: R
     (lines,) = blocks("After a deploy users stay offline")
     server = await start(start_server, reader)
     await reader.run(
-        f"watch(io('{server.url}', {{ auth: {{ token: '{token('alice')}' }}, {QUICK} }}))"
-        ".on('connect', () => console.log('connected'));"
+        f"const socket = watch(io('{server.url}', {{ auth: {{ token: '{token('alice')}' }}, {QUICK} }}));"
+        # Over polling, before the upgrade, the reason would be another one.
+        "const upgraded = () => socket.io.engine.transport.name === 'websocket' && console.log('upgraded');"
+        "socket.on('connect', () => { upgraded() || socket.io.engine.once('upgrade', upgraded); });"
     )
-    await reader.sees("connected")
+    await reader.sees("upgraded")
     await server.stop()
     await reader.sees(*lines)

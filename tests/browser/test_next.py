@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -23,7 +24,6 @@ from support.wire import wire_to
 
 APPLICATION: Final = ROOT / "tests" / "browser" / "next"
 NEXT: Final = APPLICATION / "node_modules" / "next" / "dist" / "bin" / "next"
-SETUP_S: Final = 300.0
 BUILD_S: Final = 180.0
 
 Mode = Literal["dev", "start"]
@@ -45,12 +45,11 @@ async def run(*arguments: str, deadline_s: float, **environment: str) -> None:
     assert process.returncode == 0, output.decode()
 
 
-async def set_up() -> None:
-    """Install Next.js where nothing may be lacking or all is to be run; elsewhere say that it is not there."""
-    require(None if shutil.which("npm") else "npm is not installed")
-    if not NEXT.is_file() and ("1" in (os.environ.get("REQUIRE_ALL"), os.environ.get("FULL"))):
-        await run("npm", "ci", "--no-audit", "--no-fund", deadline_s=SETUP_S)
-    require(None if NEXT.is_file() else "Next.js is not installed; run npm ci in tests/browser/next")
+def missing_next() -> str | None:
+    """What is lacking, as a sentence; None if nothing is."""
+    if shutil.which("node") is None:
+        return "Node.js is not installed"
+    return None if NEXT.is_file() else "Next.js is not installed; run make tests/browser/next/node_modules/.ready"
 
 
 @contextlib.asynccontextmanager
@@ -88,28 +87,29 @@ async def test_a_rewrite(chromium: Browser, start_server: StartServer, mode: Mod
 
     Over each transport, with and without `addTrailingSlash`: a page connects, joins, sends, and hears of others too.
     """
-    await set_up()
+    require(missing_next())
     with held_port() as port:  # Next.js listens on it beside the holder
         server = await start_server("--allowed-origins", f"http://127.0.0.1:{port}", "--sockets-per-user", "0")
     async with application(mode, server.url, port, tmp_path) as url, wire_to(server.url) as wire:
         ben = await wire.person("ben")
-        for transports in ("polling", "websocket", "polling-websocket"):
-            for slash in ("yes", "no"):
-                page = await chromium.new_page()
-                try:
-                    user = f"{transports}-{slash}"
-                    await page.goto(
-                        f"{url}/#token={token(user)}&transports={transports}&slash={slash}", timeout=BUILD_S * 1000
-                    )
-                    main = page.locator("main")
-                    await expect(main).to_have_attribute("data-status", "joined", timeout=4 * WAIT_MS)
-                    await expect(main).to_have_attribute(
-                        "data-transport", transports.split("-")[-1], timeout=2 * WAIT_MS
-                    )
-                    await expect(page.locator("li")).to_have_text(["from Next.js"])
-                    conversation = await main.get_attribute("data-conversation")
-                    assert conversation is not None
-                    await ben.send(conversation, "from ben")
-                    await expect(page.locator("li")).to_have_text(["from Next.js", "from ben"])
-                finally:
-                    await page.close()
+
+        async def visit(transports: str, slash: str) -> None:
+            page = await chromium.new_page()
+            try:
+                user = f"{transports}-{slash}"
+                await page.goto(
+                    f"{url}/#token={token(user)}&transports={transports}&slash={slash}", timeout=BUILD_S * 1000
+                )
+                main = page.locator("main")
+                await expect(main).to_have_attribute("data-status", "joined", timeout=4 * WAIT_MS)
+                await expect(main).to_have_attribute("data-transport", transports.split("-")[-1], timeout=2 * WAIT_MS)
+                await expect(page.locator("li")).to_have_text(["from Next.js"])
+                conversation = await main.get_attribute("data-conversation")
+                assert conversation is not None
+                await ben.send(conversation, "from ben")
+                await expect(page.locator("li")).to_have_text(["from Next.js", "from ben"])
+            finally:
+                await page.close()
+
+        ways = itertools.product(("polling", "websocket", "polling-websocket"), ("yes", "no"))
+        await asyncio.gather(*(visit(*way) for way in ways))

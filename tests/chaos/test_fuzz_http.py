@@ -79,7 +79,10 @@ def _only(chat: Chat, own: set[str]) -> bool:
 async def _fuzz(folder: Path) -> tuple[int, list[int]]:
     loop = asyncio.get_running_loop()
     options = {**LIFTED, "websocket_compression": True, "trusted_proxies": "127.0.0.1"}
-    async with chatting(**options, store_url=f"sqlite:///{folder / 'chat.db'}") as chat, http() as session:
+    async with (
+        chatting(bounded=True, **options, store_url=f"sqlite:///{folder / 'chat.db'}") as chat,
+        http() as session,
+    ):
         bystander = await enter(session, chat, "bystander")
         created = await bystander.ask("create_conversation", {"participantIds": ["ann"]})
         conversation_id = created["conversation"]["id"]

@@ -32,6 +32,7 @@ from checkkit import (
     read_and_close,
 )
 from support import database as db
+from support.keyboard import heeding_the_keyboard
 from support.ports import held_port
 from support.servers import LocalServer, ServerProcess, running, serving, token
 from tcpproxy import proxy_to
@@ -451,16 +452,22 @@ async def test_an_interrupt() -> None:
             await reader.read()
 
     async with raw(hang) as url:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "socketserver", "check", url, "--timeout-s", "60"),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(60):
-            await asked.wait()
-            process.send_signal(signal.SIGINT)
-            out, err = await process.communicate()
+        with heeding_the_keyboard():
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "socketserver", "check", url, "--timeout-s", "60"),
+                cwd=ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        try:
+            async with asyncio.timeout(60):
+                await asked.wait()
+                process.send_signal(signal.SIGINT)
+                out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
     assert (process.returncode, err) == (130, b"")
     assert b" port " in out
 

@@ -14,7 +14,7 @@ from integration.test_hostile import exchange
 from support.servers import running, token
 
 BODY, KEY = "a-body-that-nobody-may-read", "MALFORMED-BODY"
-LIMITS = {"messages_per_second": 0.001, "messages_burst": 2}
+LIMITS: dict[str, Any] = {"messages_per_second": 0.001, "messages_burst": 2}
 
 
 async def use(chat: Any, session: aiohttp.ClientSession, login: str) -> list[str]:

@@ -180,18 +180,8 @@ class Native:
             await self._socket.close()
 
 
-def cases() -> list[Any]:
-    found = []
-    for kind in KINDS:
-        for how in ("polling", "upgrade", "websocket"):
-            # An Origin of ws:// is refused for now, though it is the server's own.
-            marks = [pytest.mark.xfail(strict=False, reason="ws:// is not taken for http:// yet")]
-            depends = kind.origin and how != "polling"
-            found.append(pytest.param(kind, how, id=f"{kind.name}-{how}", marks=marks if depends else ()))
-    return found
-
-
-@pytest.mark.parametrize(("kind", "how"), cases())
+@pytest.mark.parametrize("how", ["polling", "upgrade", "websocket"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 async def test_native_clients(kind: Kind, how: str, tmp_path: Path) -> None:
     """Connect, send, receive, be told of a restart, come back and resume."""
     async with running(tmp_path / "chat.db") as server, aiohttp.ClientSession() as http:

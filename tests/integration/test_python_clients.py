@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import pytest
+import pytest_asyncio
 import requests
 import socketio
 from support.servers import ServerProcess, running, token
@@ -20,8 +20,7 @@ from support.wire import Wire, wire_to
 TRANSPORTS: Final = ("polling", "websocket", "upgrade")
 OPTIONS: Final[dict[str, Any]] = {"reconnection_delay": 0.1, "reconnection_delay_max": 0.5, "randomization_factor": 0}
 
-# What the clients of threads leave to the garbage collector: requests' sockets.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -30,10 +29,16 @@ def transports(transport: str) -> list[str] | None:
     return None if transport == "upgrade" else [transport]
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    async with running(tmp_path / "chat.db") as server:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """One for all; those who meet on it have names of their own."""
+    async with running(tmp_path_factory.mktemp("server") / "chat.db") as server:
         yield server
+
+
+@pytest.fixture
+def ana() -> str:
+    return f"ana-{next_key()}"
 
 
 class Seen:
@@ -81,16 +86,26 @@ def message(conversation: str, body: str) -> dict[str, str]:
     return {"conversationId": conversation, "idempotencyKey": next_key(), "body": body}
 
 
-async def conversation_of(wire: Wire) -> tuple[Any, str]:
-    ben = await wire.person("ben")
-    return ben, await ben.create("ana")
+async def conversation_with(ana: str, wire: Wire) -> tuple[Any, str]:
+    ben = await wire.person(f"ben-{next_key()}")
+    return ben, await ben.create(ana)
+
+
+def close_websockets(client: Any) -> None:
+    """python-engineio's client of threads leaves a websocket that the server has closed to the garbage collector."""
+
+    def close(*_: object) -> None:
+        if client.transport() == "websocket":
+            client.eio.ws.shutdown()
+
+    client.on("disconnect", close)
 
 
 @each_transport
-async def test_async_client(server: ServerProcess, transport: str) -> None:
+async def test_async_client(server: ServerProcess, ana: str, transport: str) -> None:
     """A polling client took the CLOSE packet of a restart for final, and stayed away. It comes back, and resumes."""
-    async with wire_to(server.url) as wire, async_client(server.url, transport, "ana") as (client, seen):
-        ben, conversation = await conversation_of(wire)
+    async with wire_to(server.url) as wire, async_client(server.url, transport, ana) as (client, seen):
+        ben, conversation = await conversation_with(ana, wire)
         joined = await ask(client, "join_conversation", {"conversationId": conversation})
         assert joined["messages"] == []
         assert (await ask(client, "send_message", message(conversation, "one")))["message"]["seq"] == 1
@@ -109,10 +124,10 @@ async def test_async_client(server: ServerProcess, transport: str) -> None:
 
 
 @each_transport
-async def test_async_client_that_is_replaced(server: ServerProcess, transport: str) -> None:
+async def test_async_client_that_is_replaced(server: ServerProcess, ana: str, transport: str) -> None:
     """It is told, and stays away."""
-    async with async_client(server.url, transport, "ana") as (_, seen):
-        async with async_client(server.url, transport, "ana") as (newer, _):
+    async with async_client(server.url, transport, ana) as (_, seen):
+        async with async_client(server.url, transport, ana) as (newer, _):
             assert (await seen.wait("session_ended"))["code"] == "replaced"
             await seen.wait("disconnect")
             for _ in range(10):  # as long as it would have taken to come back, several times over
@@ -122,12 +137,13 @@ async def test_async_client_that_is_replaced(server: ServerProcess, transport: s
 
 
 @each_transport
-async def test_client(server: ServerProcess, transport: str) -> None:
+async def test_client(server: ServerProcess, ana: str, transport: str) -> None:
     """The same with the client of threads."""
     seen = Seen()
     http = requests.Session()
     client = socketio.Client(http_session=http, **OPTIONS)
     seen.listen(client)
+    close_websockets(client)
 
     async def call(event: str, payload: object) -> dict[str, Any]:
         ack = await asyncio.to_thread(client.call, event, payload, timeout=int(DEADLINE_S))
@@ -136,11 +152,11 @@ async def test_client(server: ServerProcess, transport: str) -> None:
 
     try:
         await asyncio.to_thread(
-            client.connect, server.url, auth={"token": token("ana")}, transports=transports(transport)
+            client.connect, server.url, auth={"token": token(ana)}, transports=transports(transport)
         )
         await seen.wait("welcome")
         async with wire_to(server.url) as wire:
-            ben, conversation = await conversation_of(wire)
+            ben, conversation = await conversation_with(ana, wire)
             await call("join_conversation", {"conversationId": conversation})
             await call("send_message", message(conversation, "one"))
             await ben.send(conversation, "two")
@@ -157,14 +173,12 @@ async def test_client(server: ServerProcess, transport: str) -> None:
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
-async def test_simple_client(server: ServerProcess, transport: str) -> None:
+async def test_simple_client(server: ServerProcess, ana: str, transport: str) -> None:
     """The one without handlers: it calls, receives, and asks in vain without a login."""
 
     def talk(conversation: str) -> list[Any]:
         with requests.Session() as http, socketio.SimpleClient(http_session=http) as client:
-            client.connect(
-                server.url, auth={"token": token("ana")}, transports=[transport], wait_timeout=int(DEADLINE_S)
-            )
+            client.connect(server.url, auth={"token": token(ana)}, transports=[transport], wait_timeout=int(DEADLINE_S))
             got = [client.receive(timeout=DEADLINE_S)[0]]
             got.append(
                 client.call("join_conversation", {"conversationId": conversation}, timeout=int(DEADLINE_S))["ok"]
@@ -180,6 +194,6 @@ async def test_simple_client(server: ServerProcess, transport: str) -> None:
             return str(ack["error"]["code"])
 
     async with wire_to(server.url) as wire:
-        _, conversation = await conversation_of(wire)
+        _, conversation = await conversation_with(ana, wire)
         assert await asyncio.to_thread(talk, conversation) == ["welcome", True, 1, "message_created"]
         assert await asyncio.to_thread(talk_without_login) == "auth_required"

@@ -26,7 +26,7 @@ OUTBOX_BYTES: Final = 1 << 20
 async def test_whoever_stops_reading_is_ended_and_resumes_completely(tmp_path: Path, pongs: bool) -> None:
     """10 000 messages of 1 KiB to a conversation of three, of whom one reads the first few and then nothing more."""
     async with (
-        serving(tmp_path / "chat.db", messages_per_second=0, outbox_bytes=OUTBOX_BYTES) as server,
+        serving(tmp_path / "chat.db", messages_per_second=0, events_per_second=0, outbox_bytes=OUTBOX_BYTES) as server,
         wire_to(server.url) as wire,
     ):
         ana, carla = await wire.people("ana", "carla")

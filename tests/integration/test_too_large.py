@@ -254,9 +254,9 @@ async def test_a_payload_that_can_never_be_accepted(chat: Chat, packet: str) -> 
         assert (await raw.ack(8))["ok"]
 
 
-async def test_a_flood_of_what_is_too_large(chat: Chat) -> None:
+async def test_a_flood_of_what_is_too_large() -> None:
     """It costs a client its rate of events, like any other event, and in the end its connection."""
-    async with http() as session:
+    async with chatting(events_per_second=1) as chat, http() as session:
         raw = await enter(session, chat, "ann")
         chat.clock.hold()  # on a busy machine the rate kept up with the flood
         codes = []

@@ -7,7 +7,10 @@ import { ChatClient } from "../../examples/demo/chat-client.js";
 
 const REACT = new URL("../../examples/react/", import.meta.url);
 
-/** Stands for socket.io-client and the server behind it: `answers` has a function per event, which may be late. */
+/**
+ * Stands for socket.io-client and the server behind it: `answers` has a function per event, which may be late, and
+ * `behind` what comes in the same packet as its ack, as [event, payload].
+ */
 class FakeSocket {
   active = true;
   connected = false;
@@ -18,6 +21,7 @@ class FakeSocket {
 
   constructor(answers = {}) {
     this.answers = answers;
+    this.behind = {};
     this.io = { on: (event, act) => this.#managed.set(event, act), reconnectionAttempts: () => 3, reconnectionDelay: () => 1, reconnectionDelayMax: () => 1 };
     this.make = (_, options) => {
       this.auth = options.auth;
@@ -52,7 +56,19 @@ class FakeSocket {
   }
 
   timeout() {
-    return { emitWithAck: async (event, payload) => ({ ok: true, ...(await this.answers[event]?.(payload)) }) };
+    return { emit: (event, payload, taken) => void this.#answer(event, payload, taken) };
+  }
+
+  async #answer(event, payload, taken) {
+    let answer;
+    try {
+      answer = { ok: true, ...(await this.answers[event]?.(payload)) };
+    } catch (error) {
+      return taken(error);
+    }
+    taken(null, answer);
+    await null; // socket.io-client takes what one packet brings in a microtask each
+    for (const [name, value] of this.behind[event] ?? []) this.tell(name, value);
   }
 }
 
@@ -108,13 +124,14 @@ const message = (seq, body = `m${seq}`) => ({
 const messages = (from, to, body) =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => message(from + i, body && `${body}${from + i}`));
 
-const CONVERSATION = { id: "c", kind: "direct", title: null, participantIds: ["alice", "bob"], createdAt: 0 };
+const PARTICIPANTS = ["alice", "bob"].map((userId) => ({ userId, readSeq: 0, readAt: null, online: true, lastSeenAt: null }));
+const CONVERSATION = { id: "c", kind: "direct", title: null, participantCount: 2, participantIds: ["alice", "bob"], createdAt: 0 };
 
 const demo = (socket, init) =>
   new ChatClient({ io: socket.make, user: { id: "alice", name: "Alice" }, token: "first", ...init });
 
 const ack = (shown) => ({
-  ...{ conversation: CONVERSATION, participants: [], messages: shown },
+  ...{ conversation: CONVERSATION, participants: PARTICIPANTS, messages: shown },
   ...{ change: shown.at(-1).seq, lastSeq: shown.at(-1).seq, readSeq: 0, typing: [] },
 });
 
@@ -287,6 +304,42 @@ const scenes = {
     await settled();
     assert.deepEqual(shown(), []);
     chat.close();
+  },
+
+  async "behind-the-ack-demo"() {
+    const presence = (online) => ({ userId: "bob", online, lastSeenAt: online ? null : 1 });
+    const socket = new FakeSocket({
+      list_conversations: () => ({ ...list(message(1)), presence: [presence(true)] }),
+      join_conversation: () => ({ ...ack(messages(1, 1)), typing: ["bob"] }),
+    });
+    socket.behind.list_conversations = [["presence_changed", presence(false)]];
+    const chat = demo(socket);
+    chat.connect();
+    await settled();
+    assert.equal(chat.presence.get("bob").online, false);
+
+    socket.behind.join_conversation = [
+      ["user_typing", { conversationId: "c", userId: "bob", typing: false }],
+      ["presence_changed", presence(false)],
+    ];
+    chat.open("c");
+    await settled();
+    assert.deepEqual([...chat.conversation("c").typing.keys()], []);
+    assert.equal(chat.presence.get("bob").online, false);
+    chat.close();
+  },
+
+  async "behind-the-ack-react"() {
+    const socket = new FakeSocket({ join_conversation: () => ack(messages(1, 1)) });
+    socket.behind.join_conversation = [["user_typing", { conversationId: "c", userId: "bob", typing: false }]];
+    const connection = new (reactConnection(socket.make))("", async () => "token");
+    connection.connect();
+    const seen = [];
+    socket.on("user_typing", () => seen.push("event"));
+    const wanted = new AbortController().signal;
+    await connection.insist("join_conversation", () => ({ conversationId: "c" }), wanted, () => seen.push("ack"));
+    await settled();
+    assert.deepEqual(seen, ["ack", "event"]);
   },
 
   async "restored-list"() {

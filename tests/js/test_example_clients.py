@@ -64,3 +64,9 @@ async def test_the_list_after_a_backup_was_restored() -> None:
 async def test_who_types_when_one_joins() -> None:
     """Who opened a conversation while somebody typed did not see it, and who missed the end saw it for seconds."""
     await play("typing-on-join")
+
+
+@pytest.mark.parametrize("client", ["demo", "react"])
+async def test_an_event_right_behind_an_ack(client: str) -> None:
+    """It was applied first, and the ack undid it: who had just stopped typing, or left, did so for ever."""
+    await play(f"behind-the-ack-{client}")

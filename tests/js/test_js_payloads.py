@@ -365,6 +365,11 @@ RAW: Final = {
 _TEXT_FIELDS: Final = frozenset({"body", "title", "token", "participantIds", "idempotencyKey", "before"})
 
 
+def is_text(event: ClientEvent, field: str) -> bool:
+    """Whether any text may stand there; `after` is a number in one event and a user's id in another."""
+    return field in _TEXT_FIELDS or (event, field) == (ClientEvent.LIST_PARTICIPANTS, "after")
+
+
 @pytest.mark.parametrize("label", RAW)
 @pytest.mark.parametrize("event", CASES)
 async def test_raw_frames(victim: Victim, event: ClientEvent, label: str) -> None:
@@ -372,8 +377,7 @@ async def test_raw_frames(victim: Victim, event: ClientEvent, label: str) -> Non
     and never does it hurt another client."""
     await victim.begin(event)
     for field in CASES[event].fields:
-        text = field in _TEXT_FIELDS or (event, field) == (ClientEvent.LIST_PARTICIPANTS, "after")
-        if label == "half an emoji" and text:
+        if label == "half an emoji" and is_text(event, field):
             continue
         others = json.dumps({name: value for name, value in victim.payload.items() if name != field})[1:]
         comma = ", " if others != "}" else ""

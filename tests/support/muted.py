@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 
 from guardkit import Raw, http, knock, poll_handshake
 
+from .keyboard import heeding_the_keyboard
 from .ports import held_port
 from .servers import ROOT, token
 from .waiting import DEADLINE_S, eventually
@@ -78,17 +79,18 @@ async def muted(
         arguments = ["--port", str(port), "--store-url", f"sqlite:///{directory / 'chat.db'}"]
         for name, value in (lifted | {"shutdown_s": SHUTDOWN_S, "log_format": "json"} | flags).items():
             arguments += [f"--{name.replace('_', '-')}", str(value)]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            sys.executable,
-            *program,
-            *arguments,
-            cwd=ROOT,
-            env=environment,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-        )
+        with heeding_the_keyboard():
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                sys.executable,
+                *program,
+                *arguments,
+                cwd=ROOT,
+                env=environment,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+            )
         server = Muted(f"http://127.0.0.1:{port}", process)
         try:
             await _answering(server)

@@ -124,16 +124,32 @@ export class Connection {
     this.socket.disconnect();
   }
 
-  /** Send one event and wait for its ack. Throws ChatError. */
-  async request<E extends keyof Requests>(event: E, payload: Requests[E]["payload"]): Promise<Requests[E]["ack"]> {
+  /**
+   * Send one event and wait for its ack. Throws ChatError.
+   *
+   * What the ack says may be outdated by an event that comes right behind it, and the events of one packet arrive before
+   * a promise goes on. So what changes the state goes into `take`, which gets the ack in its turn.
+   */
+  async request<E extends keyof Requests>(
+    event: E,
+    payload: Requests[E]["payload"],
+    take?: (ack: Requests[E]["ack"]) => void,
+  ): Promise<Requests[E]["ack"]> {
     const connected = () => this.socket.connected;
     const lost = { code: "disconnected" as const, message: "There is no connection.", retryable: true };
     if (!connected()) throw new ChatError(lost);
     const startedAt = performance.now();
     let answer: Answer<Requests[E]["ack"]>;
     try {
-      // The types of a generic event are too much for emitWithAck; those of this function hold.
-      answer = (await (this.socket as Socket).timeout(REQUEST_TIMEOUT_MS).emitWithAck(event, payload)) as typeof answer;
+      answer = await new Promise((resolve, reject) => {
+        // The types of a generic event are too much for emit; those of this function hold.
+        const socket = (this.socket as Socket).timeout(REQUEST_TIMEOUT_MS);
+        socket.emit(event, payload, (error: Error | null, ack: typeof answer) => {
+          if (error) reject(error);
+          else resolve(ack);
+          if (!error && ack.ok) take?.(ack);
+        });
+      });
     } catch {
       if (!connected()) throw new ChatError(lost);
       throw new ChatError({ code: "timeout", message: "The server did not answer in time.", retryable: true });
@@ -148,10 +164,11 @@ export class Connection {
     event: E,
     payload: () => Requests[E]["payload"],
     wanted: AbortSignal,
+    take?: (ack: Requests[E]["ack"]) => void,
   ): Promise<Requests[E]["ack"]> {
     for (let pauseMs = 1_000; ; pauseMs = Math.min(2 * pauseMs, 10_000)) {
       try {
-        return await this.request(event, payload());
+        return await this.request(event, payload(), take);
       } catch (error) {
         if (!(error instanceof ChatError) || !error.retryable || error.code === "disconnected") throw error;
         await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs ?? pauseMs));

@@ -79,8 +79,12 @@ function reduce(state: State, action: Action): State {
     case "refused":
       return { ...state, error: action.message };
     case "participants": {
-      const reads = advanceReads(state.reads, action.participants);
-      return { ...state, participants: action.participants, participantCount: action.participants.length, reads };
+      const participants = new Map(state.participants.map((each) => [each.userId, each]));
+      for (const each of action.participants) {
+        participants.delete(each.userId); // so that all have the server's order in the end
+        participants.set(each.userId, each);
+      }
+      return { ...state, participants: [...participants.values()], reads: advanceReads(state.reads, action.participants) };
     }
     case "messages": {
       const messages = merge(state.messages, action.messages);
@@ -174,15 +178,13 @@ export function useConversation(conversationId: string, visible: boolean) {
       after = current.after ?? null;
       return current;
     };
-    connection.insist("join_conversation", payload, controller.signal).then(
-      (ack) => {
-        if (!controller.signal.aborted) dispatch({ type: "joined", ack, after, connectionId });
-      },
-      (failure: unknown) => {
-        if (!(failure instanceof ChatError)) throw failure;
-        if (!failure.retryable) dispatch({ type: "refused", message: failure.message });
-      },
-    );
+    const take = (ack: JoinConversationAck) => {
+      if (!controller.signal.aborted) dispatch({ type: "joined", ack, after, connectionId });
+    };
+    connection.insist("join_conversation", payload, controller.signal, take).catch((failure: unknown) => {
+      if (!(failure instanceof ChatError)) throw failure;
+      if (!failure.retryable) dispatch({ type: "refused", message: failure.message });
+    });
     return () => controller.abort();
   }, [connection, connectionId, joined, behind]);
 
@@ -191,9 +193,9 @@ export function useConversation(conversationId: string, visible: boolean) {
   useEffect(() => {
     if (!partly) return;
     const controller = new AbortController();
-    listParticipants(connection, conversationId, controller.signal).then((participants) => {
+    listParticipants(connection, conversationId, controller.signal, (participants) => {
       if (!controller.signal.aborted) dispatch({ type: "participants", participants });
-    }, ignore);
+    }).catch(ignore);
     return () => controller.abort();
   }, [connection, conversationId, partly]);
 
@@ -280,16 +282,20 @@ export function useConversation(conversationId: string, visible: boolean) {
   };
 }
 
-async function listParticipants(connection: Connection, conversationId: string, wanted: AbortSignal) {
-  const found: Participant[] = [];
+async function listParticipants(
+  connection: Connection,
+  conversationId: string,
+  wanted: AbortSignal,
+  take: (participants: readonly Participant[]) => void,
+) {
   let after: string | null = null;
   do {
     const where = { conversationId, limit: 200, ...(after !== null && { after }) };
-    const page: ListParticipantsAck = await connection.insist("list_participants", () => where, wanted);
-    found.push(...page.participants);
+    const page: ListParticipantsAck = await connection.insist("list_participants", () => where, wanted, (ack) =>
+      take(ack.participants),
+    );
     after = page.nextAfter;
-  } while (after !== null);
-  return found;
+  } while (after !== null && !wanted.aborted);
 }
 
 const TYPING_REPEAT_MS = 3_000; // the server forgets after 6 s

@@ -100,9 +100,9 @@ function makeList(connection: Connection, dispatch: Dispatch<Action>) {
   let knownAt = Infinity;
 
   async function read(before?: string, further = false): Promise<ListConversationsAck> {
-    const page = await connection.insist("list_conversations", () => ({ limit: PAGE, before }), always);
-    dispatch({ type: "page", page, further });
-    return page;
+    return connection.insist("list_conversations", () => ({ limit: PAGE, before }), always, (page) =>
+      dispatch({ type: "page", page, further }),
+    );
   }
 
   /** The newest page, and further ones until they reach what was known before. */

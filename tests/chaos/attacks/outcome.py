@@ -18,6 +18,8 @@ CORE_SHARE: Final = 0.10
 REFUSAL_MS: Final = 1.0
 # What one connection may get rid of in the long run, several times what an honest one sends.
 TAKEN_BYTES_PER_S: Final = 1e6
+# What it gets rid of at once: the kernel keeps some MB at both ends, and the server forgives a burst.
+AT_ONCE_BYTES: Final = 8e6
 # Shorter windows have too few CPU ticks and refusals to divide.
 FEW_REFUSALS: Final = 200
 
@@ -90,7 +92,8 @@ class Outcome:
     @property
     def stopped(self) -> bool:
         """Whether the server did something about the attacker: refused, ended, or did not take all that it sent."""
-        taken = self.tally["sent_bytes"] / max(0.001, self.tally["seconds"]) / max(1, self.hostile)
+        beyond = max(0.0, self.tally["sent_bytes"] / max(1, self.hostile) - AT_ONCE_BYTES)
+        taken = beyond / max(0.001, self.tally["seconds"])
         return bool(self.refused or self.tally["ends"]) or taken < TAKEN_BYTES_PER_S
 
     @property

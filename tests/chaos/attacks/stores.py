@@ -78,7 +78,8 @@ def _readers(event: str, payload: Callable[[Target, int], dict[str, Any]]) -> Ca
 
     def run(target: Target) -> Tally:
         tokens = iter(target.token.split() * 1000)
-        crowd = Crowd(target, lambda connection: websocket(token=next(tokens))(connection), READERS, ("127.0.0.3",))
+        most = target.of(READERS)
+        crowd = Crowd(target, lambda connection: websocket(token=next(tokens))(connection), most, ("127.0.0.3",))
         started_s = time.monotonic()
         asked: dict[Connection, int] = {}
         while crowd.going_on:
