@@ -235,17 +235,16 @@ def make_runner(app: web.Application, settings: Settings, **options: Any) -> Run
     Args:
         options: aiohttp's, of web.AppRunner.
     """
-    engine = app[SIO].eio
+    sio = app[SIO]
 
     def meter_of(request: web.BaseRequest) -> Meter | None:
-        session = engine.sessions.get(request.query.get("sid", ""))
-        return None if session is None else session.meter
+        return sio.meter_of(request.query.get("sid", ""))
 
     return Runner(
         app,
         settings,
         app[CONNECTIONS],
-        engine.intake,
+        sio.intake,
         meter_of=meter_of,
         allows=lambda origin: origin in settings.allowed_origins,
         **options,

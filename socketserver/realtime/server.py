@@ -12,6 +12,7 @@ from .admin_ui import DEVELOPMENT, AdminUi, Auth
 from .asking import ask
 from .dispatch import Dispatcher
 from .engine.engine import SHUTDOWN_WAIT_S, Engine
+from .engine.intake import Intake, Meter
 from .engine.session import Session
 from .membership import Membership
 from .refusals import Refusal, default_error_ack, default_refusal_ack
@@ -404,9 +405,15 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         """Return how many rooms there are, in all namespaces."""
         return sum(len(space.rooms) for space in self.manager.namespaces.values())
 
-    def intake_counts(self) -> dict[str, int]:
-        """Return how often clients had to wait, or were ended, for what they sent; see `Intake.counts`."""
-        return self.eio.intake.counts()
+    @property
+    def intake(self) -> Intake:
+        """What bounds all that clients send."""
+        return self.eio.intake
+
+    def meter_of(self, eio_sid: str) -> Meter | None:
+        """Return what a session's client is charged to, None when there is no such session."""
+        session = self.eio.sessions.get(eio_sid)
+        return None if session is None else session.meter
 
     def connected(self, namespace: str = "/") -> list[str]:
         """Return the sids of a namespace's clients, without those that are connecting or leaving."""

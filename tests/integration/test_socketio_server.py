@@ -534,7 +534,9 @@ async def test_what_an_application_may_ask_of_its_clients() -> None:
         assert sio.stats()["tasks"] == 1
         gate.set()
         assert await task
-        assert set(sio.intake_counts()) == {"paused", "deferred", "flooding"}
+        assert sio.meter_of(session.id) is session.meter
+        assert sio.meter_of("nobody") is None
+        assert set(sio.intake.counts()) == {"paused", "deferred", "flooding"}
 
 
 async def test_ids_of_clients_and_of_their_sessions() -> None:
