@@ -33,7 +33,7 @@ def count(
         tcp_refused=connections.refused,
         heads_bytes=connections.held_bytes,
         heads_refused=connections.heads_refused,
-        intake=sio.intake_counts(),
+        intake=sio.intake.counts(),
         unproven_bytes=guards.unproven_bytes,
         crowded_out=guards.crowded_out,
         descriptor_shortages=housekeeping.descriptors.shortages,

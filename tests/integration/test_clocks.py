@@ -51,9 +51,13 @@ async def test_lists_are_in_the_order_of_what_happened(wrong_s: float, tmp_path:
     }
     async with chatting(**options) as chat, http() as session:
         ann = await enter_for_days(session, chat, "ann")
-        ids = {title: await create(ann, title) for title in "abcd"}
+        ids = {}
+        for title in "abcd":
+            ids[title] = await create(ann, title)
+            chat.clock.advance(0.002)  # what happens in one millisecond has no order
         chat.clock.jump(wrong_s)
         await ann.message(ids["a"], "ahead")
+        chat.clock.advance(0.002)
         ids["e"] = await create(ann, "e")
         assert await titles(ann) == "eadcb"
         chat.clock.jump(-wrong_s)
