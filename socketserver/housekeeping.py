@@ -86,5 +86,7 @@ class Housekeeping:
             for sweep in self._sweeps:
                 sweep(now_s)
                 await asyncio.sleep(0)  # others have a turn before the next
+            for _ in self._guards.forget():
+                await asyncio.sleep(0)
             self.mended += self._guards.sweep(self._engine_sessions())
             self.mended += await self.lifecycle.sweep()

@@ -12,8 +12,6 @@ MAY_WAIT: Final = (
     ("socketserver/app.py", "create_app"),  # before anybody is served
     ("socketserver/handlers/routes.py", "setup_routes"),  # the same
     ("socketserver/ops/metrics.py", "resident_bytes"),  # /proc is the memory of the kernel, no disk
-    # At the start; and while the database is away at the start, every second until it is back.
-    ("socketserver/store/mongo/database.py", "open"),
 )
 
 

@@ -46,6 +46,41 @@ async def test_probes_do_not_stand_before_a_write(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_a_lock_that_lasts_is_waited_for_once(tmp_path: Path) -> None:
+    """Each further message of a client waited the whole time again, one after the other: the tenth was refused after
+    twenty seconds."""
+    path = tmp_path / "chat.db"
+    waits: list[bool] = []
+
+    class Counted(DatabaseFile):
+        def writer(self, *, create: bool) -> SqliteConnection:
+            connection = super().writer(create=create)
+            patiently = connection.patiently
+
+            def counted(statement: str, *, hurried: bool = False) -> None:
+                if statement == "BEGIN IMMEDIATE":
+                    waits.append(hurried)
+                patiently(statement, hurried=hurried)
+
+            connection.patiently = counted  # type: ignore[method-assign]
+            return connection
+
+    store = SqliteStore(Counted(str(path), busy_s=BUSY_S))
+    await store.open()
+    conversation_id = await group(store)
+    waits.clear()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(4):
+            with pytest.raises(StoreUnavailable):
+                await store.append_message(message_draft(conversation_id))
+    assert waits == [False, True, True, True]
+    assert (await store.append_message(message_draft(conversation_id))).message.seq == 1
+    assert (await store.append_message(message_draft(conversation_id))).message.seq == 2
+    assert waits[4:] == [True, False], "patient again after the first that worked"
+    await store.close()
+
+
 async def test_a_prober_that_hangs_up_does_not_take_the_answer_from_the_others(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     store = SqliteStore(str(path), busy_timeout_s=BUSY_S)

@@ -168,11 +168,11 @@ class FaultyConnection(SqliteConnection):
         return self.fault == self.file.fault and super().is_current()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, hurried: bool = False) -> Iterator[None]:
         outcome, *self.file.outcomes = self.file.outcomes or (None,)
         if outcome is not None:
             raise outcome
-        with super().transaction():
+        with super().transaction(hurried=hurried):
             yield
 
 

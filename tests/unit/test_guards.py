@@ -571,4 +571,5 @@ def test_the_sweep_counts_anew_and_forgets(caplog: pytest.LogCaptureFixture) -> 
     door.guards.closed(sessions[0], "transport close")
     door.clock.seconds += 600
     door.guards.sweep([])
+    assert len(list(door.guards.forget())) > 1, "others have turns in between"
     assert set(door.guards.sizes().values()) == {0}

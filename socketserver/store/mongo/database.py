@@ -93,8 +93,11 @@ class MongoDatabase:
         """
         loop = asyncio.get_running_loop()
         try:
-            client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(self._url, io_loop=loop, **self._options)
-        except (PyMongoError, OSError) as error:  # a mongodb+srv name is looked up here
+            # In a thread: a mongodb+srv name is looked up, and certificates are read, while clients are served.
+            client: AsyncIOMotorClient[Document] = await asyncio.to_thread(
+                AsyncIOMotorClient, self._url, io_loop=loop, **self._options
+            )
+        except (PyMongoError, OSError) as error:
             raise StoreUnusable(f"The MongoDB connection string cannot be used: {error}") from error
         database: AsyncIOMotorDatabase[Document] = client.get_default_database(_DATABASE)
         try:

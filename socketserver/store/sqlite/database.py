@@ -22,6 +22,9 @@ MEMORY: Final = ":memory:"
 # UPDATE … FROM came with 3.33, the limit of 32 766 parameters per statement with 3.32.
 OLDEST_SQLITE: Final = (3, 33, 0)
 
+# Share of the busy time for which a writer waits that was refused the lock the last time: whoever holds it may hold it
+# for long, and each client's messages are handled one after the other, so that their waits add up.
+HURRIED_SHARE: Final = 0.05
 _CACHE_KB: Final = 32_768  # of each connection
 # 64 MB of log, at 4096 bytes a page: a last resort, for the store asks for a `checkpoint` long before.
 CHECKPOINT_PAGES: Final = 16_384
@@ -183,13 +186,13 @@ class SqliteConnection:
         except OSError:
             return False
 
-    def patiently(self, statement: str) -> None:
-        """Execute a statement that needs a lock, for at most the busy time.
+    def patiently(self, statement: str, *, hurried: bool = False) -> None:
+        """Execute a statement that needs a lock, for at most the busy time, or a moment of it.
 
         SQLite's own waiting backs off to 100 ms between tries and can starve beside a busy process: it looks too
         seldom into the short pauses between the other's transactions.
         """
-        deadline = time.monotonic() + self._busy_s
+        deadline = time.monotonic() + self._busy_s * (HURRIED_SHARE if hurried else 1)
         while True:
             try:
                 self.sql.execute(statement)
@@ -209,10 +212,14 @@ class SqliteConnection:
             self.roll_back()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """A writing transaction: committed at the end, rolled back if the block raises."""
+    def transaction(self, *, hurried: bool = False) -> Iterator[None]:
+        """A writing transaction: committed at the end, rolled back if the block raises.
+
+        Args:
+            hurried: wait only a moment for another process's lock.
+        """
         # Immediate: the write lock is taken before anything is read, so what is read stays true until the commit.
-        self.patiently("BEGIN IMMEDIATE")
+        self.patiently("BEGIN IMMEDIATE", hurried=hurried)
         try:
             yield
             self.sql.execute("COMMIT")

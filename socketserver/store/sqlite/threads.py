@@ -136,7 +136,7 @@ class Worker:
         started = time.perf_counter()
         try:
             connection = self._connected()
-            with connection.transaction():
+            with connection.transaction(hurried=self._outages.away):
                 apply(connection.sql, writes)
         except Exception as error:
             if is_outage(error):
