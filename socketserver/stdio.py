@@ -23,6 +23,8 @@ from typing import Final, TextIO, cast
 LINE_BYTES: Final = 64
 # What the thread writes at a time, unless a line is longer.
 CHUNK_BYTES: Final = 32_768
+# How long lines are gathered before they are written together: waking a thread costs more than a line.
+GATHER_S: Final = 0.02
 # How long the thread waits after a write that failed. The lines stay: a disk that was full has room again.
 RETRY_S: Final = 0.5
 # How long a process that ends waits for its last lines to be written.
@@ -130,7 +132,9 @@ class Outlet(io.TextIOBase):
                 self._changed.notify_all()  # who drains
                 while not self._lines:
                     self._changed.wait()
-                self._writing = True
+                self._writing = True  # so that those that come now need not wake this thread
+            time.sleep(GATHER_S)
+            with self._changed:
                 chunk, held_bytes = self._take()
             self._write(b"".join(chunk))
             with self._changed:
