@@ -156,10 +156,10 @@ async def test_a_socket_without_a_user(start_server: StartServer, reader: Reader
 
 
 async def test_bad_tokens_and_too_many_of_them(start_server: StartServer, reader: Reader) -> None:
-    """A refused token says why; an address that failed too often gets the status 429."""
+    """A refused token says why; an address of which too many connect without a user gets the status 429."""
     (tokens,) = blocks("Login fails")
     console, _ = blocks("Too many connects")
-    server = await start(start_server, reader, "--failed-connects-per-minute-address", "2")
+    server = await start(start_server, reader, "--connects-per-minute-address", "2")
     forged = jwt.encode({"sub": "alice", "exp": int(time.time()) + 60}, "0123456789abcdef0123456789abcdef")
     for bad, line in zip([forged, token("alice", ahead_s=-7200)], tokens, strict=True):
         await reader.run(f"watch(io('{server.url}', {{ auth: {{ token: '{bad}' }} }}));")
