@@ -69,7 +69,8 @@ def test_the_largest_input_of_a_kind_takes_no_long_turn(name: str) -> None:
             if took_s > slowest_s:
                 slowest_s, which = took_s, good
 
-    assert slowest_s < TURN_S, which
+    # Measuring coverage costs several times as much again, a line at a time.
+    assert slowest_s < TURN_S * (4 if sys.gettrace() else 1), which
 
 
 @pytest.mark.skipif(not FULL, reason="atheris is installed and run by make attack")

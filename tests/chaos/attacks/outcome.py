@@ -20,6 +20,9 @@ REFUSAL_MS: Final = 1.0
 TAKEN_BYTES_PER_S: Final = 1e6
 # What it gets rid of at once: the kernel keeps some MB at both ends, and the server forgives a burst.
 AT_ONCE_BYTES: Final = 8e6
+# Share of the time, from which on a sender that can send no more counts as held back: within a second the kernel's
+# buffers take more than the server does.
+HELD_BACK_SHARE: Final = 0.5
 # Shorter windows have too few CPU ticks and refusals to divide.
 FEW_REFUSALS: Final = 200
 
@@ -94,7 +97,8 @@ class Outcome:
         """Whether the server did something about the attacker: refused, ended, or did not take all that it sent."""
         beyond = max(0.0, self.tally["sent_bytes"] / max(1, self.hostile) - AT_ONCE_BYTES)
         taken = beyond / max(0.001, self.tally["seconds"])
-        return bool(self.refused or self.tally["ends"]) or taken < TAKEN_BYTES_PER_S
+        held_back = self.tally["paused_share"] >= HELD_BACK_SHARE
+        return bool(self.refused or self.tally["ends"]) or held_back or taken < TAKEN_BYTES_PER_S
 
     @property
     def refused(self) -> int:
