@@ -16,7 +16,6 @@ from guardkit import http, knock
 from support.servers import ROOT, ServerProcess, token
 from support.turns import LIMIT_S, SHARED_LIMIT_S, Recorder, Turn, watched_turns
 
-
 # Where coverage is measured, a turn may be twice as long.
 TRACED = 2 if sys.gettrace() else 1
 
