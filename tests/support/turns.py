@@ -48,7 +48,8 @@ class Turn:
     blamed: int = 0
 
     def __str__(self) -> str:
-        seen = self.stacks[-1] if self.stacks else "(it was over before somebody could look)"
+        # The first: the last may show what came after the long part.
+        seen = self.stacks[0] if self.stacks else "(it was over before somebody could look)"
         return f"the event loop computed for {self.seconds * 1000:.0f} ms of CPU in one turn:\n{seen}"
 
 
