@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from guardkit import Raw, chatting, http, knock, poll_handshake
+from support.guarded import Raw, chatting, http, knock, poll_handshake
 from support.servers import ServerProcess, running, token
 
 FULL: Final = os.environ.get("WEBSOCKET_TEST_ATTACK") == "full"

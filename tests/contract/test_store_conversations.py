@@ -10,7 +10,7 @@ from socketserver.store import Store
 from socketserver.store.base import ConversationPage, Created
 
 import pytest
-from storekit import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
+from support.stores import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
 
 MISSING = ConversationId("missing")
 

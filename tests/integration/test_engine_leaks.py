@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from engine_support import Http, client_of, serving, until
+from support.engine import Http, client_of, serving, until
 
 ROUNDS = 5
 CLIENTS = 1000

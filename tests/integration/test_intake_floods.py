@@ -9,7 +9,7 @@ from socketserver.realtime import Allowance, AsyncServer, IntakeLimits
 from typing import Any
 
 import pytest
-from engine_support import PATIENT, UNIT_S, Http, Stubborn, client_of, masked, serving, until
+from support.engine import PATIENT, UNIT_S, Http, Stubborn, client_of, masked, serving, until
 from support.servers import ServerProcess, token
 from support.wire import WireClient
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from engine_support import until
+from support.engine import until
 from support.waiting import DEADLINE_S
 
 ORIGIN = "http://localhost:3000"

@@ -9,8 +9,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from guardkit import Raw, chatting, enter, http, knock
 from integration.test_hostile import exchange
+from support.guarded import Raw, chatting, enter, http, knock
 from support.servers import running, token
 
 BODY, KEY = "a-body-that-nobody-may-read", "MALFORMED-BODY"

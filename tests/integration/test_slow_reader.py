@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from engine_support import Stubborn
+from support.engine import Stubborn
 from support.servers import serving, token
 from support.waiting import eventually
 from support.wire import wire_to
