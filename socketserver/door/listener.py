@@ -114,6 +114,7 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_address",
         "_admitted",
+        "_answering",
         "_at",
         "_blocked",
         "_body",
@@ -138,6 +139,7 @@ class Connection(web.RequestHandler):
         self._intake = runner.intake
         self._address = ""
         self._admitted = False
+        self._answering = False
         self._network: str | None = None
         self._meter = Meter(runner.allowance, self, self._loop.time())
         self._held = b""
@@ -263,6 +265,8 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != count:
             self._completed(data)
+            if in_body and not body.is_eof():
+                self._break(body)
         elif data and not in_body and not self._upgraded and not self._close and not self._force_close:
             self._grow(data)
 
@@ -290,6 +294,14 @@ class Connection(web.RequestHandler):
             if not hasattr(message, "headers"):  # an error
                 self._origin = self._readable(origin_in(bytes(self._head) + data))
         self._head = bytearray()
+
+    def _break(self, body: Any) -> None:
+        """The rest of a body is not HTTP: who reads it is told, where aiohttp lets it wait, and has the last word."""
+        self._messages.pop()  # aiohttp's error: the answer to this request is the last one
+        self._close = True
+        if self._answering:
+            body.set_exception(web.RequestPayloadError("The body is not HTTP."))
+        body.feed_eof()  # after the answer aiohttp reads on, and takes that for a fault of ours
 
     def _release_head(self) -> None:
         self._connections.hold(self._head_held, 0)
@@ -357,9 +369,11 @@ class Connection(web.RequestHandler):
             await intake.turn(self._runner.meter_of(request) or self._meter, REQUEST_BYTES)
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
             request_handler = self._refuse_encoding
+        self._answering = True
         try:
             return await super()._handle_request(request, start_time, request_handler)
         finally:
+            self._answering = False
             if not self._head and not self._messages:
                 self._release_head()
 
