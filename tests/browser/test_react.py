@@ -658,6 +658,7 @@ async def test_keyboard_only(people: People) -> None:
     await expect(alice.body).to_be_focused()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_accessible_and_good_to_look_at(people: People, dark: bool) -> None:
     """axe-core finds nothing serious on any screen, and nothing is wider than a phone."""

@@ -167,6 +167,7 @@ async def test_closing_during_an_outage_answers_every_call_after_one_timeout(
     assert 1 <= watching.failures <= 2  # as many flights are in the air at once
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 async def test_faults_at_random_under_load(store: MongoStore, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
     """Writers that send again until they are answered; cuts, lost replies and delays all the while."""

@@ -131,7 +131,7 @@ async def test_thorough(database: Path) -> None:
         for seen, upgraded in zip(steps, (True, False), strict=True):
             done = {step.name: step for step in seen}
             assert (done["upgrade"].status == "ok") == upgraded
-            assert done["ping"].status == "ok"
+            assert done["ping"].status == "ok", done["ping"]
             assert re.search(r"[1-9]\d* pings answered", done["ping"].seen)
             assert (done["ping"].ms or 0) >= 2000
 
