@@ -1,4 +1,5 @@
 # make run: start the server · make demo: and the React example · make test: run the tests · make test-all: all of them
+# make types: events.ts · make check-url URL=…: why clients cannot connect · make setup: all that one works with
 # make check: format, lint, types · make lock: pin the dependencies of the image · make attack: attack it · make bench: measure
 PYTHON ?= python3
 VENV := .venv
@@ -21,44 +22,81 @@ COVER := --cov --cov-report= --cov-fail-under=0
 COVER_MORE := --cov --cov-append --cov-report=term
 endif
 
-.PHONY: setup run demo test test-all check lock format attack bench clean
+.PHONY: setup run types check-url demo test test-all check lock format attack bench clean
 
-setup: $(VENV)/.ready node_modules/.ready $(REACT)/node_modules/.ready
+setup: $(VENV)/.tests node_modules/.ready $(REACT)/node_modules/.ready
 
-$(VENV)/.ready: setup.cfg pyproject.toml
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --editable
+NPM_CI := npm ci --no-audit --no-fund --loglevel=error
+
+# Its last file: an environment that was made in part is made again.
+$(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is not Python 3.11 or later; name one, as in make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+
+# What the server needs; and with what its tests need too, which is more than it. Whoever has the second has the first.
+$(VENV)/.ready: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	$(INSTALL) .
 	touch $@
 
-# The server runs without Node: its demo page then takes the client library from a public CDN, and tests are skipped.
+$(VENV)/.tests: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	$(INSTALL) '.[test]'
+	touch $(VENV)/.ready $@
+
+# The client library of the server's demo page; and with the clients of the tests. Without Node, or where nothing can be
+# fetched, the server runs all the same: the page then takes the library from a public CDN, and tests are skipped.
+node_modules/.demo: package.json package-lock.json
+	@if command -v npm >/dev/null; then \
+		echo $(NPM_CI) --omit=dev && $(NPM_CI) --omit=dev && touch $@ || \
+			echo "The demo page's client library could not be fetched: the page takes it from a CDN"; \
+	else \
+		echo "Node.js is not installed: going on without it"; \
+	fi
+
 node_modules/.ready: package.json package-lock.json
 	@if command -v npm >/dev/null; then \
-		echo npm ci && npm ci --no-audit --no-fund --loglevel=error && touch $@; \
+		echo $(NPM_CI) && $(NPM_CI) && touch node_modules/.demo $@; \
 	else \
 		echo "Node.js is not installed: going on without it"; \
 	fi
 
 $(REACT)/node_modules/.ready: $(REACT)/package.json $(REACT)/package-lock.json
 	@if command -v npm >/dev/null; then \
-		echo npm ci --prefix $(REACT) && npm ci --prefix $(REACT) --no-audit --no-fund --loglevel=error && touch $@; \
+		echo $(NPM_CI) --prefix $(REACT) && $(NPM_CI) --prefix $(REACT) && touch $@; \
 	fi
 
-# Types, lint and the production build of the React example; again only after a change, and not without Node.
+# The production build of the React example, and its types and lint; again only after a change, and not without Node.
 $(REACT)/dist/index.html: $(REACT)/node_modules/.ready $(REACT_SOURCES)
 	@if [ -e $< ]; then \
-		echo npm run check and build in $(REACT) && \
-		npm run --prefix $(REACT) --silent check && npm run --prefix $(REACT) --silent build -- --logLevel warn; \
+		echo npm run build in $(REACT) && npm run --prefix $(REACT) --silent build -- --logLevel warn; \
+	else \
+		echo "Node.js is not installed: the React example is not built"; \
+	fi
+
+$(REACT)/node_modules/.checked: $(REACT)/node_modules/.ready $(REACT_SOURCES)
+	@if [ -e $< ]; then \
+		echo npm run check in $(REACT) && npm run --prefix $(REACT) --silent check && touch $@; \
 	else \
 		echo "Node.js is not installed: the React example is not checked"; \
 	fi
 
-run: setup
+run: $(VENV)/.ready node_modules/.demo
 	@$(PY) -m socketserver
 
+# The events as TypeScript declarations, into a file that is whole or stays as it was: make types TO=../app/src/events.ts
+TO ?= $(REACT)/src/events.ts
+types: $(VENV)/.ready
+	@$(VENV)/bin/chat-socketserver types > '$(TO).new' && mv '$(TO).new' '$(TO)' || { rm -f '$(TO).new'; exit 1; }
+	@echo '$(TO) has the events of this server'
+
+# make check-url URL=https://chat.example.com CHECK='--origin https://app.example.com'
+check-url: $(VENV)/.ready
+	@test -n '$(URL)' || { echo "Name the server, as in make check-url URL=http://localhost:3001" >&2; exit 2; }
+	@$(VENV)/bin/chat-socketserver check '$(URL)' $(CHECK)
+
 # The server and the React example, for two people in two tabs; Ctrl-C ends both.
-demo: setup $(REACT)/dist/index.html
+demo: $(VENV)/.ready $(REACT)/dist/index.html
 	@$(PY) $(REACT)/demo.py
 
 # First on all cores, then one by one what measures the machine. REQUIRE_ALL=1 is for the last word before a release: all
@@ -82,11 +120,11 @@ attack: setup $(VENV)/.attack
 	PYTHONPATH=.:tests $(PY) -m chaos.attacks --seconds 3 --modes direct,nginx,caddy --loops uvloop,asyncio \
 		--json $(ATTACK_JSON) $(ATTACK)
 
-$(VENV)/.attack: $(VENV)/.ready
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test,attack]'
+$(VENV)/.attack: $(VENV)/.tests
+	$(INSTALL) '.[test,attack]'
 	touch $@
 
-check: setup $(REACT)/dist/index.html
+check: setup $(REACT)/node_modules/.checked $(REACT)/dist/index.html
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
@@ -108,11 +146,11 @@ bench: setup benchmarks/node_modules/.ready
 	$(PY) -m benchmarks --json benchmarks/results/latest.json $(BENCH)
 
 benchmarks/node_modules/.ready: benchmarks/package.json benchmarks/package-lock.json
-	npm ci --prefix benchmarks --no-audit --no-fund --loglevel=error
+	$(NPM_CI) --prefix benchmarks
 	touch $@
 
 $(NEXT)/node_modules/.ready: $(NEXT)/package.json $(NEXT)/package-lock.json
-	npm ci --prefix $(NEXT) --no-audit --no-fund --loglevel=error
+	$(NPM_CI) --prefix $(NEXT)
 	touch $@
 
 clean:

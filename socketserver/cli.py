@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="socketserver", description="A Socket.IO chat server for JavaScript front ends.", allow_abbrev=False
+        prog="chat-socketserver", description="A Socket.IO chat server for JavaScript front ends.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"socketserver {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -174,7 +174,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
     stdio.take_over(settings.log_buffer_bytes)
     logs.configure(settings.log_level, settings.log_format)
     for name in unknown_variables():
-        log.warning("unknown_variable", variable=name, help="it is no setting; see socketserver serve --help")
+        log.warning("unknown_variable", variable=name, help="it is no setting; see chat-socketserver serve --help")
     try:
         import uvloop
     except ImportError:

@@ -25,7 +25,7 @@ from .web_names import is_loopback as is_loopback
 PREFIX: Final = "WEBSOCKET_"
 # Variables that the test suite reads itself; they are no settings, and no typing errors either.
 _TEST_PREFIX: Final = "WEBSOCKET_TEST_"
-# The token that `socketserver check` connects with: of a client, so no setting of the server's.
+# The token that `chat-socketserver check` connects with: of a client, so no setting of the server's.
 CHECK_TOKEN: Final = "WEBSOCKET_CHECK_TOKEN"  # noqa: S105
 # Where a platform (Heroku, Render, Cloud Run, …) says on which port it expects the server.
 PLATFORM_PORT: Final = "PORT"
@@ -475,7 +475,7 @@ def _set_variable(field: str, flags: Mapping[str, str]) -> str:
 
 
 def check_token() -> str | None:
-    """The token that `socketserver check` should connect with, if one is set."""
+    """The token that `chat-socketserver check` should connect with, if one is set."""
     return os.environ.get(CHECK_TOKEN)
 
 

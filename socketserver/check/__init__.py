@@ -1,4 +1,4 @@
-"""`python -m socketserver check URL`: tries what a client does, step by step, and says of what fails how to mend it.
+"""`chat-socketserver check URL`: tries what a client does, step by step, and says of what fails how to mend it.
 
 `network` goes up to TLS, `wire` speaks HTTP, Engine.IO and Socket.IO, `steps` has the order, `causes` knows what
 failures mean. This module is the command: its arguments, its output, its exit status. None of them imports the server.

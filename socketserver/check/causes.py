@@ -200,7 +200,7 @@ CAUSES: Final[Mapping[str, Cause]] = {
         "The token was not made for this server: another key, audience or issuer, or it is cut short.",
         f"Compare what signs it with {variable('jwt_secret')}, {variable('jwt_public_key')} or "
         f"{variable('jwt_jwks_url')}, and its aud and iss with {variable('jwt_audience')} and "
-        f"{variable('jwt_issuer')}. Where the server runs, `python -m socketserver token USER` makes a good one.",
+        f"{variable('jwt_issuer')}. Where the server runs, `chat-socketserver token USER` makes a good one.",
     ),
     "token_expired": Cause(
         "The token's time is over, or a clock is wrong (see the step clock).",

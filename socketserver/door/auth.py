@@ -51,7 +51,7 @@ LEEWAY_S: Final = 30
 # 9999-12-31. A larger `exp` is one in milliseconds, which would make a token that never ends.
 _LAST_DATE_S: Final = 253_402_300_799
 
-# No secret at all: it is printed here, so that `socketserver token USER` works with a server started in another
+# No secret at all: it is printed here, so that `chat-socketserver token USER` works with a server started in another
 # process. Accepted only in the development login, which the settings allow only on a loopback address.
 DEVELOPMENT_SECRET: Final = "socketserver development login: anybody may be anybody"  # noqa: S105
 DEVELOPMENT_LOGIN_S: Final = 7 * 24 * 3600

@@ -1,4 +1,4 @@
-"""TypeScript declarations of the wire, which `socketserver types` prints; for socket.io-client's `Socket` type.
+"""TypeScript declarations of the wire, which `chat-socketserver types` prints; for socket.io-client's `Socket` type.
 
 Nothing is written down twice: events, payloads and acks come from the table of events.py, codes from errors.py, and
 the comments from the docstrings of the shapes.
@@ -22,7 +22,7 @@ from .events import ClientEvent, ServerEvent
 from .loading import Payloads
 
 _HEAD: Final = """\
-// The wire of the chat server, as TypeScript. Generated: do not edit, run `python -m socketserver types > events.ts`.
+// The wire of the chat server, as TypeScript. Generated: do not edit, run `chat-socketserver types > events.ts`.
 // Times are UTC in milliseconds. docs/protocol.md says what the events mean.
 """
 _TAIL: Final = """\

@@ -279,7 +279,7 @@ def test_wrong_arguments(run: Run, arguments: list[str]) -> None:
     """A command or flag that does not exist, or is cut short, is refused with status 2."""
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
-    assert err[-1].startswith("socketserver")
+    assert err[-1].startswith(("socketserver: ", "chat-socketserver"))
 
 
 @pytest.mark.parametrize(

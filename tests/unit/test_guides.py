@@ -133,7 +133,7 @@ def test_the_commands_exist(guide: Path) -> None:
     """Subcommands, and the options of `check`."""
     text = guide.read_text(encoding="utf-8")
     commands = set(re.findall(r'add_parser\(\s*"(\w+)"', SOURCES[ROOT / "socketserver" / "cli.py"]))
-    used = set(re.findall(r"python -m socketserver (\w+)", text))
+    used = set(re.findall(r"chat-socketserver (\w+)", text))
     assert "check" in used
     assert used <= commands
     checking = "".join(source for path, source in SOURCES.items() if path.parent.name == "check")

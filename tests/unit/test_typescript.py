@@ -28,12 +28,12 @@ def body(name: str) -> str:
 
 
 def test_the_react_example_has_the_present_events() -> None:
-    """events.ts is what the command prints: `python -m socketserver types` renews it."""
+    """events.ts is what the command prints: `make types` renews it."""
     assert (REACT / "src" / "events.ts").read_text() == TEXT
 
 
 def test_the_command_prints_the_declarations(capsys: pytest.CaptureFixture[str]) -> None:
-    """`socketserver types` prints them, and nothing else."""
+    """`chat-socketserver types` prints them, and nothing else."""
     assert main(["types"]) == 0
     assert capsys.readouterr().out == TEXT
 

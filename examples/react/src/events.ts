@@ -1,4 +1,4 @@
-// The wire of the chat server, as TypeScript. Generated: do not edit, run `python -m socketserver types > events.ts`.
+// The wire of the chat server, as TypeScript. Generated: do not edit, run `chat-socketserver types > events.ts`.
 // Times are UTC in milliseconds. docs/protocol.md says what the events mean.
 
 export type ErrorCode =
