@@ -34,6 +34,17 @@ _LAST = ("okafor", "weber", "rossi", "silva", "haddad", "tanaka", "lind", "morea
 TOWN = [f"{first}.{last}" for first in _FIRST for last in _LAST]
 # The page asks every five seconds, and a machine may be busy.
 NEWS_MS = 30_000
+# Whether the page looks old: the filter over it, and whether its numbers have the colour of what is said by the way.
+LOOKS = """([main]) => {
+    const soft = getComputedStyle(document.querySelector("#count")).color;
+    return [getComputedStyle(main).filter, getComputedStyle(main.querySelector(".values b")).color === soft];
+}"""
+# The lines of the grid that are drawn over the words of a chart's hole.
+STRUCK_THROUGH = """(svg) => [...svg.querySelectorAll("rect.hole")].flatMap((hole) =>
+    [...svg.querySelectorAll("line.grid")].filter(
+        (line) => hole.compareDocumentPosition(line) & Node.DOCUMENT_POSITION_FOLLOWING
+    ).map((line) => line.outerHTML)
+)"""
 
 
 class Watcher:
@@ -86,11 +97,13 @@ class Watchers:
         self._contexts: list[BrowserContext] = []
         self._everybody: list[Watcher] = []
 
-    async def come(self, *, width: int = 1440, height: int = 900, dark: bool = True, **options: Any) -> Watcher:
+    async def come(
+        self, *, width: int = 1440, height: int = 900, dark: bool = True, locale: str = "en-GB", **options: Any
+    ) -> Watcher:
         context = await self._browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
-            locale="en-GB",
+            locale=locale,
             **options,
         )
         context.set_default_timeout(WAIT_MS)
@@ -183,7 +196,9 @@ async def test_who_is_connected_and_what_happens(server: LocalServer, watchers: 
     )
     await expect(watcher.value("Connected", "users")).to_have_text("2")
     await latency.press("Escape")
-    await expect(latency).to_have_attribute("aria-valuetext", re.compile(r"^Now: ack, median –"))
+    await expect(latency).to_have_attribute(
+        "aria-valuetext", re.compile(r"^Now: ack, median [\d.]+ ms, .*, \d+ s ago$")
+    )
     await again.settle()
 
 
@@ -264,8 +279,9 @@ async def test_with_the_keyboard_only(server: LocalServer, watchers: Watchers, n
             break
     await expect(charts.first).to_be_focused()
     await page.keyboard.press("Shift+Tab")
-    await page.keyboard.press("ArrowLeft")
-    await expect(page.get_by_label("10 min")).to_be_checked()
+    await expect(page.get_by_label("10 min")).to_be_focused()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.get_by_label("30 min")).to_be_checked()
     for person in (carol, dave):
         await person.settle()
 
@@ -295,14 +311,20 @@ async def test_many_sockets(server: LocalServer, watchers: Watchers) -> None:
         await expect(watcher.page.locator("#nobody")).to_have_text("Nobody fits this search.")
 
 
+each_width = pytest.mark.parametrize("width", [375, 1440])
+
+
+@each_width
 async def test_the_server_goes_and_comes_back(
-    chromium: Browser, watchers: Watchers, node: Node, tmp_path: Path
+    chromium: Browser, watchers: Watchers, node: Node, tmp_path: Path, width: int
 ) -> None:
-    """The page says that the server is away, goes on by itself, shows the gap, and the restart."""
+    """The page says that the server is away, shows old numbers as old, goes on by itself, shows the gap."""
     async with running(tmp_path / "chat.db") as server:
         stage = Stage(server, node)
-        watcher = await watchers.come()
+        watcher = await watchers.come(width=width)
         await watcher.open(server.url)
+        looks = watcher.page.locator("main").evaluate_all
+        assert await looks(LOOKS) == ["none", False]
         await stage.person("ann", reconnectionAttempts=100)
         await expect(watcher.row("ann")).to_have_count(1, timeout=NEWS_MS)
         await server.kill()
@@ -310,13 +332,65 @@ async def test_the_server_goes_and_comes_back(
             re.compile(r"^No answer since \d\d:\d\d:\d\d; trying again$"), timeout=NEWS_MS
         )
         await expect(watcher.page).to_have_title("Away · Monitor")
+        assert await looks(LOOKS) == ["grayscale(1)", True]
+        count = watcher.page.locator("#count")
+        await expect(count).to_have_text(re.compile(r"^1 user on 1 socket · before \d\d:\d\d:\d\d$"))
+        users = watcher.card("Connected").get_by_role("slider")
+        await expect(users).to_have_attribute("aria-valuetext", re.compile(r"^Last known: users \d"))
+        assert await wide(watcher.page) <= width
         await server.start()
         await expect(watcher.status).to_have_text("Live", timeout=NEWS_MS)
         await expect(watcher.row("ann")).to_have_count(1, timeout=RECONNECT_MS)
+        assert await looks(LOOKS) == ["none", False]
+        await expect(count).to_have_text("1 user on 1 socket")
         await expect(watcher.card("Connected").locator("line.start")).to_have_count(2)
         runs = await watcher.card("Connected").locator("path.line").first.get_attribute("d")
         assert runs is not None
         assert runs.count("M") == 2, "the line goes on over the time that nobody knows of"
+
+
+@each_width
+async def test_the_last_minutes_fill_the_charts(
+    server: LocalServer, watchers: Watchers, node: Node, width: int
+) -> None:
+    """All data stood in a tenth of the width, and "no data" was struck through by the lines of the grid."""
+    watcher = await watchers.come(width=width)
+    await watcher.open(server.url)
+    page, card = watcher.page, watcher.card("Connected")
+    await expect(page.get_by_label("10 min")).to_be_checked()
+    await expect(card.get_by_text("no data")).to_be_visible()
+    assert await card.locator("svg").evaluate(STRUCK_THROUGH) == []
+    assert await wide(page) <= width
+    for minutes, span in ((11, "30 min"), (20, "1 hour")):
+        server.clock.advance(minutes * 60)
+        await expect(page.get_by_label(span)).to_be_checked(timeout=NEWS_MS)
+    assert await card.locator("svg").evaluate(STRUCK_THROUGH) == []
+    await page.get_by_label("10 min").check(force=True)
+    before = server.app[HISTORY].newest
+    async with page.expect_response(lambda answer: f"-{before + 1}" in answer.url, timeout=NEWS_MS):
+        await take_point(server)
+    await expect(page.get_by_label("10 min")).to_be_checked()
+
+
+@each_width
+async def test_the_last_latency_has_its_age(server: LocalServer, watchers: Watchers, node: Node, width: int) -> None:
+    """A dash stood there five seconds after the last message. A French browser's page is in English as a whole."""
+    ann, _ = await Stage(server, node).people("ann", "bob")
+    watcher = await watchers.come(width=width, locale="fr-FR")
+    await watcher.open(server.url)
+    latency = watcher.card("Message latency")
+    await expect(watcher.value("Message latency", "ack, median")).to_have_text("–")
+    await expect(latency.get_by_text("ago")).to_have_count(0)
+    chat = await ann.create("bob")
+    await ann.send(chat, "hello")
+    for _ in range(3):
+        await take_point(server)
+    await expect(watcher.value("Message latency", "ack, median")).to_have_text(
+        re.compile(r"^\d+(\.\d+)? ms$"), timeout=NEWS_MS
+    )
+    await expect(latency.locator("li").last).to_have_text(re.compile(r"^\s*\d+ s ago$"))
+    await expect(watcher.value("Memory", "resident")).to_have_text(re.compile(r"^\d+(\.\d)? MiB$"))
+    assert await wide(watcher.page) <= width
 
 
 async def test_a_hidden_page_asks_nothing(server: LocalServer, watchers: Watchers) -> None:
@@ -467,9 +541,15 @@ async def test_accessible_and_good_to_look_at(
                 await phone.page.screenshot(path=IMAGES / "monitor-phone.png")
             await phone.page.get_by_text("Server and settings").click()
             await no_violations(phone.page)
-            assert await phone.page.evaluate("() => document.documentElement.scrollWidth") <= 375
+            assert await wide(phone.page) <= 375
             await phone.rows.first.get_by_role("button").click()
             await expect(phone.page.get_by_role("dialog")).to_be_in_viewport(ratio=1)
+
+
+async def wide(page: Page) -> int:
+    """How many pixels the page is wide, with what does not fit."""
+    width: int = await page.evaluate("() => document.documentElement.scrollWidth")
+    return width
 
 
 async def no_violations(page: Page) -> None:

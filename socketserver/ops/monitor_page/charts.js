@@ -9,8 +9,11 @@ const TOP = 16; // room for the label of the highest line
 const BOTTOM = 22;
 const MINUTE = 60_000;
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const clockWithSeconds = new Intl.DateTimeFormat(undefined, {
+/** Of numbers and times: the language of the page's words, whatever the browser's is. */
+export const LANGUAGE = "en-GB";
+
+const clock = new Intl.DateTimeFormat(LANGUAGE, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clockWithSeconds = new Intl.DateTimeFormat(LANGUAGE, {
   hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
 });
 
@@ -64,7 +67,8 @@ function holes(points, from, to, step) {
 class Chart {
   /**
    * @param {{title: string, unit?: string, format?: (value: number) => string, base?: number, least?: number}} options
-   *   format: a value as text; base: 10, or 2 for bytes; least: the scale goes up to that at least
+   *   format: a value as text; base: 10, or 2 for bytes; least: the scale goes up to that at least; ago: where nothing
+   *   is known of now, the last that was known is shown, with this text of its age in milliseconds
    * @param {(at: number | null) => void} onPoint told where the pointer or the arrow keys are
    */
   constructor(parent, options, onPoint) {
@@ -103,7 +107,10 @@ class Chart {
     }).observe(this.plot);
   }
 
-  /** @param view {points, from, to, step, starts}: points by time, the shown span, when the server started in it */
+  /**
+   * @param view {points, from, to, step, starts, away}: points by time, the shown span, when the server started in it,
+   *   and whether it does not answer now
+   */
   draw(view) {
     this.view = view;
     this.redraw();
@@ -150,20 +157,19 @@ class Chart {
     this.top = lines.at(-1);
     const floor = HEIGHT - BOTTOM;
     const parts = [];
-    for (const [begin, end] of holes(points, from, to, step)) {
-      parts.push(shape("rect", {
-        class: "hole", x: this.x(begin), width: Math.max(0, this.x(Math.min(end, to)) - this.x(begin)), y: TOP, height: floor - TOP,
-      }));
-      const [left, right] = [this.x(begin), this.x(Math.min(end, to))];
-      if (right - left > 90) {
-        parts.push(label("no data", { class: "axis", x: (left + right) / 2, y: (TOP + floor) / 2 + 4, "text-anchor": "middle" }));
-      }
-    }
     for (const value of lines) {
       const y = Math.round(this.y(value)) + 0.5;
       parts.push(shape("line", { class: value === 0 ? "floor" : "grid", x1: 0, x2: this.width, y1: y, y2: y }));
     }
-    const pitch = to - from > 30 * MINUTE ? 15 * MINUTE : 2 * MINUTE;
+    for (const [begin, end] of holes(points, from, to, step)) {
+      // Over the lines of the grid, which would strike its words through.
+      const [left, right] = [this.x(begin), this.x(Math.min(end, to))];
+      parts.push(shape("rect", { class: "hole", x: left, width: Math.max(0, right - left), y: TOP, height: floor - TOP }));
+      if (right - left > 90) {
+        parts.push(label("no data", { class: "axis", x: (left + right) / 2, y: (TOP + floor) / 2 + 4, "text-anchor": "middle" }));
+      }
+    }
+    const pitch = to - from > 30 * MINUTE ? 15 * MINUTE : to - from > 10 * MINUTE ? 5 * MINUTE : 2 * MINUTE;
     for (let at = Math.ceil(from / pitch) * pitch; at <= to; at += pitch) {
       const x = this.x(at);
       if (x < 18 || x > this.width - 18) continue;
@@ -216,8 +222,9 @@ class Chart {
         make("li", { class: className }, make("i", { class: "key" }), make("b", {}, text), " ", make("span", {}, name)),
       ),
     );
-    const said = items.map(({ label: name, text }) => `${name} ${text}`).join(", ") || "nothing";
-    this.plot.setAttribute("aria-valuetext", `${at === null ? "Now" : this.moment(at)}: ${said}`);
+    const said = items.map(({ label: name, text }) => `${name} ${text}`.trim()).join(", ") || "nothing";
+    const now = this.view.away ? "Last known" : "Now";
+    this.plot.setAttribute("aria-valuetext", `${at === null ? now : this.moment(at)}: ${said}`);
   }
 }
 
@@ -284,11 +291,20 @@ export class Lines extends Chart {
   }
 
   describe(at) {
-    const point = at === null ? this.view.points.at(-1) : this.view.points.find((each) => each.at === at);
-    this.show(at, this.series.map(({ label: name, className, value, recent }) => {
-      const known = point ? (at === null && recent ? recent(this.view.points) : value(point)) : null;
-      return { label: name, className, text: known === null || known === undefined ? "–" : this.options.format(known) };
-    }));
+    const { points, to } = this.view;
+    const known = (point) => this.series.some(({ value }) => (value(point) ?? null) !== null);
+    let point = at === null ? points.at(-1) : points.find((each) => each.at === at);
+    let age = null;
+    if (at === null && this.options.ago && point && !known(point)) {
+      point = points.findLast(known);
+      if (point) age = to - point.at;
+    }
+    const items = this.series.map(({ label: name, className, value }) => {
+      const text = point ? (value(point) ?? null) : null;
+      return { label: name, className, text: text === null ? "–" : this.options.format(text) };
+    });
+    if (age !== null) items.push({ label: this.options.ago(age), className: "none", text: "" });
+    this.show(at, items);
   }
 }
 
@@ -300,7 +316,8 @@ export class Bars extends Chart {
   }
 
   draw(view) {
-    const pitch = view.to - view.from > 30 * MINUTE ? MINUTE : MINUTE / 6;
+    const span = view.to - view.from;
+    const pitch = span > 30 * MINUTE ? MINUTE : span > 10 * MINUTE ? MINUTE / 2 : MINUTE / 6;
     this.width_ms = pitch;
     this.buckets = new Map();
     for (const point of view.points) {

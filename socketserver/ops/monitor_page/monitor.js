@@ -4,7 +4,7 @@
 // docs/operations.md. The page shows a server that is away as a gap, and goes on by itself when it is back. It asks
 // nothing while its tab is hidden: what it missed meanwhile is in the server's history.
 
-import { Bars, Lines, make, time, timeWithSeconds } from "./charts.js";
+import { Bars, LANGUAGE, Lines, make, timeWithSeconds } from "./charts.js";
 
 const HOUR = 3_600_000;
 const MINUTE = 60_000;
@@ -18,14 +18,17 @@ const NEWS_STAY = 15_000;
 const $ = (id) => document.getElementById(id);
 const base = new URL(".", import.meta.url);
 
-// What the server told, and what the user chose.
+// What the charts can show.
+const SPANS = [10 * MINUTE, 30 * MINUTE, HOUR];
+
+// What the server told, and what the user chose; a span of null is the shortest that shows all there is.
 const known = { points: [], starts: [], cursor: "", server: null, skew: 0, step: POLL, awaySince: null };
-const wanted = { span: HOUR, search: "", sort: "user", order: "asc" };
+const wanted = { span: null, search: "", sort: "user", order: "asc" };
 
 // Numbers as text
 
-const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
-const digits = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 2 });
+const whole = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
+const digits = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 2 });
 
 const count = (value) => whole.format(value);
 const rate = (value) => (value >= 10 || Number.isInteger(value) ? whole : digits).format(value);
@@ -35,7 +38,7 @@ function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB"];
   const power = value < 1 ? 0 : Math.min(3, Math.floor(Math.log2(value) / 10));
   const scaled = value / 1024 ** power;
-  const text = (power === 0 || scaled >= 100 || Number.isInteger(scaled) ? whole : new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 })).format(scaled);
+  const text = (power === 0 || scaled >= 100 || Number.isInteger(scaled) ? whole : new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 1 })).format(scaled);
   return `${text} ${units[power]}`;
 }
 
@@ -52,6 +55,7 @@ function duration(ms) {
 
 let pointed = null;
 const charts = [];
+const choices = document.querySelectorAll("input[name=span]");
 
 function pointAt(at) {
   pointed = at;
@@ -98,7 +102,7 @@ function buildCharts() {
       ],
     }, pointAt),
     new Lines(parent, {
-      title: "Message latency", format: millis, least: 4,
+      title: "Message latency", format: millis, least: 4, ago: (ms) => `${duration(ms)} ago`,
       series: [
         { key: "ackP50Ms", label: "ack, median", className: "c1" },
         { key: "ackP95Ms", label: "ack, 95 %", className: "c3" },
@@ -126,14 +130,21 @@ function buildCharts() {
   );
 }
 
+/** The span that is shown, of what is known since `first`. */
+function shownSpan(to, first) {
+  return wanted.span ?? SPANS.find((span) => to - first <= span) ?? HOUR;
+}
+
 function drawCharts() {
   if (known.server === null) return;
   const to = Date.now() + known.skew;
-  const from = to - wanted.span;
+  const span = shownSpan(to, known.points[0]?.at ?? to);
+  for (const choice of choices) choice.checked = Number(choice.value) === span;
+  const from = to - span;
   const first = known.points.findIndex(({ at }) => at >= from);
   const points = first < 0 ? [] : known.points.slice(first);
   for (const chart of charts) {
-    chart.draw({ points, from, to, step: known.step, starts: known.starts.filter((at) => at < to) });
+    chart.draw({ points, from, to, step: known.step, starts: known.starts.filter((at) => at < to), away: known.awaySince !== null });
     chart.point(pointed);
   }
 }
@@ -193,6 +204,7 @@ async function poll() {
     asking = false;
     drawCharts();
     showFacts();
+    showCount();
     if (!document.hidden) timer = setTimeout(poll, wait);
   }
 }
@@ -202,6 +214,7 @@ function say(state, text) {
   const status = $("status");
   if (status.textContent !== text) status.textContent = text;
   status.dataset.state = state;
+  document.body.dataset.state = state; // what is on the page is old while the server is away, and looks so
 }
 
 // The server
@@ -209,7 +222,7 @@ function say(state, text) {
 function showFacts() {
   if (known.server === null) return;
   const { version, startedAt, store } = known.server;
-  const up = duration(Date.now() + known.skew - startedAt);
+  const up = duration((known.awaySince ?? Date.now() + known.skew) - startedAt);
   $("facts").textContent = `socketserver ${version} · ${store} · up ${up}`;
   const people = known.points.at(-1)?.users;
   document.title = known.awaySince !== null ? "Away · Monitor" : `${count(people ?? 0)} ${people === 1 ? "user" : "users"} · Monitor`;
@@ -217,7 +230,7 @@ function showFacts() {
 
 function showServer() {
   const { version, startedAt, store, settings } = known.server;
-  const started = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" }).format(startedAt);
+  const started = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle: "medium" }).format(startedAt);
   const facts = [["version", version], ["started", started], ["store", store], ...settings.map(({ name, value, unit }) => [name, `${value}${unit ? ` ${unit}` : ""}`])];
   $("settings").replaceChildren(...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))));
 }
@@ -243,14 +256,24 @@ async function listNow() {
   }
 }
 
-function showPeople({ sockets, matching, users, totalSockets, totalUsers }) {
-  const shown = sockets.length;
-  const all = `${count(totalUsers)} ${totalUsers === 1 ? "user" : "users"} on ${count(totalSockets)} ${totalSockets === 1 ? "socket" : "sockets"}`;
+let counted = null; // what the last list said
+
+/** Say how many there are; while the server is away, how many there were, and when. */
+function showCount() {
+  if (counted === null) return;
+  const { shown, found, matching, sockets, users } = counted;
   $("count").textContent = [
-    all,
-    ...(wanted.search ? [`${count(matching)} found`] : []),
+    `${count(users)} ${users === 1 ? "user" : "users"} on ${count(sockets)} ${sockets === 1 ? "socket" : "sockets"}`,
+    ...(found ? [`${count(matching)} found`] : []),
     ...(shown < matching ? [`the first ${count(shown)} shown`] : []),
+    ...(known.awaySince !== null ? [`before ${timeWithSeconds(known.awaySince)}`] : []),
   ].join(" · ");
+}
+
+function showPeople({ sockets, matching, totalSockets, totalUsers }) {
+  const shown = sockets.length;
+  counted = { shown, found: wanted.search !== "", matching, sockets: totalSockets, users: totalUsers };
+  showCount();
   const focused = document.activeElement;
   const place = [...$("rows").children].findIndex((row) => row.contains(focused));
   const present = new Set(sockets.map(({ sid }) => sid));
@@ -384,12 +407,11 @@ async function end(whom, who) {
 
 // Beginning
 
-for (const choice of document.querySelectorAll("input[name=span]")) {
+for (const choice of choices) {
   choice.addEventListener("change", () => {
     wanted.span = Number(choice.value);
     drawCharts();
   });
-  if (choice.checked) wanted.span = Number(choice.value); // browsers keep it over a reload
 }
 
 document.addEventListener("visibilitychange", () => {
