@@ -91,6 +91,14 @@ def test_the_guides_have_the_same_code() -> None:
         assert len(re.findall(r"^\|", english, flags=re.M)) == len(re.findall(r"^\|", french, flags=re.M))
 
 
+def test_the_french_guide_stays_french() -> None:
+    """Its links to the guide are to itself, but for those that say "In English"."""
+    text = FRENCH.read_text(encoding="utf-8")
+    away = re.findall(r"\[([^\]]+)\]\(troubleshooting\.md[^)]*\)", text)
+    assert set(away) == {"In English"}
+    assert len(away) == 1 + len(sections(FRENCH))
+
+
 @each_guide
 def test_the_names_exist(guide: Path) -> None:
     """Codes, events, log lines and causes are the code's."""

@@ -107,7 +107,7 @@ def test_the_command_works_from_anywhere(installation: Installation) -> None:
     """chat-socketserver --help, and --version."""
     done = installation.run("chat-socketserver", "--help")
     assert done.returncode == 0, done.stderr
-    assert "token" in done.stdout
+    assert done.stdout.startswith("usage: chat-socketserver ")
     done = installation.run("chat-socketserver", "--version")
     assert __version__ in done.stdout, done.stderr
 
