@@ -38,7 +38,7 @@ from ..web_names import origin_form
 from ..wire.protocol import MAX_TOKEN_CHARS
 from .credentials import COOKIE_NAME as COOKIE_NAME
 from .credentials import bearer, login_cookies
-from .keys import REFUSALS, FixedKey, Key, KeyServer, public_key
+from .keys import REFUSALS, FixedKey, Key, KeyServer, header_of, public_key
 from .origins import Origins
 from .proxies import Proxies
 
@@ -93,11 +93,7 @@ class Authenticator:
             raise InvalidToken(
                 f"The token is not valid: a JSON Web Token has at most {MAX_TOKEN_CHARS} ASCII characters."
             )
-        try:
-            header = jwt.get_unverified_header(token)
-        except REFUSALS:
-            raise InvalidToken("The token is not valid: it is not a JSON Web Token.") from None
-        key = await self._keys.find(header.get("kid"), header.get("alg"))
+        key = await self._keys.find(token)
         try:
             claims = jwt.decode(
                 token,
@@ -117,6 +113,7 @@ class Authenticator:
                 },
             )
         except REFUSALS as error:
+            header_of(token)  # what is no token at all has a reason of its own
             raise InvalidToken(self._reason(error)) from None
         return self._identity(claims)
 
@@ -366,7 +363,9 @@ def _name(value: object) -> str | None:
     somebody out."""
     if not isinstance(value, str):
         return None
-    name = re.sub(r"\s+", " ", "".join(" " if _unprintable(c) else c for c in value)).strip()[:MAX_NAME_CHARS].strip()
+    if not value.isprintable():
+        value = "".join(" " if _unprintable(c) else c for c in value)
+    name = re.sub(r"\s+", " ", value).strip()[:MAX_NAME_CHARS].strip()
     return name if shows_something(name) else None
 
 
