@@ -90,20 +90,18 @@ class Fanout:
             {"message": protocol.encoded(created)},
             room=conversation_room(conversation.id),
         )
-        elsewhere: list[str] = []
+        elsewhere, looking = self._sessions.around(conversation.id, conversation.participant_ids)
+        readers = dict.fromkeys(user_id for user_id, connection in looking if self.reaches(connection))
+        readers.pop(message.sender_id, None)  # sending counts as reading already
         now_s = self._clock.monotonic_s()
-        for user_id in conversation.participant_ids:
-            shown = False
-            for connection in self._sessions.of_user(user_id):
-                visible = connection.joined.get(conversation.id)
-                if visible is None:
-                    elsewhere.append(connection.sid)
-                elif visible and self.reaches(connection):
-                    shown = True
-            if shown and user_id != message.sender_id:  # sending counts as reading already
-                self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
+        for user_id in readers:
+            self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
         if elsewhere:
-            self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, protocol.dump_activity(message), room=elsewhere)
+            self._sio.emit_now(
+                ServerEvent.CONVERSATION_ACTIVITY,
+                protocol.dump_activity(message),
+                room=[connection.sid for connection in elsewhere],
+            )
 
     def conversation_created(self, created: ConversationCreated) -> None:
         """`conversation_created` to all participants' sockets."""
