@@ -166,7 +166,10 @@ async def _run_copy(source: Copyable, target: Copyable) -> int:
         print(f"{chr(10) if terminal else ''}socketserver: not complete: {error}", file=sys.stderr)
         return 1
     end = "\n" if terminal else ""
-    print(f"{end}copied and verified: {copied.conversations} conversations, {copied.messages} messages")
+    print(
+        f"{end}copied and verified: {copied.conversations} conversations, {copied.messages} messages, "
+        f"{copied.profiles} profiles"
+    )
     return 0
 
 

@@ -18,6 +18,8 @@ from ..chat.domain import (
     Gap,
     Message,
     MessageDraft,
+    Profile,
+    ProfileUpdate,
     ReadMark,
     UserId,
 )
@@ -102,11 +104,20 @@ class ReadAdvance:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfileSet:
+    """A user's profile after a call. `changed`: this call has written it; it was not there, or another one was."""
+
+    profile: Profile
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """How much a store holds."""
 
     conversations: int
     messages: int
+    profiles: int = 0
 
 
 class StoreObserver(Protocol):
@@ -126,7 +137,7 @@ class StoreObserver(Protocol):
 
 
 class Store(Protocol):
-    """Durable conversations, messages and read marks.
+    """Durable conversations, messages, read marks and profiles.
 
     **Durable**: when a writing call returns, what it wrote survives a kill -9 and a power cut of the server.
     **Whole**: a call that raises has written nothing, except after StoreUnavailable and cancellation, when the
@@ -252,12 +263,28 @@ class Store(Protocol):
         Raises: ConversationNotFound if there is no such conversation or the user does not take part.
         """
 
+    async def set_profile(self, update: ProfileUpdate) -> ProfileSet:
+        """Make a user's profile what the update says; what it says nothing of stays. A user without one gets one, also
+        by an update that says nothing. Nothing is written if the profile is like that already.
+
+        Order: calls for one user count in the order in which they were made on this store.
+        """
+
+    async def get_profiles(self, user_ids: Sequence[UserId]) -> Sequence[Profile]:
+        """The profiles of those users, each at most once, in no particular order; who has none is left out."""
+
 
 class Copyable(Store, Protocol):
     """A store that can also be walked through from end to end, as `copying.py` does. `open_store` returns one."""
 
     async def count(self) -> Counts:
-        """How many conversations and messages there are. May read them all; not for the hot path."""
+        """How many conversations, messages and profiles there are. May read them all; not for the hot path."""
+
+    async def list_profiles(self, *, after: UserId | None, limit: int) -> Sequence[Profile]:
+        """Every profile, by user id (by code points); only those after `after`, if given.
+
+        Fewer than `limit`: there are no more.
+        """
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         """Every conversation as it was asked for, by id (by code points); only those after `after`, if given.

@@ -60,7 +60,7 @@ def dump_error(error: ChatError) -> ErrorWire:
 
 def dump_user(identity: Identity) -> UserWire:
     """Who somebody is."""
-    return {"id": identity.user_id, "name": identity.name}
+    return {"id": identity.user_id, "name": identity.display_name}
 
 
 def dump_conversation(conversation: domain.Conversation, *, listed: int = 0) -> ConversationWire:

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from pathlib import Path
-from socketserver.chat.domain import new_id
+from socketserver.chat.domain import ProfileUpdate, new_id
 from socketserver.store import Store
 from socketserver.store.mongo.database import MongoDatabase
 from socketserver.store.mongo.mongo_store import MongoStore
@@ -39,6 +39,10 @@ async def do_everything(store: Store) -> None:
     for after_user in (None, BOB):
         await store.list_read_marks(here, after=after_user, limit=1)
     await store.list_readers([(conversation_id, BOB), (conversation_id, ANN)])
+    for user_id in (ANN, BOB, ANN):
+        await store.set_profile(ProfileUpdate(user_id, "A name"))
+    await store.set_profile(ProfileUpdate(CAT))
+    await store.get_profiles([ANN, BOB, CAT])
     for edges in ({}, {"before_seq": 2}, {"after_seq": 1}):
         await store.list_messages(here, limit=2, **edges)
 
