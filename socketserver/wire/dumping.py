@@ -60,7 +60,10 @@ def dump_error(error: ChatError) -> ErrorWire:
 
 def dump_user(identity: Identity) -> UserWire:
     """Who somebody is."""
-    return {"id": identity.user_id, "name": identity.display_name}
+    wire: UserWire = {"id": identity.user_id, "name": identity.display_name}
+    if identity.avatar:
+        wire["avatar"] = identity.avatar
+    return wire
 
 
 def dump_conversation(conversation: domain.Conversation, *, listed: int = 0) -> ConversationWire:

@@ -16,10 +16,12 @@ class UserWire(TypedDict):
     Attributes:
         id: The token's `sub`, in Unicode's normalization form C; 1 to 128 characters.
         name: For display: the token's `name`, else the id.
+        avatar: The address of a picture: the token's `picture`; absent if it has none.
     """
 
     id: str
     name: str
+    avatar: NotRequired[str]
 
 
 class ConversationWire(TypedDict):

@@ -105,6 +105,8 @@ export interface User {
   id: string;
   /** For display: the token's `name`, else the id. */
   name: string;
+  /** The address of a picture: the token's `picture`; absent if it has none. */
+  avatar?: string;
 }
 
 /** The client options that the server recommends. */
