@@ -7,11 +7,11 @@ webhook, a push service, another node) is another, beside it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .domain import Conversation, Message, ReadMark
+from .domain import Conversation, Message, Profile, ReadMark, UserId
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,14 @@ class MessageCreated(News):
 
 @dataclass(frozen=True, slots=True)
 class ConversationCreated(News):
-    """A conversation is stored."""
+    """A conversation is stored.
+
+    Attributes:
+        people: how the first of its participants are shown, as `profiles.Profiles.find` tells.
+    """
 
     conversation: Conversation
+    people: Mapping[UserId, Profile | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,13 @@ class MessagesRead(News):
 
     conversation: Conversation
     mark: ReadMark
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChanged(News):
+    """A user is shown in another way from now on, or has come for the first time."""
+
+    profile: Profile
 
 
 class Receiver(Protocol):

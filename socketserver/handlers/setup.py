@@ -63,6 +63,7 @@ def setup_handlers(sio: AsyncServer, settings: Settings, parts: Parts) -> None:
             parts.watching,
             patience,
             page_bytes=page_bytes,
+            outbox_bytes=settings.outbox_bytes,
             listed_participants=settings.listed_participants,
         ).answers(),
         **MessageHandlers(

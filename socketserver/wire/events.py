@@ -33,6 +33,7 @@ from . import shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
 from .dumping import dump_conversation
 from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfUserIds, Metadata, Shown, Text
+from .pages import fit_profiles
 from .rows import Announcement, Request
 
 DEFAULT_PAGE: Final = 50
@@ -77,10 +78,12 @@ class CreateConversationAck(TypedDict):
     Attributes:
         conversation: The new one, or the one that this request repeats.
         duplicate: Whether it existed before.
+        profiles: How the users under its `participantIds` are shown.
     """
 
     conversation: shapes.ConversationWire
     duplicate: bool
+    profiles: list[shapes.ProfileWire]
 
 
 class ListConversationsAck(TypedDict):
@@ -89,12 +92,14 @@ class ListConversationsAck(TypedDict):
     Attributes:
         conversations: At most `limit`, the one with the most recent activity first.
         presence: The other side of each direct conversation on this page.
+        profiles: How the users are shown whom this page names: `participantIds`, and who wrote a `lastMessage`.
         hasMore: Whether there are older ones.
         nextBefore: The `before` of the next page; null on the last. Its form may change.
     """
 
     conversations: list[shapes.ConversationSummaryWire]
     presence: list[shapes.PresenceWire]
+    profiles: list[shapes.ProfileWire]
     hasMore: bool
     nextBefore: str | None
 
@@ -222,6 +227,7 @@ class ClientEvent(StrEnum):
         dump=lambda created, limits: {
             "conversation": dump_conversation(created.conversation, listed=limits.listed_participants),
             "duplicate": created.duplicate,
+            "profiles": fit_profiles(created.people, limits.outbox_bytes).items,
         },
     )
     LIST_CONVERSATIONS = Request(
@@ -381,6 +387,12 @@ class ServerEvent(StrEnum):
         doc="Somebody whom this socket watches came online or went offline.",
         payload=shapes.PresenceWire,
         snapshot={"join_conversation": "participants", "list_conversations": "presence"},
+    )
+    PROFILE_CHANGED = Announcement(
+        name="profile_changed",
+        doc="Somebody whom this socket watches, or you yourself, is shown in another way from now on.",
+        payload=shapes.ProfileWire,
+        snapshot={"join_conversation": "participants", "list_conversations": "profiles"},
     )
     SESSION_ENDED = Announcement(
         name="session_ended",

@@ -24,6 +24,22 @@ class UserWire(TypedDict):
     avatar: NotRequired[str]
 
 
+class ProfileWire(TypedDict):
+    """How somebody is shown.
+
+    Attributes:
+        userId: Whose profile it is.
+        name: For display; absent while none is known: show the id.
+        avatar: The address of a picture; absent while none is known.
+        known: False: nobody has logged in with this id so far; absent for all others.
+    """
+
+    userId: str
+    name: NotRequired[str]
+    avatar: NotRequired[str]
+    known: NotRequired[bool]
+
+
 class ConversationWire(TypedDict):
     """What never changes of a conversation.
 
@@ -103,6 +119,9 @@ class ParticipantWire(TypedDict):
         online: Whether the user has a connection; false too for one who has not taken part so far.
         lastSeenAt: When a user who is offline was last seen, UTC milliseconds; null if online, not seen since the
             server started, or without a part so far.
+        name: For display; absent while none is known: show the id.
+        avatar: The address of a picture; absent while none is known.
+        known: False: nobody has logged in with this id so far; absent for all others.
     """
 
     userId: str
@@ -110,6 +129,9 @@ class ParticipantWire(TypedDict):
     readAt: int | None
     online: bool
     lastSeenAt: int | None
+    name: NotRequired[str]
+    avatar: NotRequired[str]
+    known: NotRequired[bool]
 
 
 class GapWire(TypedDict):
@@ -247,9 +269,11 @@ class ConversationCreatedWire(TypedDict):
 
     Attributes:
         conversation: The conversation.
+        profiles: How the users under its `participantIds` are shown.
     """
 
     conversation: ConversationWire
+    profiles: list[ProfileWire]
 
 
 class MessagesReadWire(TypedDict):

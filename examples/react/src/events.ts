@@ -213,10 +213,24 @@ export interface Conversation {
   createdAt: number;
 }
 
+/** How somebody is shown. */
+export interface Profile {
+  /** Whose profile it is. */
+  userId: string;
+  /** For display; absent while none is known: show the id. */
+  name?: string;
+  /** The address of a picture; absent while none is known. */
+  avatar?: string;
+  /** False: nobody has logged in with this id so far; absent for all others. */
+  known?: boolean;
+}
+
 /** A conversation was created. */
 export interface ConversationCreated {
   /** The conversation. */
   conversation: Conversation;
+  /** How the users under its `participantIds` are shown. */
+  profiles: Profile[];
 }
 
 /** A read mark moved. */
@@ -277,6 +291,8 @@ export interface CreateConversationAck {
   conversation: Conversation;
   /** Whether it existed before. */
   duplicate: boolean;
+  /** How the users under its `participantIds` are shown. */
+  profiles: Profile[];
 }
 
 /** A conversation as a user's list shows it. */
@@ -301,6 +317,8 @@ export interface ListConversationsAck {
   conversations: ConversationSummary[];
   /** The other side of each direct conversation on this page. */
   presence: Presence[];
+  /** How the users are shown whom this page names: `participantIds`, and who wrote a `lastMessage`. */
+  profiles: Profile[];
   /** Whether there are older ones. */
   hasMore: boolean;
   /** The `before` of the next page; null on the last. Its form may change. */
@@ -319,6 +337,12 @@ export interface Participant {
   online: boolean;
   /** When a user who is offline was last seen, UTC milliseconds; null if online, not seen since the server started, or without a part so far. */
   lastSeenAt: number | null;
+  /** For display; absent while none is known: show the id. */
+  name?: string;
+  /** The address of a picture; absent while none is known. */
+  avatar?: string;
+  /** False: nobody has logged in with this id so far; absent for all others. */
+  known?: boolean;
 }
 
 /** What a join left out, both ends included; `fetch_history` has it. */
@@ -506,6 +530,8 @@ export interface ServerToClientEvents {
   user_typing: (payload: UserTyping) => void;
   /** Somebody whom this socket watches came online or went offline. */
   presence_changed: (payload: Presence) => void;
+  /** Somebody whom this socket watches, or you yourself, is shown in another way from now on. */
+  profile_changed: (payload: Profile) => void;
   /** The server is about to end this connection, and says why. */
   session_ended: (payload: SessionEnded) => void;
 }
