@@ -73,13 +73,16 @@ class ConversationHandlers:
         profiles = fit_profiles(await self._chat.profiles.find(_named(summaries)), self._outbox_bytes)
         # Profiles are charged by their length alone: they come from memory, and a row for each would double the price.
         self._patience.charge_pages(connection, fitted, Page([], profiles.size_bytes))
-        return dump_ok(
+        ack = dump_ok(
             conversations=fitted.items,
             presence=presence,
             profiles=profiles.items,
             hasMore=has_more,
             nextBefore=dump_cursor(summaries[-1]) if has_more else None,
         )
+        if page.unread is not None:
+            ack["unreadConversations"] = page.unread
+        return ack
 
     async def _join(self, connection: Connection, user_id: UserId, command: JoinConversation) -> Ack:
         joined = await self._opened.join(connection, user_id, command)

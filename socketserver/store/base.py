@@ -85,10 +85,17 @@ class ReadMarkPage:
 
 @dataclass(frozen=True, slots=True)
 class ConversationPage:
-    """Summaries, most recent activity first (then by id, descending); `has_more`: older ones exist."""
+    """Summaries, most recent activity first (then by id, descending).
+
+    Attributes:
+        has_more: older ones exist.
+        unread: in how many of all the user's conversations there is something unread; None for a page that is not the
+            first.
+    """
 
     summaries: tuple[ConversationSummary, ...]
     has_more: bool
+    unread: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +230,8 @@ class Store(Protocol):
     ) -> ConversationPage:
         """The user's conversations by (activity_at_ms, id), descending; only those less than `before`, if given.
 
-        Each with the ids of all its participants, or with those of the first `participants`.
+        Each with the ids of all its participants, or with those of the first `participants`. Without `before` the page
+        says in how many conversations something is unread; it costs about as much again.
         Order: each as it was after every append that returned before this call was made.
         """
 

@@ -95,6 +95,7 @@ class ListConversationsAck(TypedDict):
         profiles: How the users are shown whom this page names: `participantIds`, and who wrote a `lastMessage`.
         hasMore: Whether there are older ones.
         nextBefore: The `before` of the next page; null on the last. Its form may change.
+        unreadConversations: In how many of all your conversations there is something unread; without `before` only.
     """
 
     conversations: list[shapes.ConversationSummaryWire]
@@ -102,6 +103,7 @@ class ListConversationsAck(TypedDict):
     profiles: list[shapes.ProfileWire]
     hasMore: bool
     nextBefore: str | None
+    unreadConversations: NotRequired[int]
 
 
 class JoinConversationAck(TypedDict):

@@ -33,6 +33,7 @@ async def do_everything(store: Store) -> None:
         for after in (None, 0, 1, 3):
             await store.get_snapshot(conversation_id, after=after, limit=2)
         await store.advance_read(conversation_id, CAT, 2, NOW_MS)
+    await store.list_conversations(BOB, limit=2, before=None)
     await store.list_conversations(ANN, limit=2, before=None)
     await store.list_conversations(ANN, limit=2, before=(NOW_MS, here), participants=2)
     await store.get_snapshot(here, after=None, limit=2, reader=CAT, participants=1)

@@ -41,6 +41,7 @@ class Parts:
 
     Attributes:
         left: who is gone, and why.
+        proofs: whom the lifecycle has told of.
         people: how users are shown, as Watching is told.
         stored: who has written or read where, as the store tells Watching; `asked` are its questions.
 
@@ -60,6 +61,7 @@ class Parts:
         self.auto_read = AutoRead(settings.read_delay_ms / 1000)
         self.rates = Rates(settings)
         self.left: list[tuple[str, Left]] = []
+        self.proofs: list[Identity] = []
         self.stored: set[Part] = set()
         self.asked: list[Sequence[Part]] = []
         self.people: dict[UserId, Profile | None] = {}
@@ -87,6 +89,7 @@ class Parts:
             self.fanout,
             self.clock,
             welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, self.clock.now_ms(), settings),
+            on_proof=self.proofs.append,
             on_gone=lambda connection, left: self.left.append((connection.sid, left)),
             max_event_bytes=settings.max_event_bytes,
         )

@@ -323,6 +323,8 @@ export interface ListConversationsAck {
   hasMore: boolean;
   /** The `before` of the next page; null on the last. Its form may change. */
   nextBefore: string | null;
+  /** In how many of all your conversations there is something unread; without `before` only. */
+  unreadConversations?: number;
 }
 
 /** Somebody who takes part in a conversation. */

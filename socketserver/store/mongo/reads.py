@@ -89,11 +89,16 @@ async def list_conversations(
 ) -> ConversationPage:
     stages = queries.page_of_conversations(user_id, limit, before, participants)
     rows = await database.aggregate_conversations(stages)
+    unread = None
+    if before is None:
+        counted = await database.aggregate_conversations(queries.unread_conversations(user_id)) if rows else []
+        unread = counted[0]["unread"] if counted else 0
     page = {row["_id"]: row for row in rows[:limit]}
     marks = await find_marks(database, page, [(conversation_id, user_id) for conversation_id in page])
     return ConversationPage(
         tuple(documents.load_summary(row, marks[each, user_id]) for each, row in page.items()),
         has_more=len(rows) > limit,
+        unread=unread,
     )
 
 

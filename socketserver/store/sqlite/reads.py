@@ -127,7 +127,14 @@ def list_conversations(
         conversation = load_conversation(row[:CONVERSATION_WIDTH])
         message = None if last_seq == 0 else load_message(conversation.id, row[CONVERSATION_WIDTH:])
         summaries.append(ConversationSummary(conversation, message, last_seq, last_change, read_seq, activity_at_ms))
-    return ConversationPage(tuple(summaries), has_more=len(rows) > limit)
+    unread = None
+    if before is None:
+        (unread,) = sql.execute(
+            "SELECT count(*) FROM participant p CROSS JOIN conversation c ON c.num = p.conversation"
+            " WHERE p.user_id = ? AND p.read_seq < c.last_seq",
+            (user_id,),
+        ).fetchone()
+    return ConversationPage(tuple(summaries), len(rows) > limit, unread)
 
 
 def list_readers(sql: sqlite3.Connection, parts: Sequence[Part]) -> frozenset[Part]:
