@@ -176,6 +176,7 @@ def _make_parts(
         clock,
         small_conversation=settings.small_conversation,
         listed_participants=settings.listed_participants,
+        joined_participants=settings.joined_participants,
         outbox_bytes=settings.outbox_bytes,
     )
     chat = make_chat(

@@ -29,6 +29,7 @@ class MessageCreated(News):
     Attributes:
         duplicate: it was stored and announced before; told again, as the first time may have been lost in a crash.
         received_s: when the request came, in seconds of `time.perf_counter`.
+        sender: how the sender is shown; None where that is not known.
         wire: the message in the form that goes out, kept here by whoever makes it first: it is made once for all
             receivers and for the ack.
     """
@@ -37,6 +38,7 @@ class MessageCreated(News):
     message: Message
     duplicate: bool
     received_s: float = 0.0
+    sender: Profile | None = field(default=None, compare=False)
     wire: Any = field(default=None, compare=False, repr=False)
 
 

@@ -91,6 +91,10 @@ class Profiles:
             await self._look_up(missing, found)
         return {user_id: self._told(user_id, entry) for user_id, entry in found.items() if self._knows(user_id, entry)}
 
+    def peek(self, user_id: UserId) -> Profile | None:
+        """How a user is shown who is here, as far as it is in memory. Never waits."""
+        return self._told(user_id, self._cache.get(user_id))
+
     async def close(self) -> None:
         """Write what waits, unless the store is away."""
         self._closing.set()

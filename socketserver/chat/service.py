@@ -81,7 +81,7 @@ def make_chat(
     )
     return Chat(
         opened,
-        Messages(store, opened, receiver, clock, activity, messages),
+        Messages(store, opened, profiles, receiver, clock, activity, messages),
         Reading(store, opened, receiver, clock),
         profiles,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..chat.conversations import JoinConversation, ListConversations, ListParticipants
 from ..chat.domain import ConversationSummary, UserId
+from ..chat.profiles import People
 from ..chat.service import Chat
 from ..live.connections import Connection
 from ..live.opened import Opened
@@ -88,7 +89,9 @@ class ConversationHandlers:
         joined = await self._opened.join(connection, user_id, command)
         snapshot, read = joined.snapshot, joined.read
         messages = fit(snapshot.messages, dump_message, most_bytes=self._page_bytes, newest=True)
-        participants = await self._shown(joined.participants, user_id)
+        senders = {message.sender_id for message in snapshot.messages}
+        people = await self._chat.profiles.find({*senders, *(mark.user_id for mark in snapshot.read_marks)})
+        participants = self._shown(joined.participants, people, user_id)
         self._patience.charge_pages(connection, messages, participants)
         ack = dump_ok(
             conversation=dump_conversation(joined.conversation, listed=self._listed_participants),
@@ -103,6 +106,10 @@ class ConversationHandlers:
         gap = gap_before(snapshot, len(messages.items), command.after)
         if gap is not None:
             ack["gap"] = dump_gap(gap)
+        strangers = senders.difference(mark.user_id for mark in snapshot.read_marks)
+        if strangers:
+            others = {user_id: profile for user_id, profile in people.items() if user_id in strangers}
+            ack["profiles"] = fit_profiles(others, self._outbox_bytes).items
         return ack
 
     async def _leave(self, connection: Connection, user_id: UserId, command: LeaveConversation) -> Ack:
@@ -113,7 +120,8 @@ class ConversationHandlers:
         conversation = await self._chat.conversations.get(user_id, command.conversation_id)
         page = await self._chat.conversations.participants(user_id, command)
         people = await self._watching.participants(connection, user_id, conversation, page.marks, again=True)
-        people = await self._named(people)
+        profiles = await self._chat.profiles.find(mark.user_id for mark in page.marks)
+        people = [dump_named(each, profiles) for each in people]
         participants = fit(people, _as_it_is, most_bytes=self._page_bytes, newest=False)
         self._patience.charge_pages(connection, participants)
         shown = page.marks[: len(participants.items)]
@@ -122,16 +130,11 @@ class ConversationHandlers:
             participants=participants.items, hasMore=has_more, nextAfter=shown[-1].user_id if has_more else None
         )
 
-    async def _named(self, participants: Sequence[ParticipantWire]) -> list[ParticipantWire]:
-        """Participants with how they are shown at this moment: nothing may be waited for between it and the answer."""
-        people = await self._chat.profiles.find(UserId(each["userId"]) for each in participants)
-        return [dump_named(each, people) for each in participants]
-
-    async def _shown(self, participants: Sequence[ParticipantWire], user_id: UserId) -> Page:
+    def _shown(self, participants: Sequence[ParticipantWire], people: People, user_id: UserId) -> Page:
         """The participants in the answer to a join: the first of them that fit beside its messages, and the user."""
-        people = await self._named(participants)
-        shown = fit(people, _as_it_is, most_bytes=self._page_bytes // 2, newest=False)
-        own = fit([each for each in people[len(shown.items) :] if each["userId"] == user_id], _as_it_is)
+        named = [dump_named(each, people) for each in participants]
+        shown = fit(named, _as_it_is, most_bytes=self._page_bytes // 2)
+        own = fit([each for each in named[len(shown.items) :] if each["userId"] == user_id], _as_it_is)
         return Page([*shown.items, *own.items], shown.size_bytes + own.size_bytes)
 
 

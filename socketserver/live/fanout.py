@@ -50,7 +50,8 @@ class Fanout:
     Args:
         small_conversation: up to how many participants a conversation shows typing, presence and read marks live;
             above, each of them would cost the square of the participants.
-        listed_participants: how many participants a new conversation names; 0 for all.
+        listed_participants, joined_participants: how many participants a conversation names, and a join tells of; 0 for
+            all. In larger ones messages come with how their senders are shown.
         outbox_bytes: what a client may leave unread; 0 for no bound.
     """
 
@@ -63,6 +64,7 @@ class Fanout:
         *,
         small_conversation: int,
         listed_participants: int = 0,
+        joined_participants: int = 0,
         outbox_bytes: int = 0,
     ) -> None:
         self._sio = sio
@@ -71,6 +73,7 @@ class Fanout:
         self._clock = clock
         self._small_conversation = small_conversation
         self._listed_participants = listed_participants
+        self._joined_participants = joined_participants
         self._outbox_bytes = outbox_bytes
         self._announce: Final[Mapping[type, Callable[[Any], None]]] = {
             MessageCreated: self.message_created,
@@ -92,7 +95,7 @@ class Fanout:
         conversation, message = created.conversation, created.message
         self._sio.emit_now(
             ServerEvent.MESSAGE_CREATED,
-            {"message": protocol.encoded(created)},
+            {"message": protocol.encoded(created), **_sender(created, self._joined_participants)},
             room=conversation_room(conversation.id),
         )
         elsewhere: list[str] = []
@@ -108,7 +111,8 @@ class Fanout:
             if shown and user_id != message.sender_id:  # sending counts as reading already
                 self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
         if elsewhere:
-            self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, protocol.dump_activity(message), room=elsewhere)
+            activity = {**protocol.dump_activity(message), **_sender(created, self._listed_participants)}
+            self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, activity, room=elsewhere)
 
     def conversation_created(self, created: ConversationCreated) -> None:
         """`conversation_created` to all participants' sockets."""
@@ -189,3 +193,10 @@ class Fanout:
     async def leave(self, connection: Connection, room: str) -> None:
         """Take a socket out of a room."""
         await self._sio.leave_room(connection.sid, room)
+
+
+def _sender(created: MessageCreated, told: int) -> dict[str, ProfileWire]:
+    """How the sender is shown, where a conversation has more participants than its readers have been told of."""
+    if created.sender is None or not 0 < told < created.conversation.participant_count:
+        return {}
+    return {"sender": protocol.dump_profile(created.sender.user_id, created.sender)}

@@ -119,6 +119,7 @@ class JoinConversationAck(TypedDict):
         unreadCount: `lastSeq` minus `readSeq`; 0 or more.
         typing: The user ids of who types at this moment, without yourself.
         gap: What `messages` left out; only if you gave `after` and missed more than fits.
+        profiles: How those are shown who wrote `messages` and are not among `participants`; only if there are any.
     """
 
     conversation: shapes.ConversationWire
@@ -130,6 +131,7 @@ class JoinConversationAck(TypedDict):
     unreadCount: int
     typing: list[str]
     gap: NotRequired[shapes.GapWire]
+    profiles: NotRequired[list[shapes.ProfileWire]]
 
 
 class LeaveConversationAck(TypedDict):
@@ -166,10 +168,13 @@ class FetchHistoryAck(TypedDict):
     Attributes:
         messages: In `seq` order: the newest below `beforeSeq`, the oldest above `afterSeq`, or the newest of all.
         hasMore: Whether there are more in that direction.
+        profiles: How those are shown who wrote `messages`; only in conversations with more participants than a join
+            tells.
     """
 
     messages: list[shapes.MessageWire]
     hasMore: bool
+    profiles: NotRequired[list[shapes.ProfileWire]]
 
 
 class ListParticipantsAck(TypedDict):

@@ -15,7 +15,7 @@ from .dumping import dump_profile
 T = TypeVar("T")
 
 # Of what a client may leave unread, the part that profiles beside an answer's page may take.
-PROFILES_SHARE: Final = 4
+PROFILES_SHARE: Final = 8
 
 
 class Page(NamedTuple):

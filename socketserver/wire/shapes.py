@@ -241,9 +241,11 @@ class MessageCreatedWire(TypedDict):
 
     Attributes:
         message: The message; drop a `seq` that you know.
+        sender: How the sender is shown; only in conversations with more participants than a join tells.
     """
 
     message: MessageWire
+    sender: NotRequired[ProfileWire]
 
 
 class ActivityWire(TypedDict):
@@ -255,6 +257,7 @@ class ActivityWire(TypedDict):
         senderId: The sender's user id: yourself, if you sent it from another socket.
         preview: The first 120 characters of the body.
         createdAt: The message's time, UTC milliseconds.
+        sender: How the sender is shown; only in conversations with more participants than `participantIds` has.
     """
 
     conversationId: str
@@ -262,6 +265,7 @@ class ActivityWire(TypedDict):
     senderId: str
     preview: str
     createdAt: int
+    sender: NotRequired[ProfileWire]
 
 
 class ConversationCreatedWire(TypedDict):

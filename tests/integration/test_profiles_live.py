@@ -150,3 +150,30 @@ async def test_long_pictures_find_room(tmp_path: Path) -> None:
                 break
             after = {"after": page["nextAfter"]}
         assert names(pages) == {**dict.fromkeys(others, "name"), "zoe": "Zoe"}
+
+
+async def test_senders_in_a_conversation_that_names_not_everybody(tmp_path: Path) -> None:
+    """A message of somebody beyond the participants that a join tells came from a mere id."""
+    path = tmp_path / "chat.db"
+    async with serving(path, joined_participants=2, listed_participants=2) as server, wire_to(server.url) as wire:
+        ann = await wire.person("ann", name="Ann")
+        zoe = await wire.person("zoe", name="Zoe")
+        yan = await wire.person("yan", name="Yan")
+        chat = await ann.create("ben", "cat", "yan", "zoe")
+        await ann.join(chat)
+        await zoe.send(chat, "hello")
+        profile = {"userId": "zoe", "name": "Zoe"}
+        assert (await ann.client.wait("message_created"))["sender"] == profile
+        assert (await yan.client.wait("conversation_activity"))["sender"] == profile
+        for reader, strangers in ((ann, {"zoe": "Zoe"}), (yan, {"zoe": "Zoe"})):
+            joined = await reader.join(chat)
+            assert names(joined["profiles"]) == strangers
+            history = await reader.client.ok("fetch_history", {"conversationId": chat})
+            assert names(history["profiles"]) == {"zoe": "Zoe"}
+            listed = await reader.client.ok("list_conversations", {})
+            assert names(listed["profiles"]) == {"ann": "Ann", "ben": False, "zoe": "Zoe"}
+        assert "profiles" not in await zoe.join(chat)
+        small = await ann.create("zoe")
+        await ann.send(small, "hello")
+        assert "profiles" not in await zoe.client.ok("fetch_history", {"conversationId": small})
+        assert "sender" not in await zoe.client.wait("conversation_activity", lambda seen: seen["senderId"] == "ann")

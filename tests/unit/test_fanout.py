@@ -7,7 +7,7 @@ from socketserver.chat.domain import Conversation, ConversationId, Message, Mess
 from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead, ProfileChanged
 from socketserver.live.auto_read import Seen
 from socketserver.live.connections import Connection
-from socketserver.live.fanout import conversation_room, user_room, watch_room
+from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
 from socketserver.wire import protocol
 
 import orjson
@@ -24,8 +24,20 @@ MESSAGE = Message(MessageId("m"), C, 7, 7, ANN, "key", "hello", None, 5)
 class Stage(Parts):
     """A user has any number of sockets, and a conversation of three is small."""
 
-    def __init__(self, small_conversation: int = 3, outbox_bytes: int = 0) -> None:
+    def __init__(
+        self, small_conversation: int = 3, outbox_bytes: int = 0, listed: int | None = None, joined: int | None = None
+    ) -> None:
         super().__init__(sockets_per_user=0, small_conversation=small_conversation, outbox_bytes=outbox_bytes)
+        if listed is not None and joined is not None:
+            self.fanout = Fanout(
+                self.sio,
+                self.sessions,
+                self.auto_read,
+                self.clock,
+                small_conversation=small_conversation,
+                listed_participants=listed,
+                joined_participants=joined,
+            )
 
     def show(self, sid: str, user_id: UserId, visible: bool) -> Connection:
         """A user's connection that has joined the conversation."""
@@ -55,6 +67,22 @@ def test_message_to_those_who_joined_and_activity_to_the_others() -> None:
         Emitted("message_created", {"message": protocol.dump_message(MESSAGE)}, (conversation_room(C),)),
         Emitted("conversation_activity", protocol.dump_activity(MESSAGE), ("ann-other", "cat")),
     ]
+
+
+@pytest.mark.parametrize(("listed", "joined"), [(2, 2), (2, 3), (3, 3), (0, 0)])
+def test_a_sender_is_told_where_not_all_participants_are(listed: int, joined: int) -> None:
+    """In a conversation of a thousand a message came from an id of which its readers had never been told more."""
+    stage = Stage(listed=listed, joined=joined)
+    stage.show("ann-joined", ANN, visible=True)
+    stage.connect("bob", BOB)
+    created = MessageCreated(CONVERSATION, MESSAGE, duplicate=False, sender=Profile(ANN, "Ann"))
+    stage.fanout.receive(created)
+    message, activity = stage.sio.take()
+    ann = {"userId": "ann", "name": "Ann"}
+    assert message.data.get("sender") == (ann if joined == 2 else None)
+    assert activity.data.get("sender") == (ann if listed == 2 else None)
+    stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=True))
+    assert not any("sender" in emitted.data for emitted in stage.sio.take())
 
 
 def test_no_activity_when_everybody_has_joined() -> None:

@@ -107,6 +107,17 @@ async def test_who_tells_waits_for_nothing(store: FaultyStore) -> None:
     assert stage.news == [ProfileChanged(Profile(ANN, "Ann"))]
 
 
+async def test_who_is_here_is_known_without_a_look(store: FaultyStore) -> None:
+    """What was told, stored or not; of somebody who was never looked up nothing is known."""
+    stage = Stage(store)
+    stage.profiles.tell(ProfileUpdate(ANN, "Ann"))
+    assert (stage.profiles.peek(ANN), stage.profiles.peek(BOB)) == (Profile(ANN, "Ann"), None)
+    await stage.settled()
+    stage.clock.advance(KEPT_S)
+    assert stage.profiles.peek(ANN) == Profile(ANN, "Ann")
+    assert store.read == []
+
+
 async def test_what_is_told_at_once_is_written_once(store: FaultyStore) -> None:
     """A user who connects again and again costs one write at a time."""
     stage = Stage(store)

@@ -175,10 +175,24 @@ export interface Message {
   createdAt: number;
 }
 
+/** How somebody is shown. */
+export interface Profile {
+  /** Whose profile it is. */
+  userId: string;
+  /** For display; absent while none is known: show the id. */
+  name?: string;
+  /** The address of a picture; absent while none is known. */
+  avatar?: string;
+  /** False: nobody has logged in with this id so far; absent for all others. */
+  known?: boolean;
+}
+
 /** A message was stored. */
 export interface MessageCreated {
   /** The message; drop a `seq` that you know. */
   message: Message;
+  /** How the sender is shown; only in conversations with more participants than a join tells. */
+  sender?: Profile;
 }
 
 /** A message was stored in a conversation that the socket has not joined. */
@@ -193,6 +207,8 @@ export interface Activity {
   preview: string;
   /** The message's time, UTC milliseconds. */
   createdAt: number;
+  /** How the sender is shown; only in conversations with more participants than `participantIds` has. */
+  sender?: Profile;
 }
 
 /** What never changes of a conversation. */
@@ -211,18 +227,6 @@ export interface Conversation {
   createdBy: string;
   /** When it was created, UTC milliseconds. */
   createdAt: number;
-}
-
-/** How somebody is shown. */
-export interface Profile {
-  /** Whose profile it is. */
-  userId: string;
-  /** For display; absent while none is known: show the id. */
-  name?: string;
-  /** The address of a picture; absent while none is known. */
-  avatar?: string;
-  /** False: nobody has logged in with this id so far; absent for all others. */
-  known?: boolean;
 }
 
 /** A conversation was created. */
@@ -375,6 +379,8 @@ export interface JoinConversationAck {
   typing: string[];
   /** What `messages` left out; only if you gave `after` and missed more than fits. */
   gap?: Gap;
+  /** How those are shown who wrote `messages` and are not among `participants`; only if there are any. */
+  profiles?: Profile[];
 }
 
 /** The socket hears no more of the conversation. */
@@ -402,6 +408,8 @@ export interface FetchHistoryAck {
   messages: Message[];
   /** Whether there are more in that direction. */
   hasMore: boolean;
+  /** How those are shown who wrote `messages`; only in conversations with more participants than a join tells. */
+  profiles?: Profile[];
 }
 
 /** A page of participants. */
