@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -88,8 +88,16 @@ class Profiles:
         found = {user_id: self._cache.get(user_id) for user_id in user_ids}
         missing = [user_id for user_id, entry in found.items() if entry is None or entry.until_s <= now_s]
         if missing:
-            await self._look_up(missing, found)
-        return {user_id: self._told(user_id, entry) for user_id, entry in found.items() if self._knows(user_id, entry)}
+            found.update(await self._look_up(missing, found))
+            # Meanwhile others may have been told of, those who were known among them.
+            found = {user_id: self._cache.get(user_id) or entry for user_id, entry in found.items()}
+        people: dict[UserId, Profile | None] = {}
+        for user_id, entry in found.items():
+            if user_id in self._waiting:
+                people[user_id] = self._told(user_id, entry)
+            elif entry is not None:
+                people[user_id] = entry.profile
+        return people
 
     def peek(self, user_id: UserId) -> Profile | None:
         """How a user is shown who is here, as far as it is in memory. Never waits."""
@@ -101,24 +109,33 @@ class Profiles:
         if self._writing is not None:
             await self._writing
 
-    async def _look_up(self, user_ids: list[UserId], found: dict[UserId, Entry | None]) -> None:
-        """Look users up, and put what is known then in the place of what was found in memory."""
+    async def _look_up(
+        self, user_ids: Sequence[UserId], before: Mapping[UserId, Entry | None]
+    ) -> Mapping[UserId, Entry]:
+        """Look users up, and keep what is found.
+
+        Args:
+            before: what was in memory.
+        Returns: what is known now; nothing in an outage: what is in memory may be old, but is better than nothing.
+        """
         until_s = self._clock.monotonic_s() + KEPT_S
         try:
             profiles = {profile.user_id: profile for profile in await self._store.get_profiles(user_ids)}
         except ChatError:
-            return  # what is in memory may be old, but it is better than nothing
+            return {}
+        found: dict[UserId, Entry] = {}
         for user_id in user_ids:
             newest = self._cache.get(user_id)
-            if newest is found[user_id]:  # else something was told meanwhile, and what was read may be older
+            if (
+                newest is None or newest is before[user_id]
+            ):  # else it was told meanwhile, and what was read may be older
                 newest = Entry(profiles.get(user_id), until_s)
                 self._cache.put(user_id, newest)
             found[user_id] = newest
-
-    def _knows(self, user_id: UserId, entry: Entry | None) -> bool:
-        return entry is not None or user_id in self._waiting
+        return found
 
     def _told(self, user_id: UserId, entry: Entry | None) -> Profile | None:
+        """What is known of a user, with what is not stored yet."""
         profile = None if entry is None else entry.profile
         waiting = self._waiting.get(user_id)
         return profile if waiting is None else waiting.onto(profile)

@@ -59,11 +59,11 @@ class FaultyStore(SqliteStore):
 class Stage:
     """Profiles over such a store, and what was announced."""
 
-    def __init__(self, store: FaultyStore, **options: int) -> None:
+    def __init__(self, store: FaultyStore, most_bytes: int = 0, **options: int) -> None:
         self.store = store
         self.clock = FakeClock()
         self.news: list[News] = []
-        self.profiles = Profiles(store, self, self.clock, ProfileCache(0), **options)
+        self.profiles = Profiles(store, self, self.clock, ProfileCache(most_bytes), **options)
 
     def receive(self, news: News) -> None:
         self.news.append(news)
@@ -205,15 +205,33 @@ async def test_what_is_old_is_better_than_nothing(store: FaultyStore) -> None:
     assert await stage.profiles.find([ANN, BOB]) == {ANN: Profile(ANN, "Ann")}
 
 
-async def test_an_answer_is_not_older_than_what_was_announced(store: FaultyStore) -> None:
-    """Who joined while a name changed heard of the new one, and was then answered with the old one."""
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_answer_is_not_older_than_what_was_announced(store: FaultyStore, known: bool, fails: bool) -> None:
+    """Who joined while a name changed heard of the new one, and was then answered with the old one: the one that was
+    read, or one that was in memory while others were read, whether the reading succeeded or not."""
     stage = Stage(store)
 
     async def change() -> None:
         store.before_answer = None
         await stage.tell(ProfileUpdate(ANN, "Ann B."))
+        if fails:
+            raise StoreUnavailable
 
     await store.set_profile(ProfileUpdate(ANN, "Ann"))
+    if known:
+        assert (await stage.profiles.find([ANN]))[ANN] == Profile(ANN, "Ann")
     store.before_answer = change
-    assert (await stage.profiles.find([ANN]))[ANN] == Profile(ANN, "Ann B.")
-    assert (await stage.profiles.find([ANN]))[ANN] == Profile(ANN, "Ann B.")
+    for _ in range(2):
+        assert (await stage.profiles.find([ANN, BOB]))[ANN] == Profile(ANN, "Ann B.")
+
+
+async def test_a_cache_that_is_too_small_costs_looks_and_no_names(store: FaultyStore) -> None:
+    """What was old and had to make room while others were read was missing in the answer."""
+    stage = Stage(store, most_bytes=1_000)
+    ids = [UserId(f"u{number}") for number in range(10)]
+    for user_id in ids:
+        await store.set_profile(ProfileUpdate(user_id, user_id))
+    for _ in range(3):
+        assert await stage.profiles.find(ids) == {user_id: Profile(user_id, user_id) for user_id in ids}
+        stage.clock.advance(KEPT_S)
