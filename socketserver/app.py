@@ -248,15 +248,22 @@ def make_runner(app: web.Application, settings: Settings, **options: Any) -> Run
     """
     sio = app[SIO]
 
+    connections = app[CONNECTIONS]
+
     def meter_of(request: web.BaseRequest) -> Meter | None:
         return sio.meter_of(request.query.get("sid", ""))
+
+    def client_of(request: web.BaseRequest) -> str:
+        """Sessions count for themselves: many people may share an address."""
+        return request.query["sid"] if meter_of(request) is not None else connections.network_behind(request)
 
     return Runner(
         app,
         settings,
-        app[CONNECTIONS],
+        connections,
         sio.intake,
         meter_of=meter_of,
+        client_of=client_of,
         allows=lambda origin: origin in settings.allowed_origins,
         **options,
     )

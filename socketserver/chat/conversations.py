@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import ConversationNotFound, InvalidPayload, RateLimited
-from ..limits import Buckets
+from ..limits import Buckets, in_ms
 from ..store.base import ConversationPage, ReadMarkPage, Snapshot, Store
 from .activity import Activity
 from .conversation_cache import ConversationCache
@@ -163,7 +163,7 @@ class Conversations:
         bucket = self._rates.get(user_id, now_s)
         cost = min(bucket.burst, math.ceil(len(everybody) / _PARTICIPANTS_PER_TOKEN))
         if wait_s := bucket.take(now_s, cost):
-            raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+            raise RateLimited(retry_after_ms=in_ms(wait_s))
         await self._activity.start()
         created = await self._store.create_conversation(self._draft(user_id, everybody, command))
         self._cache.add(created.conversation)

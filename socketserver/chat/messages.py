@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ChatError, RateLimited
-from ..limits import Buckets
+from ..limits import Buckets, in_ms
 from ..store.base import MessagePage, Store
 from .activity import Activity
 from .conversations import Conversations
@@ -83,7 +83,7 @@ class Messages:
         now_s = self._clock.monotonic_s()
         bucket = self._rates.get(user_id, now_s)
         if wait_s := bucket.take(now_s):
-            raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+            raise RateLimited(retry_after_ms=in_ms(wait_s))
         if not self._activity.ready:
             await self._activity.start()
         draft = MessageDraft(

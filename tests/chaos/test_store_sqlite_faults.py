@@ -20,7 +20,7 @@ from socketserver.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 
 import pytest
-from storekit import ANN, BOB, NOW_MS, Watching, conversation_draft, group, message_draft, sequence
+from support.stores import ANN, BOB, NOW_MS, Watching, conversation_draft, group, message_draft, sequence
 
 BUSY_S = 0.2
 

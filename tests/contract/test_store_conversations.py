@@ -12,7 +12,7 @@ from socketserver.store.base import ConversationPage, Created
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from storekit import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
+from support.stores import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
 
 MISSING = ConversationId("missing")
 

@@ -10,7 +10,7 @@ from socketserver.store.base import Appended, Counts
 from socketserver.store.copying import CopyError, Progress, copy_store
 
 import pytest
-from storekit import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
+from support.stores import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
 
 
 @pytest.fixture

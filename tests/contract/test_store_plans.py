@@ -14,9 +14,9 @@ from socketserver.store.sqlite.database import DatabaseFile, SqliteConnection
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
-from mongoserver import with_database
 from pymongo import MongoClient, monitoring
-from storekit import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say
+from support.mongo import with_database
+from support.stores import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say
 
 
 async def do_everything(store: Store) -> None:

@@ -17,7 +17,7 @@ from socketserver.store.sqlite.sqlite_store import SqliteStore
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from storekit import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, message_draft
+from support.stores import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, message_draft
 
 PICTURE = "https://example.com/ann.png"
 

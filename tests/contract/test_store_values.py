@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from storekit import ANN, NOW_MS, Backend, conversation_draft, group, message_draft, say, sequence
+from support.stores import ANN, NOW_MS, Backend, conversation_draft, group, message_draft, say, sequence
 
 HOSTILE = {
     "operator": "$ne",

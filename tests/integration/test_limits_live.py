@@ -14,7 +14,7 @@ import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
-from guardkit import Raw, Refused, chatting, enter, http, knock, poll_handshake, until
+from support.guarded import Raw, Refused, chatting, enter, http, knock, poll_handshake, until
 
 
 async def test_connects_of_an_address_over_both_transports() -> None:

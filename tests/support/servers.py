@@ -149,7 +149,7 @@ class ServerProcess:
 
     def __init__(self, database: Path, **flags: object) -> None:
         self.database = database
-        self.program: Sequence[str] = (str(ROOT / "tests" / "watchedserver.py"),)
+        self.program: Sequence[str] = (str(ROOT / "tests" / "support" / "watched_server.py"),)
         self.flags = flags
         self.port = 0
         self.output: list[str] = []

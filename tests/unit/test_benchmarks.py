@@ -27,7 +27,11 @@ from benchmarks.shapes import SHAPES, STORM
 TINY = Plan(seconds=0.5, warm_up_s=0.1, scale=0.01, rate=50, rest_s=0.1)
 
 
-RUNS = [(shape.name, peer) for shape in SHAPES.values() for peer in shape.peers]
+RUNS = [
+    pytest.param(shape.name, peer, marks=[] if peer == "socketserver" else pytest.mark.thorough)
+    for shape in SHAPES.values()
+    for peer in shape.peers
+]
 
 
 def run_once(shape: str, peer: str, plan: Plan) -> Result:
