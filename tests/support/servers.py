@@ -65,9 +65,16 @@ class MovedClock:
         return (self._held[1] if self._held else self._clock.monotonic_s()) + self._ahead_s
 
 
-def token(user: str, *, name: str | None = None, lifetime_s: int = TOKEN_LIFETIME_S, ahead_s: float = 0.0) -> str:
+def token(
+    user: str,
+    *,
+    name: str | None = None,
+    picture: str | None = None,
+    lifetime_s: int = TOKEN_LIFETIME_S,
+    ahead_s: float = 0.0,
+) -> str:
     """A token of the development login, made `ahead_s` seconds from now."""
-    return Authenticator(Settings(), MovedClock(ahead_s)).issue_token(user, name, lifetime_s=lifetime_s)
+    return Authenticator(Settings(), MovedClock(ahead_s)).issue_token(user, name, picture, lifetime_s=lifetime_s)
 
 
 class _Errors(logging.Handler):
