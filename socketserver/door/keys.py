@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from ..chat.domain import Clock
 from ..errors import AuthUnavailable, InvalidToken
+from ..limits import in_ms
 from ..settings import SettingsError, variable
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class KeyServer:
         candidates = self._candidates(key_id)
         if not candidates and not asked:
             wait_s = max(self._next_fetch_at_s - self._clock.monotonic_s(), 0)
-            error = AuthUnavailable(retry_after_ms=math.ceil(wait_s * 1000))
+            error = AuthUnavailable(retry_after_ms=in_ms(wait_s))
             error.servers_fault = self._away
             raise error
         fitting = [key for key in candidates if key.algorithm == algorithm]

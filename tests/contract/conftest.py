@@ -10,9 +10,9 @@ from socketserver.store import Store
 from typing import Any
 
 import pytest
-from mongoserver import mongo_url, with_database
 from pymongo import MongoClient
-from storekit import Backend
+from support.mongo import mongo_url, with_database
+from support.stores import Backend
 
 __all__ = ["mongo_url"]  # pytest finds the fixture here
 

@@ -6,7 +6,7 @@ from socketserver.realtime.engine.cors import Cors
 from typing import Any
 
 import pytest
-from engine_support import client_of, serving
+from support.engine import client_of, serving
 
 OWN = "http://chat.example"
 OTHER = "https://evil.example"

@@ -11,7 +11,7 @@ from socketserver.store.mongo.plans import Key, NamedAppend
 from typing import Any
 
 import pytest
-from storekit import ANN, BOB, message_draft
+from support.stores import ANN, BOB, message_draft
 
 HERE = ConversationId("here")
 THERE = ConversationId("there")

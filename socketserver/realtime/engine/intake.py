@@ -129,6 +129,32 @@ class Meter:
         self._over_s = None
 
 
+class Meters:
+    """A meter per client, for those whose connections tell nothing: a proxy's carry everybody's requests.
+
+    At most `most` are kept; past that the one that was used longest ago is forgotten, and its client begins anew.
+    """
+
+    def __init__(self, allowance: Allowance, most: int = 10_000) -> None:
+        self._allowance = allowance
+        self._most = most
+        self._meters: OrderedDict[Hashable, Meter] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._meters)
+
+    def get(self, client: Hashable, now_s: float) -> Meter:
+        """The client's meter, a new one if it has none."""
+        meter = self._meters.get(client)
+        if meter is None:
+            meter = self._meters[client] = Meter(self._allowance, client, now_s)
+            if len(self._meters) > self._most:
+                self._meters.popitem(last=False)
+        else:
+            self._meters.move_to_end(client)
+        return meter
+
+
 class Intake:
     """Shares out the turns of the event loop.
 
