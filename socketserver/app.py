@@ -176,6 +176,8 @@ def _make_parts(
         clock,
         small_conversation=settings.small_conversation,
         listed_participants=settings.listed_participants,
+        joined_participants=settings.joined_participants,
+        outbox_bytes=settings.outbox_bytes,
     )
     chat = make_chat(
         store,
@@ -186,6 +188,7 @@ def _make_parts(
         conversations=rates.conversations,
         cached_conversations=settings.cached_conversations,
         cached_bytes=settings.cached_conversations_bytes,
+        cached_profiles_bytes=settings.cached_profiles_bytes,
         listed_participants=settings.listed_participants,
         joined_participants=settings.joined_participants,
         on_lookup=lambda user_id, rows: rates.looked_up(user_id, clock.monotonic_s(), rows=rows),
@@ -200,10 +203,18 @@ def _make_parts(
         clock,
         welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
         on_user=witness.came,
+        on_proof=lambda identity: chat.profiles.tell(identity.told),
         on_gone=witness.gone,
         max_event_bytes=settings.max_event_bytes,
     )
-    watching = Watching(sessions, presence, fanout, readers=store.list_readers, most=settings.watched_per_socket)
+    watching = Watching(
+        sessions,
+        presence,
+        fanout,
+        readers=store.list_readers,
+        people=chat.profiles.find,
+        most=settings.watched_per_socket,
+    )
     return Parts(
         arriving=Arriving(sio, authenticator, guards, lifecycle, metrics, clock),
         chat=chat,

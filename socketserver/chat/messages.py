@@ -15,6 +15,7 @@ from .conversations import Conversations
 from .domain import Clock, Conversation, ConversationId, MessageDraft, MessageId, UserId, new_id
 from .lanes import Lanes, Slot
 from .news import MessageCreated, Receiver
+from .profiles import Profiles
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Messages:
     """The use cases of messages.
 
     Args:
+        profiles: how senders are shown.
         receiver: told of every message that is stored.
         rates: each user's message rate.
     """
@@ -51,6 +53,7 @@ class Messages:
         self,
         store: Store,
         conversations: Conversations,
+        profiles: Profiles,
         receiver: Receiver,
         clock: Clock,
         activity: Activity,
@@ -58,6 +61,7 @@ class Messages:
     ) -> None:
         self._store = store
         self._conversations = conversations
+        self._profiles = profiles
         self._clock = clock
         self._activity = activity
         self._rates = rates
@@ -106,7 +110,8 @@ class Messages:
             raise
         if appended.duplicate:
             bucket.give_back()
-        created = MessageCreated(conversation, appended.message, appended.duplicate, received_s)
+        sender = self._profiles.peek(user_id)
+        created = MessageCreated(conversation, appended.message, appended.duplicate, received_s, sender)
         self._lanes.settle(conversation.id, slot, created)
         return created
 

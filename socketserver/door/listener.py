@@ -366,7 +366,7 @@ class Connection(web.RequestHandler):
             self._queue()
         intake = self._intake
         meter = self._meter
-        if self._network is None:
+        if self._network is None and not isinstance(request.headers, dict):  # as of what was no request
             meter = self._runner.proxied.get(self._runner.client_of(request), self._loop.time())
         meter.weight += REQUEST_BYTES
         intake.weight += REQUEST_BYTES

@@ -33,6 +33,7 @@ from . import shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
 from .dumping import dump_conversation
 from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfUserIds, Metadata, Shown, Text
+from .pages import fit_profiles
 from .rows import Announcement, Request
 
 DEFAULT_PAGE: Final = 50
@@ -77,10 +78,12 @@ class CreateConversationAck(TypedDict):
     Attributes:
         conversation: The new one, or the one that this request repeats.
         duplicate: Whether it existed before.
+        profiles: How the users under its `participantIds` are shown.
     """
 
     conversation: shapes.ConversationWire
     duplicate: bool
+    profiles: list[shapes.ProfileWire]
 
 
 class ListConversationsAck(TypedDict):
@@ -89,14 +92,18 @@ class ListConversationsAck(TypedDict):
     Attributes:
         conversations: At most `limit`, the one with the most recent activity first.
         presence: The other side of each direct conversation on this page.
+        profiles: How the users are shown whom this page names: `participantIds`, and who wrote a `lastMessage`.
         hasMore: Whether there are older ones.
         nextBefore: The `before` of the next page; null on the last. Its form may change.
+        unreadConversations: In how many of all your conversations there is something unread; without `before` only.
     """
 
     conversations: list[shapes.ConversationSummaryWire]
     presence: list[shapes.PresenceWire]
+    profiles: list[shapes.ProfileWire]
     hasMore: bool
     nextBefore: str | None
+    unreadConversations: NotRequired[int]
 
 
 class JoinConversationAck(TypedDict):
@@ -112,6 +119,7 @@ class JoinConversationAck(TypedDict):
         unreadCount: `lastSeq` minus `readSeq`; 0 or more.
         typing: The user ids of who types at this moment, without yourself.
         gap: What `messages` left out; only if you gave `after` and missed more than fits.
+        profiles: How those are shown who wrote `messages` and are not among `participants`; only if there are any.
     """
 
     conversation: shapes.ConversationWire
@@ -123,6 +131,7 @@ class JoinConversationAck(TypedDict):
     unreadCount: int
     typing: list[str]
     gap: NotRequired[shapes.GapWire]
+    profiles: NotRequired[list[shapes.ProfileWire]]
 
 
 class LeaveConversationAck(TypedDict):
@@ -159,10 +168,13 @@ class FetchHistoryAck(TypedDict):
     Attributes:
         messages: In `seq` order: the newest below `beforeSeq`, the oldest above `afterSeq`, or the newest of all.
         hasMore: Whether there are more in that direction.
+        profiles: How those are shown who wrote `messages`; only in conversations with more participants than a join
+            tells.
     """
 
     messages: list[shapes.MessageWire]
     hasMore: bool
+    profiles: NotRequired[list[shapes.ProfileWire]]
 
 
 class ListParticipantsAck(TypedDict):
@@ -222,6 +234,7 @@ class ClientEvent(StrEnum):
         dump=lambda created, limits: {
             "conversation": dump_conversation(created.conversation, listed=limits.listed_participants),
             "duplicate": created.duplicate,
+            "profiles": fit_profiles(created.people, limits.outbox_bytes).items,
         },
     )
     LIST_CONVERSATIONS = Request(
@@ -381,6 +394,12 @@ class ServerEvent(StrEnum):
         doc="Somebody whom this socket watches came online or went offline.",
         payload=shapes.PresenceWire,
         snapshot={"join_conversation": "participants", "list_conversations": "presence"},
+    )
+    PROFILE_CHANGED = Announcement(
+        name="profile_changed",
+        doc="Somebody whom this socket watches, or you yourself, is shown in another way from now on.",
+        payload=shapes.ProfileWire,
+        snapshot={"join_conversation": "participants", "list_conversations": "profiles"},
     )
     SESSION_ENDED = Announcement(
         name="session_ended",

@@ -76,7 +76,7 @@ def test_every_limit_on_what_comes_in_is_lifted() -> None:
     assert Settings.model_fields.keys() >= KEPT.keys()
 
 
-@pytest.mark.parametrize("limit", ["conversations-burst", "connects-per-minute-address", "max-connections-address"])
+@pytest.mark.parametrize("limit", ["conversations-burst", "connects-per-minute-address"])
 def test_a_load_that_the_server_refuses_is_a_failure(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a load refused is half the CPU time, and looks like a faster server."""
     monkeypatch.setattr(peers, "flags", lambda: [f"--{limit}", "1"])

@@ -16,7 +16,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from ...chat.domain import Conversation, ConversationDraft, ConversationId, MessageDraft, UserId
+from ...chat.domain import (
+    Conversation,
+    ConversationDraft,
+    ConversationId,
+    MessageDraft,
+    Profile,
+    ProfileUpdate,
+    UserId,
+)
 from ...errors import Overloaded, StoreUnavailable
 from ..base import (
     Appended,
@@ -24,6 +32,7 @@ from ..base import (
     Counts,
     Created,
     MessagePage,
+    ProfileSet,
     ReadAdvance,
     ReadMarkPage,
     Snapshot,
@@ -32,8 +41,20 @@ from ..base import (
 from ..checking import SharedCheck
 from ..encoding import dump_metadata
 from ..lanes import Lanes
-from ..writes import Admission, Advance, Call, Create, Outages, Part, Unobserved, broken, settle, unavailable
-from . import documents, marks, queries, reads
+from ..writes import (
+    Admission,
+    Advance,
+    Call,
+    Create,
+    Outages,
+    Part,
+    SetProfile,
+    Unobserved,
+    broken,
+    settle,
+    unavailable,
+)
+from . import documents, marks, profiles, queries, reads
 from .appends import ATTEMPTS, RETRY_AFTER_MS, Appender, pause
 from .database import MongoDatabase, MongoError, is_away
 from .documents import Document
@@ -82,6 +103,7 @@ class MongoStore:
         self._appender = Appender(self._database, self._need_fold, self._observer.retried)
         self._appends: Lanes[NamedAppend] = Lanes(self._fly_appends, flights=_FLIGHTS, most=_WRITES_PER_FLIGHT)
         self._advances: Lanes[Advance] = Lanes(self._fly_advances, flights=1, most=_WRITES_PER_FLIGHT)
+        self._profiles: Lanes[SetProfile] = Lanes(self._fly_profiles, flights=1, most=_WRITES_PER_FLIGHT)
         self._creating: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._folding: set[ConversationId] = set()
@@ -108,6 +130,7 @@ class MongoStore:
         self._loop = None
         await self._appends.drain()
         await self._advances.drain()
+        await self._profiles.drain()
         if self._creating:
             await asyncio.wait(self._creating)
         tasks = list(self._tasks)
@@ -155,6 +178,11 @@ class MongoStore:
         call = Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms)
         return await self._queue(self._advances, None, call)
 
+    async def set_profile(self, update: ProfileUpdate) -> ProfileSet:
+        documents.check_value(update.user_id, update.name, update.avatar)
+        call = SetProfile(self._admit().create_future(), update)
+        return await self._queue(self._profiles, None, call)
+
     async def _carry(self, call: Create) -> None:
         try:
             await self._create(call)
@@ -190,6 +218,10 @@ class MongoStore:
     async def _fly_advances(self, calls: Sequence[Advance]) -> None:
         with self._landing(calls):
             await marks.advance(self._database, calls)
+
+    async def _fly_profiles(self, calls: Sequence[SetProfile]) -> None:
+        with self._landing(calls):
+            await profiles.set_profiles(self._database, calls)
 
     def _need_fold(self, conversation_id: ConversationId, seq: int) -> None:
         if conversation_id not in self._folding:
@@ -267,6 +299,11 @@ class MongoStore:
         async with self._answering():
             return await reads.list_messages(self._database, conversation_id, before_seq, after_seq, limit)
 
+    async def get_profiles(self, user_ids: Sequence[UserId]) -> Sequence[Profile]:
+        documents.check_value(*user_ids)
+        async with self._answering():
+            return await reads.get_profiles(self._database, user_ids)
+
     async def count(self) -> Counts:
         async with self._answering():
             return await reads.count(self._database)
@@ -274,6 +311,11 @@ class MongoStore:
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         async with self._answering():
             return await reads.list_drafts(self._database, after, limit)
+
+    async def list_profiles(self, *, after: UserId | None, limit: int) -> Sequence[Profile]:
+        documents.check_value(after)
+        async with self._answering():
+            return await reads.list_profiles(self._database, after, limit)
 
     # ------------------------------------------------------------------------------------------- queue and outages
 

@@ -69,6 +69,28 @@ def page_of_conversations(
     return [*stages, {"$sort": {"activity": -1, "_id": -1}}, {"$limit": limit + 1}]
 
 
+def unread_conversations(user_id: UserId) -> list[Document]:
+    """Pipeline over conversations: in how many of a user's there is something unread, as `unread`; no row for none.
+
+    Whose own message is the newest has read everything. For all others that user's own messages do not matter: they are
+    older than the newest, and so the stored mark alone tells.
+    """
+    own = {"$indexOfArray": ["$participants", user_id]}
+    return [
+        {"$match": {"participants": user_id}},
+        {"$project": {"mark": {"$arrayElemAt": ["$marks", own]}}},
+        *LAST,
+        {
+            "$match": {
+                "last.seq": {"$gt": 0},  # there is a message
+                "last.sender": {"$ne": user_id},
+                "$expr": {"$lt": ["$mark.seq", "$last.seq"]},
+            }
+        },
+        {"$count": "unread"},
+    ]
+
+
 def page_of_drafts(after: ConversationId | None, limit: int) -> list[Document]:
     """Pipeline over conversations: all of them by id, each with its newest message; those after one."""
     which: Document = {} if after is None else {"_id": {"$gt": after}}
