@@ -64,8 +64,11 @@ def log_events() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for text in SOURCES.values():
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                names = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            if isinstance(node, ast.Call):
+                # As a logger's method has it, or as a line that is made by itself names its event.
+                given = node.args if isinstance(node.func, ast.Attribute) else []
+                given = [*given, *(keyword.value for keyword in node.keywords if keyword.arg == "event")]
+                names = [argument.value for argument in given if isinstance(argument, ast.Constant)]
                 for name in names:
                     if isinstance(name, str) and re.fullmatch(r"[a-z_]+", name):
                         fields = found.setdefault(name, set())
