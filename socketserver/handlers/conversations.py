@@ -87,7 +87,7 @@ class ConversationHandlers:
             change=snapshot.change,
             lastSeq=snapshot.last_seq,
             readSeq=read.read_seq,
-            unreadCount=max(0, snapshot.last_seq - read.read_seq),
+            unreadCount=max(0, snapshot.last_seq - read.read_seq - snapshot.uncounted),
             typing=joined.typists,
         )
         gap = gap_before(snapshot, len(messages.items), command.after)

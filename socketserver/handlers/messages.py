@@ -100,4 +100,4 @@ class MessageHandlers:
         advance = await self._chat.reading.mark(user_id, command)
         if advance.mark.read_seq:
             await self._opened.take_part(user_id, command.conversation_id)
-        return dump_ok(readSeq=advance.mark.read_seq, unreadCount=advance.last_seq - advance.mark.read_seq)
+        return dump_ok(readSeq=advance.mark.read_seq, unreadCount=advance.unread_count)

@@ -107,7 +107,7 @@ def dump_summary(summary: domain.ConversationSummary) -> ConversationSummaryWire
         "lastSeq": summary.last_seq,
         "change": summary.last_change,
         "readSeq": summary.read_seq,
-        "unreadCount": summary.last_seq - summary.read_seq,
+        "unreadCount": summary.unread_count,
         "activityAt": summary.activity_at_ms,
     }
 

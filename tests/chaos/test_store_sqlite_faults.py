@@ -314,7 +314,7 @@ async def test_a_newer_schema_is_left_alone(store: SqliteStore, path: Path) -> N
     await store.close()
     with contextlib.closing(sqlite3.connect(path)) as newer:
         newer.execute("PRAGMA user_version = 9")
-    await _assert_cannot_open(path, r"schema version 9; this server knows 2\. .* newer version")
+    await _assert_cannot_open(path, r"schema version 9; this server knows 3\. .* newer version")
 
 
 async def test_a_missing_directory_or_a_directory_in_place_of_the_file(path: Path) -> None:

@@ -9,7 +9,7 @@ from socketserver.chat.domain import ConversationId, ReadMark, new_id
 from socketserver.errors import InternalError, LimitExceeded, Overloaded, StoreUnavailable
 from socketserver.store.base import Appended
 from socketserver.store.mongo.database import MongoDatabase, options_for
-from socketserver.store.mongo.documents import INDEXES, Document
+from socketserver.store.mongo.documents import INDEXES, Document, Move
 from socketserver.store.mongo.mongo_store import MongoStore
 from typing import Any
 
@@ -147,7 +147,7 @@ class Spoiled(MongoDatabase):
     async def find_messages(
         self, which: Document, fields: Document | None = None, *, sort: tuple[str, int] | None = None, limit: int = 0
     ) -> list[Document]:
-        if self.before_own is not None and fields is not None:  # a page of messages comes with all of its fields
+        if self.before_own is not None and fields is not None and "sender" in fields:  # not a page: that has all fields
             await self.before_own()
         return await super().find_messages(which, fields, sort=sort, limit=limit)
 
@@ -157,10 +157,10 @@ class Spoiled(MongoDatabase):
             return None
         return await super().find_conversation(which, fields)
 
-    async def insert_messages(self, rows: Sequence[Document]) -> int:
+    async def write_messages(self, writes: Sequence[Document | Move]) -> int:
         if self.insert_error is not None:
             raise self.insert_error
-        return await super().insert_messages(rows)
+        return await super().write_messages(writes)
 
 
 async def folded(plain: MongoClient[dict[str, Any]], seq: int) -> dict[str, Any]:

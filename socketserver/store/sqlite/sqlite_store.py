@@ -15,10 +15,13 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from ...chat.domain import Conversation, ConversationDraft, ConversationId, MessageDraft, UserId
+from ...chat.changes import Change
+from ...chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, UserId
 from ...errors import StoreUnavailable
 from ..base import (
     Appended,
+    Changed,
+    ChangePage,
     ConversationPage,
     Counts,
     Created,
@@ -31,8 +34,8 @@ from ..base import (
 )
 from ..checking import SharedCheck
 from ..encoding import dump_metadata
-from ..writes import Admission, Advance, Append, Call, Create, Unobserved, settle
-from . import reads
+from ..writes import Admission, Advance, Alter, Append, Call, Create, Unobserved, settle
+from . import reads, writes
 from .database import LOG_LIMIT_BYTES, DatabaseFile, SqliteConnection
 from .threads import WRITES_PER_COMMIT, CallQueue, Job, Worker
 from .write_ahead_log import LOOK_S, LogKeeper
@@ -163,6 +166,9 @@ class SqliteStore:
         metadata = dump_metadata(draft.metadata)
         return await self._queue(Append(self._admit().create_future(), draft, metadata))
 
+    async def change_message(self, change: Change) -> Changed:
+        return await self._queue(Alter(self._admit().create_future(), change))
+
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         return await self._queue(Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms))
 
@@ -205,6 +211,12 @@ class SqliteStore:
     ) -> frozenset[tuple[ConversationId, UserId]]:
         return await self._read(lambda sql: reads.list_readers(sql, parts))
 
+    async def list_changes(self, conversation_id: ConversationId, *, after: int, limit: int) -> ChangePage:
+        return await self._read(lambda sql: reads.list_changes(sql, conversation_id, after, limit))
+
+    async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
+        return await self._read(lambda sql: reads.get_messages(sql, conversation_id, seqs))
+
     async def list_messages(
         self,
         conversation_id: ConversationId,
@@ -222,6 +234,13 @@ class SqliteStore:
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         return await self._read(lambda sql: reads.list_drafts(sql, after, limit))
+
+    async def copy_messages(self, messages: Sequence[Message], activity_at_ms: int) -> None:
+        def copy(connection: SqliteConnection) -> None:
+            with connection.transaction():
+                writes.copy_messages(connection.sql, messages, activity_at_ms)
+
+        await self._on_writer(copy)
 
     def _opened(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
