@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..chat.changes import Outcome, decide
-from ..chat.domain import UNTOUCHED, ConversationId, Message
+from ..chat.domain import ConversationId, Message
 from ..errors import ConversationNotFound
 from .base import Appended, ChangePage
 from .encoding import dump_metadata
@@ -38,6 +38,7 @@ class Step:
         message: as it is then.
         before: as it is stored, if it moves.
         seq, activity_at_ms: where its conversation stands then; its change is the message's.
+        metadata: the message's, as JSON text.
         others: the calls that this answers too, each Alter with its outcome.
     """
 
@@ -46,6 +47,7 @@ class Step:
     before: Message | None
     seq: int
     activity_at_ms: int
+    metadata: str | None
     others: list[tuple[Numbered, Outcome]] | None = None
 
     def wait(self, call: Numbered, outcome: Outcome = Outcome.DONE) -> None:
@@ -54,12 +56,10 @@ class Step:
             self.others = []
         self.others.append((call, outcome))
 
-    @property
-    def metadata(self) -> str | None:
-        """The message's, as JSON text."""
-        if isinstance(self.call, Append) and self.message.later is UNTOUCHED:
-            return self.call.metadata  # made already
-        return dump_metadata(self.message.metadata)
+    def change(self, message: Message) -> None:
+        """Let the message be another when it is stored."""
+        self.message = message
+        self.metadata = dump_metadata(message.metadata)
 
     def settle(self) -> None:
         """Leave the result in each call: the message is stored."""
@@ -67,7 +67,9 @@ class Step:
             self.call.result = Appended(self.message, duplicate=False)
         else:
             self.call.answer(Outcome.DONE, self.message)
-        for call, outcome in self.others or ():
+        if self.others is None:
+            return
+        for call, outcome in self.others:
             if isinstance(call, Append):
                 call.repeat(self.message)
             else:
@@ -104,11 +106,12 @@ def plan(
                 continue
             outcome, changed = decide(present, call.draft)
             if step is not None:
-                step.message = changed
+                step.change(changed)
                 step.wait(call, outcome)
             elif outcome is Outcome.DONE:
                 at.change += 1
-                step = touched[call.place] = Step(call, _moved(changed, at.change), present, at.seq, at.activity_at_ms)
+                moved, metadata = _moved(changed, at.change), dump_metadata(changed.metadata)
+                step = touched[call.place] = Step(call, moved, present, at.seq, at.activity_at_ms, metadata)
                 steps.append(step)
             else:
                 call.answer(outcome, present)
@@ -121,10 +124,10 @@ def plan(
             elif (step := made.get(key)) is not None:
                 step.wait(call)
             else:
-                at.seq += 1
+                at.seq = seq = at.seq + 1
                 at.change += 1
-                at.activity_at_ms = max(at.activity_at_ms, draft.place_ms)
-                step = Step(call, draft.numbered(at.seq, at.change), None, at.seq, at.activity_at_ms)
+                at.activity_at_ms = activity_at_ms = max(at.activity_at_ms, draft.place_ms)
+                step = Step(call, draft.numbered(seq, at.change), None, seq, activity_at_ms, call.metadata)
                 made[key] = step
                 steps.append(step)
                 if conversation_id in altered:

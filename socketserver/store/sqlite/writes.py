@@ -177,10 +177,9 @@ def _row(num: int, message: Message, metadata: str | None) -> Row:
         metadata,
         message.created_at_ms,
     )
-    extra = dump_extra(message)
-    if extra is None and message.later is UNTOUCHED:
+    if message.later is UNTOUCHED and message.reply_to is None and not message.mentions:
         return plain
-    return *plain, extra, *_later(message)
+    return *plain, dump_extra(message), *_later(message)
 
 
 def _moved_row(num: int, message: Message, metadata: str | None) -> Row:
