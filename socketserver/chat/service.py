@@ -15,7 +15,7 @@ from .activity import Activity
 from .conversation_cache import ConversationCache
 from .conversations import Conversations
 from .domain import Clock, UserId
-from .messages import Messages
+from .messages import ChangeRules, Messages
 from .news import Receiver
 from .reading import Reading
 
@@ -45,6 +45,7 @@ def make_chat(
     cached_bytes: int = 0,
     listed_participants: int = 0,
     joined_participants: int = 0,
+    rules: ChangeRules | None = None,
     on_lookup: Callable[[UserId, int], None] = lambda user_id, rows: None,
 ) -> Chat:
     """A chat over a store.
@@ -56,6 +57,7 @@ def make_chat(
         messages, conversations: at which rate each user may send messages, and create conversations.
         cached_conversations, cached_bytes: how many conversations' participants are kept in memory, and about how much
             memory for them; 0 bytes for no bound. They never change, so what is cached is never wrong.
+        rules: what may be changed of a message, and for how long.
         max_participants, listed_participants, joined_participants, on_lookup: as in Conversations.
     """
     activity = Activity(store.newest_activity, clock.now_ms)
@@ -72,5 +74,7 @@ def make_chat(
         on_lookup=on_lookup,
     )
     return Chat(
-        opened, Messages(store, opened, receiver, clock, activity, messages), Reading(store, opened, receiver, clock)
+        opened,
+        Messages(store, opened, receiver, clock, activity, messages, rules or ChangeRules()),
+        Reading(store, opened, receiver, clock),
     )

@@ -11,7 +11,7 @@ from ..live.connections import Connection
 from ..live.opened import Opened
 from ..live.watching import Watching
 from ..wire.commands import LeaveConversation
-from ..wire.pages import fit, gap_before
+from ..wire.pages import fit, gap_before, updates_through
 from ..wire.protocol import (
     ClientEvent,
     ParticipantWire,
@@ -78,12 +78,15 @@ class ConversationHandlers:
         joined = await self._opened.join(connection, user_id, command)
         snapshot, read = joined.snapshot, joined.read
         messages = fit(snapshot.messages, dump_message, most_bytes=self._page_bytes, newest=True)
+        left_bytes = self._page_bytes and max(1, self._page_bytes - messages.size_bytes)
+        updates = fit(snapshot.updates, dump_message, most_bytes=left_bytes, newest=False)
         participants = fit(joined.participants, _as_it_is, most_bytes=0, newest=False)
-        self._patience.charge_pages(connection, messages, participants)
+        self._patience.charge_pages(connection, messages, updates, participants)
         ack = dump_ok(
             conversation=dump_conversation(joined.conversation, listed=self._listed_participants),
             participants=participants.items,
             messages=messages.items,
+            updates=updates.items,
             change=snapshot.change,
             lastSeq=snapshot.last_seq,
             readSeq=read.read_seq,
@@ -93,6 +96,9 @@ class ConversationHandlers:
         gap = gap_before(snapshot, len(messages.items), command.after)
         if gap is not None:
             ack["gap"] = dump_gap(gap)
+        through = updates_through(snapshot, len(updates.items))
+        if through is not None:
+            ack["updatesThrough"] = through
         return ack
 
     async def _leave(self, connection: Connection, user_id: UserId, command: LeaveConversation) -> Ack:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..chat.domain import Clock, Conversation, ConversationId, UserId
-from ..chat.news import ConversationCreated, MessageCreated, MessagesRead, News
+from ..chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated, News
 from ..wire import protocol
 from ..wire.protocol import PresenceWire, ServerEvent
 from .auto_read import AutoRead, Seen
@@ -70,6 +70,7 @@ class Fanout:
         self._listed_participants = listed_participants
         self._announce: Final[Mapping[type, Callable[[Any], None]]] = {
             MessageCreated: self.message_created,
+            MessageUpdated: self.message_updated,
             ConversationCreated: self.conversation_created,
             MessagesRead: self.messages_read,
         }
@@ -104,6 +105,14 @@ class Fanout:
                 self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
         if elsewhere:
             self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, protocol.dump_activity(message), room=elsewhere)
+
+    def message_updated(self, updated: MessageUpdated) -> None:
+        """`message_updated` to the sockets that joined."""
+        self._sio.emit_now(
+            ServerEvent.MESSAGE_UPDATED,
+            {"message": protocol.encoded(updated)},
+            room=conversation_room(updated.conversation.id),
+        )
 
     def conversation_created(self, created: ConversationCreated) -> None:
         """`conversation_created` to all participants' sockets."""

@@ -6,39 +6,56 @@ of docs/protocol.md follow from it. So a new event is a row here, and the use ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NotRequired, Self, TypedDict
 
 from marshmallow import fields, validate
 
 from ..chat.conversations import CreateConversation, JoinConversation, ListConversations, ListParticipants
-from ..chat.messages import FetchHistory, SendMessage
+from ..chat.messages import (
+    DeleteMessage,
+    EditMessage,
+    FetchChanges,
+    FetchHistory,
+    FetchMessages,
+    SendMessage,
+    SetReaction,
+)
+from ..chat.news import MessageUpdated
 from ..chat.reading import MarkRead
 from ..errors import (
     AuthUnavailable,
     ConversationNotFound,
+    Forbidden,
     IdempotencyConflict,
     InvalidToken,
     LimitExceeded,
+    MessageDeleted,
+    MessageNotFound,
     NotJoined,
     Overloaded,
     RateLimited,
     StoreUnavailable,
     TokenExpired,
+    TooLate,
     UserMismatch,
+    VersionConflict,
 )
 from ..settings import Settings
 from ..values import MAX_USER_ID_CHARS
 from . import shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
-from .dumping import dump_conversation
-from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfUserIds, Metadata, Shown, Text
+from .dumping import dump_conversation, encoded
+from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfSeqs, ListOfUserIds, Metadata, Shown, Text
 from .rows import Announcement, Request
 
 DEFAULT_PAGE: Final = 50
 MAX_KEY_CHARS: Final = 128
 MAX_TITLE_CHARS: Final = 200
 MAX_TOKEN_CHARS: Final = 8_192
+MAX_REACTION_CHARS: Final = 32
+MAX_SEQS: Final = 50
 
 
 def _conversation_id() -> Text:
@@ -56,6 +73,18 @@ def _page(limits: Settings) -> Int:
 def _user_ids(limits: Settings) -> fields.Field[Any]:
     most = limits.max_participants
     return ListOfUserIds(most=most, required=True, data_key="participantIds", validate=validate.Length(1))
+
+
+def _seq() -> Int:
+    return Int(least=1, required=True)
+
+
+def _mentions(limits: Settings) -> fields.Field[Any]:
+    return ListOfUserIds(most=limits.max_mentions)
+
+
+def _metadata(limits: Settings) -> Metadata:
+    return Metadata(most_bytes=limits.max_metadata_bytes, allow_none=True)
 
 
 # What is answered beside `ok`. Every key is explained, as in shapes.py.
@@ -105,11 +134,13 @@ class JoinConversationAck(TypedDict):
     Attributes:
         conversation: The conversation.
         participants: The first of them in the order of ids, and you; `list_participants` has the others.
-        messages: In `seq` order: the newest `limit`, or with `after` those whose `change` is greater.
+        messages: In `seq` order: the newest `limit`, or with `after` those created after that change.
+        updates: Older messages that changed after `after`, as they are now, in the order of `change`.
+        updatesThrough: Only if `updates` did not all fit: the change up to which it has them; `fetch_changes` goes on.
         change: The newest change at this moment: your next `after`; 0 while there is none.
         lastSeq: The newest seq at this moment; 0 while there is no message.
         readSeq: Your read mark: up to which seq you have read; 0 for nothing.
-        unreadCount: `lastSeq` minus `readSeq`; 0 or more.
+        unreadCount: `lastSeq` minus `readSeq`, without deleted messages; 0 or more.
         typing: The user ids of who types at this moment, without yourself.
         gap: What `messages` left out; only if you gave `after` and missed more than fits.
     """
@@ -117,6 +148,8 @@ class JoinConversationAck(TypedDict):
     conversation: shapes.ConversationWire
     participants: list[shapes.ParticipantWire]
     messages: list[shapes.MessageWire]
+    updates: list[shapes.MessageWire]
+    updatesThrough: NotRequired[int]
     change: int
     lastSeq: int
     readSeq: int
@@ -134,11 +167,73 @@ class SendMessageAck(TypedDict):
 
     Attributes:
         message: As it is stored, with its `seq`.
-        duplicate: Whether it had been stored before; `message` is the first one then.
+        duplicate: Whether it had been stored before; `message` is the first one then, as it is now.
     """
 
     message: shapes.MessageWire
     duplicate: bool
+
+
+class EditMessageAck(TypedDict):
+    """The message has the new content.
+
+    Attributes:
+        message: As it is now.
+        duplicate: Whether it had that content before.
+    """
+
+    message: shapes.MessageWire
+    duplicate: bool
+
+
+class DeleteMessageAck(TypedDict):
+    """The message is deleted.
+
+    Attributes:
+        message: Its tombstone.
+        duplicate: Whether it was deleted before.
+    """
+
+    message: shapes.MessageWire
+    duplicate: bool
+
+
+class SetReactionAck(TypedDict):
+    """The reaction is set, or gone.
+
+    Attributes:
+        message: As it is now.
+        duplicate: Whether it was so before.
+    """
+
+    message: shapes.MessageWire
+    duplicate: bool
+
+
+class FetchChangesAck(TypedDict):
+    """A page of what was created and changed.
+
+    Attributes:
+        messages: As they are now, in the order of `change`.
+        change: The `after` of the next page: up to here you know everything.
+        hasMore: Whether there may be more. A page with more behind it can be short, or empty.
+    """
+
+    messages: list[shapes.MessageWire]
+    change: int
+    hasMore: bool
+
+
+class FetchMessagesAck(TypedDict):
+    """Some messages.
+
+    Attributes:
+        messages: Those that exist, in `seq` order.
+        hasMore: Whether not all of them fitted: ask for the others again.
+    """
+
+    messages: list[shapes.MessageWire]
+    hasMore: bool
 
 
 class MarkReadAck(TypedDict):
@@ -146,7 +241,7 @@ class MarkReadAck(TypedDict):
 
     Attributes:
         readSeq: Your read mark now; 0 while there is no message.
-        unreadCount: The newest seq minus `readSeq`; 0 or more.
+        unreadCount: The newest seq minus `readSeq`, without deleted messages; 0 or more.
     """
 
     readSeq: int
@@ -185,6 +280,10 @@ class SetTypingAck(TypedDict):
 
 class SetVisibilityAck(TypedDict):
     """It is noted."""
+
+
+def _dump_updated(updated: MessageUpdated, limits: Settings) -> Mapping[str, object]:
+    return {"message": encoded(updated), "duplicate": updated.duplicate}
 
 
 class ClientEvent(StrEnum):
@@ -263,11 +362,82 @@ class ClientEvent(StrEnum):
             "conversation_id": _conversation_id(),
             "idempotency_key": _idempotency_key(required=True),
             "body": Shown(most=limits.max_body_chars, required=True),
-            "metadata": Metadata(most_bytes=limits.max_metadata_bytes, allow_none=True),
+            "metadata": _metadata(limits),
+            "reply_to": Int(least=1, data_key="replyTo"),
+            "mentions": _mentions(limits),
         },
         ack=SendMessageAck,
-        errors=(ConversationNotFound, RateLimited, IdempotencyConflict, StoreUnavailable, Overloaded),
+        errors=(
+            ConversationNotFound,
+            RateLimited,
+            MessageNotFound,
+            IdempotencyConflict,
+            StoreUnavailable,
+            Overloaded,
+        ),
         use_case=lambda chat: chat.messages.send,
+    )
+    EDIT_MESSAGE = Request(
+        name="edit_message",
+        doc="Give a message that you sent new content, for some time after you sent it.",
+        command=EditMessage,
+        fields=lambda limits: {
+            "conversation_id": _conversation_id(),
+            "seq": _seq(),
+            "idempotency_key": _idempotency_key(required=True),
+            "body": Shown(most=limits.max_body_chars, required=True),
+            "metadata": _metadata(limits),
+            "mentions": _mentions(limits),
+            "if_change": Int(least=1, data_key="ifChange"),
+        },
+        ack=EditMessageAck,
+        errors=(
+            ConversationNotFound,
+            RateLimited,
+            MessageNotFound,
+            MessageDeleted,
+            Forbidden,
+            TooLate,
+            VersionConflict,
+            IdempotencyConflict,
+            StoreUnavailable,
+            Overloaded,
+        ),
+        use_case=lambda chat: chat.messages.edit,
+        dump=_dump_updated,
+    )
+    DELETE_MESSAGE = Request(
+        name="delete_message",
+        doc="Delete a message that you sent, for everybody.",
+        command=DeleteMessage,
+        fields=lambda limits: {"conversation_id": _conversation_id(), "seq": _seq()},
+        ack=DeleteMessageAck,
+        errors=(ConversationNotFound, RateLimited, MessageNotFound, Forbidden, TooLate, StoreUnavailable, Overloaded),
+        use_case=lambda chat: chat.messages.delete,
+        dump=_dump_updated,
+    )
+    SET_REACTION = Request(
+        name="set_reaction",
+        doc="React to a message, or take a reaction back.",
+        command=SetReaction,
+        fields=lambda limits: {
+            "conversation_id": _conversation_id(),
+            "seq": _seq(),
+            "reaction": Text(most=MAX_REACTION_CHARS, pattern=r"\A\S+\Z", required=True),
+            "on": Bool(required=True),
+        },
+        ack=SetReactionAck,
+        errors=(
+            ConversationNotFound,
+            RateLimited,
+            MessageNotFound,
+            MessageDeleted,
+            LimitExceeded,
+            StoreUnavailable,
+            Overloaded,
+        ),
+        use_case=lambda chat: chat.messages.react,
+        dump=_dump_updated,
     )
     MARK_READ = Request(
         name="mark_read",
@@ -292,6 +462,31 @@ class ClientEvent(StrEnum):
         ack=FetchHistoryAck,
         errors=(ConversationNotFound, StoreUnavailable),
         use_case=lambda chat: chat.messages.history,
+    )
+    FETCH_CHANGES = Request(
+        name="fetch_changes",
+        doc="Read what was created and changed after a change, page by page.",
+        command=FetchChanges,
+        fields=lambda limits: {
+            "conversation_id": _conversation_id(),
+            "after": Int(required=True),
+            "limit": _page(limits),
+        },
+        ack=FetchChangesAck,
+        errors=(ConversationNotFound, StoreUnavailable),
+        use_case=lambda chat: chat.messages.changes,
+    )
+    FETCH_MESSAGES = Request(
+        name="fetch_messages",
+        doc="Get some messages by their places, for a quote of one that is not on a page.",
+        command=FetchMessages,
+        fields=lambda limits: {
+            "conversation_id": _conversation_id(),
+            "seqs": ListOfSeqs(most=MAX_SEQS, required=True),
+        },
+        ack=FetchMessagesAck,
+        errors=(ConversationNotFound, StoreUnavailable),
+        use_case=lambda chat: chat.messages.some,
     )
     LIST_PARTICIPANTS = Request(
         name="list_participants",
@@ -351,6 +546,12 @@ class ServerEvent(StrEnum):
             "list_conversations": "conversations",
             "fetch_history": "messages",
         },
+    )
+    MESSAGE_UPDATED = Announcement(
+        name="message_updated",
+        doc="A message was edited, deleted or reacted to: to every socket that joined. It can come twice.",
+        payload=shapes.MessageUpdatedWire,
+        snapshot={"join_conversation": "updates", "fetch_changes": "messages", "fetch_history": "messages"},
     )
     CONVERSATION_ACTIVITY = Announcement(
         name="conversation_activity",

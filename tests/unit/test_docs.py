@@ -34,6 +34,7 @@ OBJECTS: dict[str, type] = {
     "conversation": shapes.ConversationWire,
     "conversation summary": shapes.ConversationSummaryWire,
     "message": shapes.MessageWire,
+    "reaction": shapes.ReactionWire,
     "participant": shapes.ParticipantWire,
     "presence": shapes.PresenceWire,
     "gap": shapes.GapWire,
@@ -177,6 +178,7 @@ def test_payload_table(event: ClientEvent) -> None:
             "Bool": "boolean",
             "Metadata": "object",
             "ListOfUserIds": "string[]",
+            "ListOfSeqs": "integer[]",
         }[type(field).__name__]
         assert row["Type"] == (f"{kind} or null" if field.allow_none else kind)
         if field.required:
