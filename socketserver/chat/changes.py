@@ -25,7 +25,7 @@ class Outcome(Enum):
     TOO_LATE = "too_late"
     VERSION_CONFLICT = "version_conflict"  # somebody changed the message since `if_change`
     KEY_CONFLICT = "key_conflict"  # the key was used for another edit of this message
-    TOO_MANY = "too_many"  # reactions
+    TOO_MANY = "too_many"  # reactions, or, where a store bounds it, changes of one message within a moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -358,7 +358,7 @@ def _updated(conversation: Conversation, changed: Changed) -> MessageUpdated:
     if outcome is Outcome.VERSION_CONFLICT:
         raise VersionConflict(present=message)
     if outcome is Outcome.TOO_MANY:
-        raise LimitExceeded("There are as many reactions to this message as there may be.")
+        raise LimitExceeded("This message has as many reactions as it may, or was changed too often lately.")
     if outcome in _REFUSALS or message is None:
         raise _REFUSALS[outcome]
     return MessageUpdated(conversation, message, duplicate=outcome is not Outcome.DONE)

@@ -386,6 +386,7 @@ async def test_numbers_that_were_left_are_free_when_nobody_remembers_what_was_be
 
 
 async def test_a_message_that_moves_too_often_has_to_wait() -> None:
+    """It holds up nobody else, and can be deleted."""
     log, clock = FakeLog(), FakeClock()
     appender = appender_of(log, clock=clock)
     await appender.write([call()])
@@ -393,13 +394,18 @@ async def test_a_message_that_moves_too_often_has_to_wait() -> None:
     log.rows[0]["change"] = [*range(-KEPT_NUMBERS, 0), 2]
     late, other = react(1, on=False), call()
     await appender.write([late, other])
-    assert isinstance(late.error, Overloaded)
+    assert late.result
+    assert late.result.outcome is Outcome.TOO_MANY
     assert seqs([other]) == [2]
     clock.advance(KEPT_MS / 1000)
     again = react(1, on=False)
     appender.forget()
     await appender.write([again])
     assert told(again).change == present(log)[-1][1]
+    log.rows[0]["change"] = [*range(-KEPT_NUMBERS, 0), told(again).change]
+    gone = Alter(react().future, Delete(HERE, 1, ANN, 9))
+    await appender.write([gone])
+    assert told(gone).deleted
 
 
 async def test_a_clock_that_was_far_ahead_does_not_keep_numbers_for_ever() -> None:

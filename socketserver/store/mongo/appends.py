@@ -23,10 +23,11 @@ from ...errors import Overloaded
 from ..writes import Alter, Key, Place
 from . import documents
 from .documents import Document, Move, Tail
-from .plans import RETRY_AFTER_MS, NamedAppend, Numbered, plan_writes
+from .plans import NamedAppend, Numbered, plan_writes
 
 ATTEMPTS: Final = 12  # in a row that get nowhere; with the pauses between them a second or two
 FOLD_AFTER: Final = 64  # messages of a conversation until its senders' read marks are brought up to date
+RETRY_AFTER_MS: Final = 250
 REMEMBERED_S: Final = 30.0  # far less than documents.KEPT_MS, so that clocks may differ
 _TAILS: Final = 20_000  # conversations whose newest numbers are remembered
 

@@ -293,7 +293,7 @@ def load_message(document: Mapping[str, Any]) -> Message:
 
 
 def is_full(document: Mapping[str, Any], at_ms: int) -> bool:
-    """Whether a message has had so many numbers lately that it has to wait for the next."""
+    """Whether a message has had so many numbers lately that it can only be deleted."""
     return len(load_numbers(document)) >= KEPT_NUMBERS and at_ms - document["taken"]["at_ms"] < KEPT_MS
 
 

@@ -37,10 +37,10 @@ from ..encoding import dump_metadata
 from ..lanes import Lanes
 from ..writes import Admission, Advance, Alter, Call, Create, Outages, Part, Unobserved, broken, settle, unavailable
 from . import documents, marks, queries, reads
-from .appends import ATTEMPTS, Appender, pause
+from .appends import ATTEMPTS, RETRY_AFTER_MS, Appender, pause
 from .database import MongoDatabase, MongoError, is_away
 from .documents import Document
-from .plans import RETRY_AFTER_MS, NamedAppend, Numbered
+from .plans import NamedAppend, Numbered
 
 _log = logging.getLogger(__name__)
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
+from ...chat.changes import Delete, Outcome
 from ...chat.domain import ConversationId
-from ...errors import Overloaded
 from ..numbering import Standing, Step, plan
 from ..writes import Alter, Append, Key, Place
 from . import documents
 from .documents import Document, Move, Tail
-
-RETRY_AFTER_MS: Final = 250
 
 
 @dataclass(slots=True, eq=False)
@@ -82,9 +79,12 @@ def plan_writes(
     """
     left: list[Numbered] = []
     for call in calls:
-        if isinstance(call, Alter) and call.place in stored and documents.is_full(stored[call.place], at_ms):
-            call.error = Overloaded(retry_after_ms=RETRY_AFTER_MS)
-            continue
+        if isinstance(call, Alter) and not isinstance(call.draft, Delete):
+            row = stored.get(call.place)
+            if row is not None and documents.is_full(row, at_ms):
+                # Not an error after which to try again: what waits behind it in its lane would have to as well.
+                call.answer(Outcome.TOO_MANY, documents.load_message(row))
+                continue
         original = originals.get(call.key) if isinstance(call, NamedAppend) else None
         if original is not None and isinstance(call, NamedAppend) and original["_id"] == call.write:
             call.repeat(documents.load_message(original), own=True)
