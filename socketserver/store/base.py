@@ -6,7 +6,7 @@ a driver nor the wire. A store is used from one event loop; several stores, in s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -287,6 +287,12 @@ class Store(Protocol):
 
         Whoever goes on from `through` while `has_more` ends with every message as it is, whatever is written meanwhile:
         a message that is changed appears again later. An unknown conversation is an empty page.
+        """
+
+    async def newest_changes(self, ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        """The newest change of each of these conversations, 0 while it is empty; one that does not exist is left out.
+
+        Costs a look or two for each: for whoever must know, for many conversations, whether something was missed.
         """
 
     async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:

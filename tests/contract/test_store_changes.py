@@ -244,6 +244,16 @@ async def test_changes_of_an_unknown_or_empty_conversation(store: Store) -> None
         assert (page.messages, page.through, page.has_more) == ((), 0, False)
 
 
+async def test_the_newest_change_of_many_conversations(store: Store) -> None:
+    changed, empty, fresh = await changed_conversation(store), await group(store), await group(store)
+    await say(store, fresh, 2)
+    expected = {changed: 10, empty: 0, fresh: 2}
+    assert await store.newest_changes([changed, empty, MISSING, fresh, changed]) == expected
+    await done(store, delete(fresh, 1))
+    assert await store.newest_changes([fresh]) == {fresh: 3}
+    assert await store.newest_changes([]) == {}
+
+
 async def test_messages_by_seq(store: Store) -> None:
     here = await changed_conversation(store)
     found = await store.get_messages(here, [7, 2, 2, 99, -1, 10**30])

@@ -34,6 +34,7 @@ async def do_everything(store: Store) -> None:
         await store.change_message(React(conversation_id, 1, BOB, "+", on=True))
         await store.change_message(Delete(conversation_id, 3, BOB, NOW_MS, others=True))
     await store.get_messages(here, [1, 3, 99])
+    await store.newest_changes([here, there])
     await store.get_conversation(here)
     for conversation_id in (here, there):
         for after in (None, 0, 1, 3):

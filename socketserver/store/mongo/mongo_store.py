@@ -13,7 +13,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from ...chat.changes import Change, Delete, Edit, React
@@ -273,6 +273,11 @@ class MongoStore:
         documents.check_value(conversation_id)
         async with self._answering():
             return await reads.list_changes(self._database, conversation_id, after, limit)
+
+    async def newest_changes(self, ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        documents.check_value(*ids)
+        async with self._answering():
+            return await reads.newest_changes(self._database, ids)
 
     async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
         documents.check_value(conversation_id)

@@ -103,6 +103,11 @@ async def list_changes(database: MongoDatabase, conversation_id: ConversationId,
     return page_of_changes([each for each in messages if each.change <= through], through, tail.change, limit)
 
 
+async def newest_changes(database: MongoDatabase, ids: Sequence[ConversationId]) -> dict[ConversationId, int]:
+    rows = await database.aggregate_conversations(queries.with_last(ids, "created_at_ms", "folded"))
+    return {row["_id"]: documents.load_tail(row).change for row in rows}
+
+
 async def get_messages(
     database: MongoDatabase, conversation_id: ConversationId, seqs: Sequence[int]
 ) -> tuple[Message, ...]:

@@ -34,6 +34,7 @@ from .rows import (
     flat,
     load_conversation,
     load_message,
+    packed,
     statement,
 )
 
@@ -136,6 +137,19 @@ def list_changes(sql: sqlite3.Connection, conversation_id: ConversationId, after
             (num, after, through, limit + 1),
         )
     return page_of_changes(found, through, last_change, limit)
+
+
+def newest_changes(sql: sqlite3.Connection, ids: Sequence[ConversationId]) -> dict[ConversationId, int]:
+    ordered = list(dict.fromkeys(ids))
+    return {
+        ordered[place]: change
+        for place, change in packed(
+            sql,
+            "SELECT group_concat(v.column1 || ' ' || c.last_change) FROM (VALUES {values}) v"
+            " CROSS JOIN conversation c ON c.id = v.column2",
+            list(enumerate(ordered)),
+        )
+    }
 
 
 def get_messages(sql: sqlite3.Connection, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import queue
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from ...chat.changes import Change
@@ -213,6 +213,9 @@ class SqliteStore:
 
     async def list_changes(self, conversation_id: ConversationId, *, after: int, limit: int) -> ChangePage:
         return await self._read(lambda sql: reads.list_changes(sql, conversation_id, after, limit))
+
+    async def newest_changes(self, ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        return await self._read(lambda sql: reads.newest_changes(sql, ids))
 
     async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
         return await self._read(lambda sql: reads.get_messages(sql, conversation_id, seqs))
