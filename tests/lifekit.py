@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from socketserver.chat.changes import Change, Delete, Edit, Outcome, React
 from socketserver.chat.domain import ConversationId, Message, UserId, new_id
@@ -12,7 +13,7 @@ from socketserver.store import Store
 from socketserver.store.base import ChangePage
 from typing import Any, TypeVar
 
-from storekit import NOW_MS, message_draft
+from storekit import NOW_MS, message_draft, sequence
 
 T = TypeVar("T")
 
@@ -77,6 +78,23 @@ class Reader:
         else:
             self.cursor = snapshot.updates_through
             await self.catch_up(store, conversation_id, limit=limit)
+
+
+async def check_state(store: Store, where: ConversationId, newest: int, readers: Sequence[Reader]) -> None:
+    """Everybody ends with the same messages, and the conversation stands at the newest number."""
+    messages = await present(store, where)
+    assert await sequence(store, where) == list(range(1, len(messages) + 1))
+    assert max(each.change for each in messages) == newest
+    assert len({each.change for each in messages}) == len(messages)
+    born = [each.born for each in messages]
+    assert born == sorted(set(born))
+    for number, reader in enumerate(readers):
+        if number % 2:
+            await reader.join(store, where)
+        else:
+            await reader.catch_up(store, where)
+        assert reader.cursor == newest
+        assert reader.messages() == messages
 
 
 @dataclass
@@ -144,3 +162,4 @@ async def until(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         except ChatError as error:
             if not error.retryable:
                 raise
+            await asyncio.sleep(0.01)

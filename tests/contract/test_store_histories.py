@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Sequence
 from contextlib import closing
-from socketserver.chat.domain import ConversationId, UserId
-from socketserver.store import Store
+from socketserver.chat.domain import UserId
 
 import lifechild
 import pytest
-from lifekit import Caller, Reader, present
-from storekit import Backend, group, message_draft, sequence
+from lifekit import Caller, Reader, check_state, present
+from storekit import Backend, group, message_draft
 
 STEPS = int(os.environ.get("LIFE_STEPS", "25"))
 
@@ -28,23 +26,6 @@ def check_numbers(given: set[tuple[int, int]]) -> int:
     numbers = sorted(change for change, _ in given)
     assert numbers == list(range(1, len(numbers) + 1))
     return len(numbers)
-
-
-async def check_state(store: Store, where: ConversationId, newest: int, readers: Sequence[Reader]) -> None:
-    """Everybody ends with the same messages, and the conversation stands at the newest number."""
-    messages = await present(store, where)
-    assert await sequence(store, where) == list(range(1, len(messages) + 1))
-    assert max(each.change for each in messages) == newest
-    assert len({each.change for each in messages}) == len(messages)
-    born = [each.born for each in messages]
-    assert born == sorted(set(born))
-    for number, reader in enumerate(readers):
-        if number % 2:
-            await reader.join(store, where)
-        else:
-            await reader.catch_up(store, where)
-        assert reader.cursor == newest
-        assert reader.messages() == messages
 
 
 @pytest.mark.parametrize("seed", range(3))
