@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, NotRequired, Self, TypedDict
+from typing import Any, Final, Self
 
 from marshmallow import fields, validate
 
@@ -44,7 +44,7 @@ from ..errors import (
 )
 from ..settings import Settings
 from ..values import MAX_USER_ID_CHARS
-from . import shapes
+from . import acks, shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
 from .dumping import dump_conversation, encoded
 from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfSeqs, ListOfUserIds, Metadata, Shown, Text
@@ -87,201 +87,6 @@ def _metadata(limits: Settings) -> Metadata:
     return Metadata(most_bytes=limits.max_metadata_bytes, allow_none=True)
 
 
-# What is answered beside `ok`. Every key is explained, as in shapes.py.
-
-
-class AuthenticateAck(TypedDict):
-    """The socket has its user.
-
-    Attributes:
-        user: Who the token says you are.
-    """
-
-    user: shapes.UserWire
-
-
-class CreateConversationAck(TypedDict):
-    """The conversation exists.
-
-    Attributes:
-        conversation: The new one, or the one that this request repeats.
-        duplicate: Whether it existed before.
-    """
-
-    conversation: shapes.ConversationWire
-    duplicate: bool
-
-
-class ListConversationsAck(TypedDict):
-    """A page of your conversations.
-
-    Attributes:
-        conversations: At most `limit`, the one with the most recent activity first.
-        presence: The other side of each direct conversation on this page.
-        hasMore: Whether there are older ones.
-        nextBefore: The `before` of the next page; null on the last. Its form may change.
-    """
-
-    conversations: list[shapes.ConversationSummaryWire]
-    presence: list[shapes.PresenceWire]
-    hasMore: bool
-    nextBefore: str | None
-
-
-class JoinConversationAck(TypedDict):
-    """The conversation as it is now, and what you missed.
-
-    Attributes:
-        conversation: The conversation.
-        participants: The first of them in the order of ids, and you; `list_participants` has the others.
-        messages: In `seq` order: the newest `limit`, or with `after` those created after that change.
-        updates: Older messages that changed after `after`, as they are now, in the order of `change`.
-        updatesThrough: Only if `updates` did not all fit: the change up to which it has them; `fetch_changes` goes on.
-        change: The newest change at this moment: your next `after`; 0 while there is none.
-        lastSeq: The newest seq at this moment; 0 while there is no message.
-        readSeq: Your read mark: up to which seq you have read; 0 for nothing.
-        unreadCount: `lastSeq` minus `readSeq`, without deleted messages; 0 or more.
-        typing: The user ids of who types at this moment, without yourself.
-        gap: What `messages` left out; only if you gave `after` and missed more than fits.
-    """
-
-    conversation: shapes.ConversationWire
-    participants: list[shapes.ParticipantWire]
-    messages: list[shapes.MessageWire]
-    updates: list[shapes.MessageWire]
-    updatesThrough: NotRequired[int]
-    change: int
-    lastSeq: int
-    readSeq: int
-    unreadCount: int
-    typing: list[str]
-    gap: NotRequired[shapes.GapWire]
-
-
-class LeaveConversationAck(TypedDict):
-    """The socket hears no more of the conversation."""
-
-
-class SendMessageAck(TypedDict):
-    """The message is stored.
-
-    Attributes:
-        message: As it is stored, with its `seq`.
-        duplicate: Whether it had been stored before; `message` is the first one then, as it is now.
-    """
-
-    message: shapes.MessageWire
-    duplicate: bool
-
-
-class EditMessageAck(TypedDict):
-    """The message has the new content.
-
-    Attributes:
-        message: As it is now.
-        duplicate: Whether it had that content before.
-    """
-
-    message: shapes.MessageWire
-    duplicate: bool
-
-
-class DeleteMessageAck(TypedDict):
-    """The message is deleted.
-
-    Attributes:
-        message: Its tombstone.
-        duplicate: Whether it was deleted before.
-    """
-
-    message: shapes.MessageWire
-    duplicate: bool
-
-
-class SetReactionAck(TypedDict):
-    """The reaction is set, or gone.
-
-    Attributes:
-        message: As it is now.
-        duplicate: Whether it was so before.
-    """
-
-    message: shapes.MessageWire
-    duplicate: bool
-
-
-class FetchChangesAck(TypedDict):
-    """A page of what was created and changed.
-
-    Attributes:
-        messages: As they are now, in the order of `change`.
-        change: The `after` of the next page: up to here you know everything.
-        hasMore: Whether there may be more. A page with more behind it can be short, or empty.
-    """
-
-    messages: list[shapes.MessageWire]
-    change: int
-    hasMore: bool
-
-
-class FetchMessagesAck(TypedDict):
-    """Some messages.
-
-    Attributes:
-        messages: Those that exist, in `seq` order.
-        hasMore: Whether not all of them fitted: ask for the others again.
-    """
-
-    messages: list[shapes.MessageWire]
-    hasMore: bool
-
-
-class MarkReadAck(TypedDict):
-    """Your read mark is there, or further.
-
-    Attributes:
-        readSeq: Your read mark now; 0 while there is no message.
-        unreadCount: The newest seq minus `readSeq`, without deleted messages; 0 or more.
-    """
-
-    readSeq: int
-    unreadCount: int
-
-
-class FetchHistoryAck(TypedDict):
-    """A page of messages.
-
-    Attributes:
-        messages: In `seq` order: the newest below `beforeSeq`, the oldest above `afterSeq`, or the newest of all.
-        hasMore: Whether there are more in that direction.
-    """
-
-    messages: list[shapes.MessageWire]
-    hasMore: bool
-
-
-class ListParticipantsAck(TypedDict):
-    """A page of participants.
-
-    Attributes:
-        participants: At most `limit`, those after `after` in the order of ids.
-        hasMore: Whether there are more.
-        nextAfter: The `after` of the next page; null on the last.
-    """
-
-    participants: list[shapes.ParticipantWire]
-    hasMore: bool
-    nextAfter: str | None
-
-
-class SetTypingAck(TypedDict):
-    """It is noted."""
-
-
-class SetVisibilityAck(TypedDict):
-    """It is noted."""
-
-
 def _dump_updated(updated: MessageUpdated, limits: Settings) -> Mapping[str, object]:
     return {"message": encoded(updated), "duplicate": updated.duplicate}
 
@@ -303,7 +108,7 @@ class ClientEvent(StrEnum):
         doc="Give the socket its user, if the handshake did not.",
         command=Authenticate,
         fields=lambda limits: {"token": Text(most=MAX_TOKEN_CHARS, required=True)},
-        ack=AuthenticateAck,
+        ack=acks.AuthenticateAck,
         errors=(InvalidToken, TokenExpired, UserMismatch, AuthUnavailable),
     )
     CREATE_CONVERSATION = Request(
@@ -315,7 +120,7 @@ class ClientEvent(StrEnum):
             "title": Shown(most=MAX_TITLE_CHARS, allow_none=True),
             "idempotency_key": _idempotency_key(),
         },
-        ack=CreateConversationAck,
+        ack=acks.CreateConversationAck,
         errors=(RateLimited, IdempotencyConflict, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.conversations.create,
         dump=lambda created, limits: {
@@ -328,7 +133,7 @@ class ClientEvent(StrEnum):
         doc="Get your conversations, the one with the most recent activity first.",
         command=ListConversations,
         fields=lambda limits: {"limit": _page(limits), "before": Cursor()},
-        ack=ListConversationsAck,
+        ack=acks.ListConversationsAck,
         errors=(StoreUnavailable,),
         use_case=lambda chat: chat.conversations.page,
     )
@@ -342,7 +147,7 @@ class ClientEvent(StrEnum):
             "limit": _page(limits),
             "visible": Bool(),
         },
-        ack=JoinConversationAck,
+        ack=acks.JoinConversationAck,
         errors=(ConversationNotFound, LimitExceeded, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.conversations.snapshot,
     )
@@ -351,7 +156,7 @@ class ClientEvent(StrEnum):
         doc="Get no more of the conversation's events on this socket.",
         command=LeaveConversation,
         fields=lambda limits: {"conversation_id": _conversation_id()},
-        ack=LeaveConversationAck,
+        ack=acks.LeaveConversationAck,
         errors=(ConversationNotFound, StoreUnavailable),
     )
     SEND_MESSAGE = Request(
@@ -366,7 +171,7 @@ class ClientEvent(StrEnum):
             "reply_to": Int(least=1, data_key="replyTo"),
             "mentions": _mentions(limits),
         },
-        ack=SendMessageAck,
+        ack=acks.SendMessageAck,
         errors=(
             ConversationNotFound,
             RateLimited,
@@ -390,7 +195,7 @@ class ClientEvent(StrEnum):
             "mentions": _mentions(limits),
             "if_change": Int(least=1, data_key="ifChange"),
         },
-        ack=EditMessageAck,
+        ack=acks.EditMessageAck,
         errors=(
             ConversationNotFound,
             RateLimited,
@@ -411,7 +216,7 @@ class ClientEvent(StrEnum):
         doc="Delete a message that you sent, for everybody.",
         command=DeleteMessage,
         fields=lambda limits: {"conversation_id": _conversation_id(), "seq": _seq()},
-        ack=DeleteMessageAck,
+        ack=acks.DeleteMessageAck,
         errors=(ConversationNotFound, RateLimited, MessageNotFound, Forbidden, TooLate, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.messages.delete,
         dump=_dump_updated,
@@ -426,7 +231,7 @@ class ClientEvent(StrEnum):
             "reaction": Text(most=MAX_REACTION_CHARS, pattern=r"\A\S+\Z", required=True),
             "on": Bool(required=True),
         },
-        ack=SetReactionAck,
+        ack=acks.SetReactionAck,
         errors=(
             ConversationNotFound,
             RateLimited,
@@ -444,7 +249,7 @@ class ClientEvent(StrEnum):
         doc="Move your read mark forward; it never moves back.",
         command=MarkRead,
         fields=lambda limits: {"conversation_id": _conversation_id(), "seq": Int(required=True)},
-        ack=MarkReadAck,
+        ack=acks.MarkReadAck,
         errors=(ConversationNotFound, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.reading.mark,
     )
@@ -459,7 +264,7 @@ class ClientEvent(StrEnum):
             "limit": _page(limits),
         },
         exclusive=("before_seq", "after_seq"),
-        ack=FetchHistoryAck,
+        ack=acks.FetchHistoryAck,
         errors=(ConversationNotFound, StoreUnavailable),
         use_case=lambda chat: chat.messages.history,
     )
@@ -472,7 +277,7 @@ class ClientEvent(StrEnum):
             "after": Int(required=True),
             "limit": _page(limits),
         },
-        ack=FetchChangesAck,
+        ack=acks.FetchChangesAck,
         errors=(ConversationNotFound, StoreUnavailable),
         use_case=lambda chat: chat.messages.changes,
     )
@@ -484,7 +289,7 @@ class ClientEvent(StrEnum):
             "conversation_id": _conversation_id(),
             "seqs": ListOfSeqs(most=MAX_SEQS, required=True),
         },
-        ack=FetchMessagesAck,
+        ack=acks.FetchMessagesAck,
         errors=(ConversationNotFound, StoreUnavailable),
         use_case=lambda chat: chat.messages.some,
     )
@@ -497,7 +302,7 @@ class ClientEvent(StrEnum):
             "after": Text(most=MAX_USER_ID_CHARS),
             "limit": _page(limits),
         },
-        ack=ListParticipantsAck,
+        ack=acks.ListParticipantsAck,
         errors=(ConversationNotFound, StoreUnavailable),
         use_case=lambda chat: chat.conversations.participants,
     )
@@ -506,7 +311,7 @@ class ClientEvent(StrEnum):
         doc="Say that the user types, or has stopped; repeat true every three seconds while it lasts.",
         command=SetTyping,
         fields=lambda limits: {"conversation_id": _conversation_id(), "typing": Bool(required=True)},
-        ack=SetTypingAck,
+        ack=acks.SetTypingAck,
         errors=(ConversationNotFound, NotJoined, StoreUnavailable),
     )
     SET_VISIBILITY = Request(
@@ -514,7 +319,7 @@ class ClientEvent(StrEnum):
         doc="Say whether the user is looking at the conversation on this socket; true marks everything as read.",
         command=SetVisibility,
         fields=lambda limits: {"conversation_id": _conversation_id(), "visible": Bool(required=True)},
-        ack=SetVisibilityAck,
+        ack=acks.SetVisibilityAck,
         errors=(ConversationNotFound, NotJoined, StoreUnavailable, Overloaded),
     )
 
