@@ -1,4 +1,4 @@
-# make run: start the server · make demo: and the React example · make test: run the tests
+# make run: start the server · make demo: and the React example · make test: run the tests · make test-all: all of them
 # make check: format, lint, types · make lock: pin the dependencies of the image · make attack: attack it · make bench: measure
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,16 @@ NEXT := tests/browser/next
 # What only the tests of others' programs need: where nothing may be skipped they are set up, elsewhere not.
 EXTRAS := $(if $(filter 1,$(REQUIRE_ALL)),benchmarks/node_modules/.ready $(NEXT)/node_modules/.ready)
 
-.PHONY: setup run demo test check lock format attack bench clean
+# Twice as many as cores: a test waits as long as it computes.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+
+ifeq ($(REQUIRE_ALL),1)
+export THOROUGH = 1
+COVER := --cov --cov-report= --cov-fail-under=0
+COVER_MORE := --cov --cov-append --cov-report=term
+endif
+
+.PHONY: setup run demo test test-all check lock format attack bench clean
 
 setup: $(VENV)/.ready node_modules/.ready $(REACT)/node_modules/.ready
 
@@ -52,8 +61,14 @@ run: setup
 demo: setup $(REACT)/dist/index.html
 	@$(PY) $(REACT)/demo.py
 
+# First on all cores, then one by one what measures the machine. REQUIRE_ALL=1 is for the last word before a release: all
+# tests, none skipped for want of a tool, and the coverage of what runs in the tests' own processes.
 test: setup $(EXTRAS)
-	$(PY) -m pytest --cov --cov-report=term
+	$(PY) -m pytest --numprocesses=$(WORKERS) --dist=worksteal -m "not alone" $(COVER)
+	$(PY) -m pytest -m alone $(COVER_MORE)
+
+test-all: export THOROUGH = 1
+test-all: test
 
 # The attacks of docs/reliability.md in full, in about an hour; `make test` runs them shortened. First faults and a million
 # fuzzed frames and requests, then whoever has no login, beside a bystander: directly, behind the proxies, without uvloop.

@@ -178,6 +178,8 @@ def _make_parts(
         clock,
         small_conversation=settings.small_conversation,
         listed_participants=settings.listed_participants,
+        joined_participants=settings.joined_participants,
+        outbox_bytes=settings.outbox_bytes,
     )
     chat = make_chat(
         store,
@@ -188,6 +190,7 @@ def _make_parts(
         conversations=rates.conversations,
         cached_conversations=settings.cached_conversations,
         cached_bytes=settings.cached_conversations_bytes,
+        cached_profiles_bytes=settings.cached_profiles_bytes,
         listed_participants=settings.listed_participants,
         joined_participants=settings.joined_participants,
         rules=ChangeRules(
@@ -207,10 +210,18 @@ def _make_parts(
         clock,
         welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, clock.now_ms(), settings),
         on_user=witness.came,
+        on_proof=lambda identity: chat.profiles.tell(identity.told),
         on_gone=witness.gone,
         max_event_bytes=settings.max_event_bytes,
     )
-    watching = Watching(sessions, presence, fanout, readers=store.list_readers, most=settings.watched_per_socket)
+    watching = Watching(
+        sessions,
+        presence,
+        fanout,
+        readers=store.list_readers,
+        people=chat.profiles.find,
+        most=settings.watched_per_socket,
+    )
     return Parts(
         arriving=Arriving(sio, authenticator, guards, lifecycle, metrics, clock),
         chat=chat,
@@ -244,15 +255,22 @@ def make_runner(app: web.Application, settings: Settings, **options: Any) -> Run
     """
     sio = app[SIO]
 
+    connections = app[CONNECTIONS]
+
     def meter_of(request: web.BaseRequest) -> Meter | None:
         return sio.meter_of(request.query.get("sid", ""))
+
+    def client_of(request: web.BaseRequest) -> str:
+        """Sessions count for themselves: many people may share an address."""
+        return request.query["sid"] if meter_of(request) is not None else connections.network_behind(request)
 
     return Runner(
         app,
         settings,
-        app[CONNECTIONS],
+        connections,
         sio.intake,
         meter_of=meter_of,
+        client_of=client_of,
         allows=lambda origin: origin in settings.allowed_origins,
         **options,
     )

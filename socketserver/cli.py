@@ -78,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     checking.set_defaults(run=check.run)
     token = commands.add_parser("token", help="print a token for trying out", allow_abbrev=False)
     token.add_argument("user", help="the user's id")
-    token.add_argument("--name", help="the user's name; the id by default")
+    token.add_argument("--name", help="the name that others are shown; the id by default")
+    token.add_argument("--picture", help="the address of a picture that others are shown; none by default")
     token.add_argument(
         "--lifetime-s", type=int, default=TOKEN_LIFETIME_S, help="how long it is valid, in seconds (default: one day)"
     )
@@ -116,7 +117,7 @@ def _help(name: str) -> str:
 def _token(settings: Settings, options: argparse.Namespace) -> int:
     try:
         token = Authenticator(settings, SystemClock()).issue_token(
-            UserId(options.user), options.name, lifetime_s=options.lifetime_s
+            UserId(options.user), options.name, options.picture, lifetime_s=options.lifetime_s
         )
     except ValueError as error:
         raise SettingsError([str(error)]) from None
@@ -166,7 +167,10 @@ async def _run_copy(source: Copyable, target: Copyable) -> int:
         print(f"{chr(10) if terminal else ''}socketserver: not complete: {error}", file=sys.stderr)
         return 1
     end = "\n" if terminal else ""
-    print(f"{end}copied and verified: {copied.conversations} conversations, {copied.messages} messages")
+    print(
+        f"{end}copied and verified: {copied.conversations} conversations, {copied.messages} messages, "
+        f"{copied.profiles} profiles"
+    )
     return 0
 
 

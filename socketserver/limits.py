@@ -4,9 +4,15 @@ in, as seconds of a monotonic clock.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
+
+
+def in_ms(seconds: float) -> int:
+    """Seconds as whole milliseconds, rounded up: who waits so long has waited long enough."""
+    return math.ceil(seconds * 1000)
 
 
 @dataclass(slots=True)

@@ -13,13 +13,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
 import structlog
-from structlog.processors import format_exc_info
-from structlog.stdlib import BoundLogger, ProcessorFormatter
+from structlog.stdlib import BoundLogger
 
 from .stdio import Outlet
 
@@ -56,7 +55,7 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
     terminal = stream.isatty()
     render = _console(terminal) if format == "console" or (format == "auto" and terminal) else _json
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(ProcessorFormatter(processors=[_head, format_exc_info, render]))
+    handler.setFormatter(_Formatter(render))
     handler.addFilter(_without_requests)
     if isinstance(stream, Outlet):
         stream.notice = lambda lines: f"{handler.format(_dropped(lines))}\n"
@@ -108,10 +107,6 @@ class Sample:
 class _Line(dict[str, Any]):
     """The fields of a line. As text, for handlers that are not ours, it is what a terminal shows."""
 
-    @classmethod
-    def of(cls, event: str, **fields: Any) -> _Line:
-        return cls(event=event, **fields)
-
     def __str__(self) -> str:
         return _text(self)
 
@@ -120,8 +115,8 @@ def _dropped(lines: int) -> logging.LogRecord:
     """The line in the place of those that found no room; whatever the level is, for it says that the log has a hole."""
     why = "whatever reads the log did not keep up"
     logger = logging.getLogger(__name__)
-    (fields,), extra = _hand_over(logger, "warning", _Line.of("log_lines_dropped", lines=lines, why=why))
-    return logger.makeRecord(logger.name, logging.WARNING, __file__, 0, fields, (), None, **extra)
+    fields = _Line(event="log_lines_dropped", lines=lines, why=why)
+    return logger.makeRecord(logger.name, logging.WARNING, __file__, 0, fields, (), None)
 
 
 def _without_requests(record: logging.LogRecord) -> bool:
@@ -131,32 +126,52 @@ def _without_requests(record: logging.LogRecord) -> bool:
 
 
 def _hand_over(logger: logging.Logger, method: str, fields: Fields) -> Any:
-    return ProcessorFormatter.wrap_for_formatter(logger, method, _Line(fields))
+    """structlog's last processor: what the standard logger is called with."""
+    return (_Line(fields),), {"exc_info": fields["exc_info"]} if "exc_info" in fields else {}
 
 
-def _head(logger: Any, method: str, fields: Fields) -> Fields:
-    """Put time, level and event in front, and the logger's name at the end."""
-    record: logging.LogRecord = fields.pop("_record")
-    del fields["_from_structlog"]
-    return {
-        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "level": record.levelname.lower(),
-        "event": fields.pop("event"),
-        **{name: value for name, value in fields.items() if value is not None},
-        "logger": record.name,
-    }
+class _Formatter(logging.Formatter):
+    """Makes the text of a line: of our own, and of every other library's.
+
+    Args:
+        render: makes it of all fields: time, level and event in front, then those that are not None, the logger's name
+            and a traceback at the end.
+    """
+
+    def __init__(self, render: Callable[[Fields], str]) -> None:
+        super().__init__()
+        self._render = render
+
+    def format(self, record: logging.LogRecord) -> str:
+        own: Mapping[str, Any] = record.msg if isinstance(record.msg, _Line) else {"event": record.getMessage()}
+        moment = datetime.fromtimestamp(record.created, UTC)
+        fields: Fields = {
+            "time": moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z",
+            "level": record.levelname.lower(),
+            "event": own["event"],
+        }
+        for name, value in own.items():
+            if value is not None and name != "exc_info":
+                fields[name] = value
+        fields["logger"] = record.name
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return self._render(fields)
 
 
-def _json(logger: Any, method: str, fields: Fields) -> str:
-    # ASCII only, so also control characters beyond those that JSON escapes anyway, and the marks that turn text around.
-    return json.dumps({name: _cut(value) for name, value in fields.items()}, default=str)
+# ASCII only, so also control characters beyond those that JSON escapes anyway, and the marks that turn text around.
+_encode: Final = json.JSONEncoder(default=str).encode
 
 
-def _console(colours: bool) -> Callable[[Any, str, Fields], str]:
+def _json(fields: Fields) -> str:
+    return _encode({name: _cut(value) for name, value in fields.items()})
+
+
+def _console(colours: bool) -> Callable[[Fields], str]:
     def paint(text: str, colour: str) -> str:
         return f"{colour}{text}{_RESET}" if colours else text
 
-    def render(logger: Any, method: str, fields: Fields) -> str:
+    def render(fields: Fields) -> str:
         time, level, event = (str(fields.pop(name)) for name in ("time", "level", "event"))
         name = str(fields.pop("logger"))
         trace = fields.pop("exception", None)

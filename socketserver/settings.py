@@ -395,6 +395,10 @@ class Settings(BaseSettings):
         33_554_432, "Memory that those conversations may take.", unit="bytes", ge=0
     )
 
+    cached_profiles_bytes: int = _setting(
+        16_777_216, "Memory that users' names and pictures may take.", unit="bytes", ge=0
+    )
+
     presence_grace_s: float = _setting(
         15.0, "How long a user who lost the connection still counts as online.", unit="s", ge=0
     )

@@ -18,6 +18,8 @@ from typing import Final
 from .chat.domain import UserId
 
 MAX_USER_ID_CHARS: Final = 128  # at most 512 bytes as UTF-8
+MAX_NAME_CHARS: Final = 128
+MAX_AVATAR_CHARS: Final = 1024  # with the longest id and name it leaves a login cookie under 4096 bytes
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # above it a JavaScript number loses digits
 
 # Characters that software is told to draw nothing for, reserved ones included.
@@ -41,6 +43,13 @@ _IGNORABLE: Final = (
     (0xE0000, 0xE0FFF),
 )
 _IGNORABLE_ANYWHERE: Final = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _IGNORABLE) + "]")
+# What turns the direction of the text around it, behind its own end too.
+_TURNING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# RFC 3986, without user and password: what stands in it can stand between quotation marks in HTML and CSS.
+_AVATAR: Final = re.compile(
+    r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][a-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
 _BEGINNING: Final = 8
 # Letters and symbols that have no ink: the blank Braille cell, the null notehead.
 _BLANK: Final = frozenset("\u2800\U0001d159")
@@ -135,6 +144,40 @@ def _joins(text: str, place: int) -> bool:
     if text[place] in _SELECTORS and before:
         return after[:1] == _KEYCAP or (not before[-1].isascii() and _shows(before[-1]))
     return False
+
+
+def check_name(value: object) -> str:
+    """A value as a name for display: one line of at most MAX_NAME_CHARS characters with something to see.
+
+    What is only untidy is no reason to go without a name: control characters and white space become single spaces, what
+    would turn the text around it is left out, what is too long is cut.
+
+    Raises: ValueError, as check_user_id, for what is no string and for a name that shows nothing.
+    """
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    if not value.isprintable():
+        value = _TURNING.sub("", value)
+        value = "".join(" " if unicodedata.category(char) in {"Cc", "Cs"} else char for char in value)
+    name = " ".join(value.split())[:MAX_NAME_CHARS].strip()
+    if not shows_something(name):
+        raise ValueError("must have something to see")
+    return name
+
+
+def check_avatar(value: object) -> str:
+    """A value as the address of a picture: http or https, at most MAX_AVATAR_CHARS characters of those that RFC 3986
+    allows (all others are written with %), without user and password.
+
+    Raises: ValueError, as check_user_id.
+    """
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    if len(value) > MAX_AVATAR_CHARS:
+        raise ValueError(f"must have at most {MAX_AVATAR_CHARS} characters")
+    if not _AVATAR.fullmatch(value):
+        raise ValueError("must be an address that begins with http:// or https://")
+    return value
 
 
 def whole_number(value: object) -> int:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Final, TypeVar
 
 import idna
 
@@ -23,6 +25,9 @@ _SCHEMES: Final = {"ws": "http", "wss": "https"}
 # Schemes of which no application is served, or whose pages anybody can make.
 _NO_ORIGINS: Final = frozenset({"about", "blob", "data", "ftp", "ftps", "javascript", "mailto"})
 _MAX_CHARS: Final = 1024
+# Number of answers that each function here remembers, and how long a text may be for that: 2 MB each at most.
+_REMEMBERED: Final = 2048
+_REMEMBERED_CHARS: Final = 128
 
 _IN_BRACKETS: Final = re.compile(r"\[([^\]]*)\](?::.*)?")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\x00-\x1f\x7f\[\]:@/\\?#,]+)(?::([0-9]{0,5}))?")
@@ -30,7 +35,21 @@ _NAME: Final = re.compile(r"[a-z0-9._-]+")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _APPLICATION: Final = re.compile(r"[a-z0-9._~-]+(?::[0-9]{1,5})?")
 
+Form = TypeVar("Form")
 
+
+def _remembered(form: Callable[[str], Form]) -> Callable[[str], Form]:
+    """Remembers the last answers: who comes in is asked about several times over, and by every request anew."""
+    known = lru_cache(_REMEMBERED)(form)
+
+    @wraps(form)
+    def look(text: str) -> Form:
+        return known(text) if len(text) <= _REMEMBERED_CHARS else form(text)
+
+    return look
+
+
+@_remembered
 def parse_address(text: str) -> Address | None:
     """An address of a header, a socket or a setting; IPv4 in IPv6 as IPv4. None if it is none.
 
@@ -63,6 +82,7 @@ def parse_network(text: str) -> Network:
     return network
 
 
+@_remembered
 def split_host(text: str) -> tuple[str, str] | None:
     """The name and the port of a Host header, in one form: lower case, ASCII, without a dot at the end.
 
@@ -90,6 +110,7 @@ def split_host(text: str) -> tuple[str, str] | None:
     return (name, port) if _NAME.fullmatch(name) and all(len(part) <= 63 for part in name.split(".")) else None
 
 
+@_remembered
 def origin_form(text: str) -> str | None:
     """An origin as browsers write it: lower case, names in ASCII, without the scheme's own port and a slash at the end.
 

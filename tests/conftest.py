@@ -1,18 +1,40 @@
 """What holds for all tests."""
 
 import gc
+import os
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
 from blockbuster import blockbuster_ctx
+from support.node import OLDER
 
 # What may wait on the event loop, and why.
 MAY_WAIT: Final = (
     ("socketserver/app.py", "create_app"),  # before anybody is served
+    ("socketserver/store/__init__.py", "open_store"),  # the same: it imports the store's driver
     ("socketserver/handlers/routes.py", "setup_routes"),  # the same
     ("socketserver/ops/metrics.py", "resident_bytes"),  # /proc is the memory of the kernel, no disk
 )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is thorough, unless it is asked for; so are tests with older clients than the newest."""
+    if os.environ.get("THOROUGH") == "1" or os.environ.get("REQUIRE_ALL") == "1":
+        return
+    left_out = [item for item in items if _thorough(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not _thorough(item)]
+
+
+def _thorough(item: pytest.Item) -> bool:
+    if item.get_closest_marker("thorough") is not None:
+        return True
+    parameters = (
+        item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    )
+    parts = (part for value in parameters for part in (value if isinstance(value, tuple) else [value]))
+    return any(isinstance(part, str) and part in OLDER for part in parts)
 
 
 @pytest.fixture(scope="session", autouse=True)

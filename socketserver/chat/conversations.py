@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import ConversationNotFound, InvalidPayload, RateLimited
-from ..limits import Buckets
-from ..store.base import ConversationPage, Created, ReadMarkPage, Snapshot, Store
+from ..limits import Buckets, in_ms
+from ..store.base import ConversationPage, ReadMarkPage, Snapshot, Store
 from .activity import Activity
 from .conversation_cache import ConversationCache
 from .domain import (
@@ -27,6 +27,7 @@ from .domain import (
     participants,
 )
 from .news import ConversationCreated, Receiver
+from .profiles import People, Profiles
 
 # Participants whose conversation costs one token: a conversation is a row for each of them, and an event to each.
 _PARTICIPANTS_PER_TOKEN: Final = 50
@@ -68,10 +69,25 @@ class ListParticipants:
     after: UserId | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NewConversation:
+    """What came of CreateConversation.
+
+    Attributes:
+        duplicate: it existed before.
+        people: how the first of its participants are shown.
+    """
+
+    conversation: Conversation
+    duplicate: bool
+    people: People
+
+
 class Conversations:
     """The use cases of conversations.
 
     Args:
+        profiles: how participants are shown.
         receiver: told of every conversation that is created.
         rates: at which rate each user may create conversations; large ones cost more.
         max_participants: most participants of one conversation; 0 for any number.
@@ -83,6 +99,7 @@ class Conversations:
         self,
         store: Store,
         cache: ConversationCache,
+        profiles: Profiles,
         receiver: Receiver,
         clock: Clock,
         activity: Activity,
@@ -95,6 +112,7 @@ class Conversations:
     ) -> None:
         self._store = store
         self._cache = cache
+        self._profiles = profiles
         self._receiver = receiver
         self._clock = clock
         self._activity = activity
@@ -125,7 +143,7 @@ class Conversations:
             raise ConversationNotFound
         return conversation
 
-    async def create(self, user_id: UserId, command: CreateConversation) -> Created:
+    async def create(self, user_id: UserId, command: CreateConversation) -> NewConversation:
         """Create a conversation of the user and the others named, or find the one that it repeats.
 
         Two people without a title have one direct conversation for ever; a group repeats if its creator used the
@@ -145,15 +163,16 @@ class Conversations:
         bucket = self._rates.get(user_id, now_s)
         cost = min(bucket.burst, math.ceil(len(everybody) / _PARTICIPANTS_PER_TOKEN))
         if wait_s := bucket.take(now_s, cost):
-            raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+            raise RateLimited(retry_after_ms=in_ms(wait_s))
         await self._activity.start()
         created = await self._store.create_conversation(self._draft(user_id, everybody, command))
         self._cache.add(created.conversation)
+        people = await self._profiles.find(created.conversation.participant_ids[: self._listed_participants])
         if created.duplicate:
             bucket.give_back(cost)
         else:
-            self._receiver.receive(ConversationCreated(created.conversation))
-        return created
+            self._receiver.receive(ConversationCreated(created.conversation, people))
+        return NewConversation(created.conversation, created.duplicate, people)
 
     def _draft(self, user_id: UserId, everybody: tuple[UserId, ...], command: CreateConversation) -> ConversationDraft:
         kind = conversation_kind(everybody, command.title)

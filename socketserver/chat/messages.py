@@ -20,7 +20,7 @@ from ..errors import (
     TooLate,
     VersionConflict,
 )
-from ..limits import Buckets
+from ..limits import Buckets, in_ms
 from ..store.base import Changed, ChangePage, MessagePage, Store
 from .activity import Activity
 from .changes import Change, Delete, Edit, Outcome, React, ReactionLimits
@@ -28,6 +28,7 @@ from .conversations import Conversations
 from .domain import Clock, Conversation, ConversationId, Message, MessageDraft, MessageId, UserId, new_id
 from .lanes import Lanes, Slot
 from .news import MessageCreated, MessageUpdated, Receiver
+from .profiles import Profiles
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,7 @@ class Messages:
     """The use cases of messages.
 
     Args:
+        profiles: how senders are shown.
         receiver: told of every message that is stored or changed.
         rates: each user's message rate.
         rules: what may be changed, and for how long.
@@ -129,6 +131,7 @@ class Messages:
         self,
         store: Store,
         conversations: Conversations,
+        profiles: Profiles,
         receiver: Receiver,
         clock: Clock,
         activity: Activity,
@@ -137,6 +140,7 @@ class Messages:
     ) -> None:
         self._store = store
         self._conversations = conversations
+        self._profiles = profiles
         self._clock = clock
         self._activity = activity
         self._rates = rates
@@ -159,7 +163,7 @@ class Messages:
         now_s = self._clock.monotonic_s()
         bucket = self._rates.get(user_id, now_s)
         if wait_s := bucket.take(now_s):
-            raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+            raise RateLimited(retry_after_ms=in_ms(wait_s))
         if command.mentions:
             _check_mentions(conversation, command.mentions)
         if command.reply_to is not None and not await self._store.get_messages(conversation.id, [command.reply_to]):
@@ -190,7 +194,8 @@ class Messages:
             raise
         if appended.duplicate:
             bucket.give_back()
-        created = MessageCreated(conversation, appended.message, appended.duplicate, received_s)
+        sender = self._profiles.peek(user_id)
+        created = MessageCreated(conversation, appended.message, appended.duplicate, received_s, sender)
         self._lanes.settle(conversation.id, slot, created)
         return created
 
@@ -251,7 +256,7 @@ class Messages:
         conversation = await self._conversations.get(user_id, conversation_id)
         now_s = self._clock.monotonic_s()
         if wait_s := self._rates.get(user_id, now_s).take(now_s, tokens):
-            raise RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+            raise RateLimited(retry_after_ms=in_ms(wait_s))
         return conversation
 
     async def _change(self, conversation: Conversation, change: Change) -> MessageUpdated:

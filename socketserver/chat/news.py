@@ -7,11 +7,11 @@ webhook, a push service, another node) is another, beside it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .domain import Conversation, Message, ReadMark
+from .domain import Conversation, Message, Profile, ReadMark, UserId
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class MessageCreated(News):
     Attributes:
         duplicate: it was stored and announced before; told again, as the first time may have been lost in a crash.
         received_s: when the request came, in seconds of `time.perf_counter`.
+        sender: how the sender is shown; None where that is not known.
         wire: the message in the form that goes out, kept here by whoever makes it first: it is made once for all
             receivers and for the ack.
     """
@@ -37,6 +38,7 @@ class MessageCreated(News):
     message: Message
     duplicate: bool
     received_s: float = 0.0
+    sender: Profile | None = field(default=None, compare=False)
     wire: Any = field(default=None, compare=False, repr=False)
 
 
@@ -58,9 +60,14 @@ class MessageUpdated(News):
 
 @dataclass(frozen=True, slots=True)
 class ConversationCreated(News):
-    """A conversation is stored."""
+    """A conversation is stored.
+
+    Attributes:
+        people: how the first of its participants are shown, as `profiles.Profiles.find` tells.
+    """
 
     conversation: Conversation
+    people: Mapping[UserId, Profile | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,13 @@ class MessagesRead(News):
 
     conversation: Conversation
     mark: ReadMark
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChanged(News):
+    """A user is shown in another way from now on, or has come for the first time."""
+
+    profile: Profile
 
 
 class Receiver(Protocol):

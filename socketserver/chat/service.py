@@ -17,6 +17,8 @@ from .conversations import Conversations
 from .domain import Clock, UserId
 from .messages import ChangeRules, Messages
 from .news import Receiver
+from .profile_cache import ProfileCache
+from .profiles import Profiles
 from .reading import Reading
 
 
@@ -27,10 +29,12 @@ class Chat:
     conversations: Conversations
     messages: Messages
     reading: Reading
+    profiles: Profiles
 
     async def close(self) -> None:
-        """Wait until all that is stored is announced."""
+        """Wait until all that is stored is announced, and until what was told of users is stored, if it can be."""
         await self.messages.close()
+        await self.profiles.close()
 
 
 def make_chat(
@@ -43,6 +47,7 @@ def make_chat(
     conversations: Buckets[UserId],
     cached_conversations: int,
     cached_bytes: int = 0,
+    cached_profiles_bytes: int = 0,
     listed_participants: int = 0,
     joined_participants: int = 0,
     rules: ChangeRules | None = None,
@@ -58,12 +63,15 @@ def make_chat(
         cached_conversations, cached_bytes: how many conversations' participants are kept in memory, and about how much
             memory for them; 0 bytes for no bound. They never change, so what is cached is never wrong.
         rules: what may be changed of a message, and for how long.
+        cached_profiles_bytes: about how much memory for how users are shown; 0 for no bound.
         max_participants, listed_participants, joined_participants, on_lookup: as in Conversations.
     """
     activity = Activity(store.newest_activity, clock.now_ms)
+    profiles = Profiles(store, receiver, clock, ProfileCache(cached_profiles_bytes))
     opened = Conversations(
         store,
         ConversationCache(cached_conversations, cached_bytes),
+        profiles,
         receiver,
         clock,
         activity,
@@ -75,6 +83,7 @@ def make_chat(
     )
     return Chat(
         opened,
-        Messages(store, opened, receiver, clock, activity, messages, rules or ChangeRules()),
+        Messages(store, opened, profiles, receiver, clock, activity, messages, rules or ChangeRules()),
         Reading(store, opened, receiver, clock),
+        profiles,
     )

@@ -8,9 +8,8 @@ from typing import Final
 
 from ..chat.domain import Clock
 from ..errors import TooManyConnects
-from ..limits import Windows
+from ..limits import Windows, in_ms
 from ..settings import Settings
-from .loops import in_ms
 from .notes import SPAN_S, Notes
 from .visits import Guest
 

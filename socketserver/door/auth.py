@@ -3,19 +3,18 @@
 Owns PyJWT, cryptography and aiohttp-session. Knows HTTP requests, but no routes, no sockets and no events; what a
 client is told is the error raised here (errors.py). No message, log line or exception chain ever carries a token.
 
-Tokens are JSON Web Tokens (RFC 7519) with `sub` and `exp`; `name` is optional. One setting says how they are checked,
-and the token's header has no say in it (RFC 8725 3.1): each key is bound to one algorithm, and `alg: none`, `jku`,
-`x5u` and `jwk` are never followed. A token with an `aud` is refused unless that audience is configured (RFC 7519
-4.1.3): whoever shares an issuer with other services must say which tokens are meant for the chat.
+Tokens are JSON Web Tokens (RFC 7519) with `sub` and `exp`; `name` and `picture` (OpenID Connect Core 5.1) are
+optional. One setting says how they are checked, and the token's header has no say in it (RFC 8725 3.1): each key is
+bound to one algorithm, and `alg: none`, `jku`, `x5u` and `jwk` are never followed. A token with an `aud` is refused
+unless that audience is configured (RFC 7519 4.1.3): whoever shares an issuer with other services must say which tokens
+are meant for the chat.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 import secrets
-import unicodedata
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -32,19 +31,18 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ..chat.domain import Clock, Identity, SystemClock, new_id
 from ..errors import InvalidToken, TokenExpired
 from ..settings import Settings, SettingsError, variable
+from ..values import check_avatar, check_name
 from ..values import check_user_id as check_user_id
-from ..values import shows_something
 from ..web_names import origin_form
 from ..wire.protocol import MAX_TOKEN_CHARS
 from .credentials import COOKIE_NAME as COOKIE_NAME
 from .credentials import bearer, login_cookies
-from .keys import REFUSALS, FixedKey, Key, KeyServer, public_key
+from .keys import REFUSALS, FixedKey, Key, KeyServer, header_of, public_key
 from .origins import Origins
 from .proxies import Proxies
 
 log = logging.getLogger(__name__)
 
-MAX_NAME_CHARS: Final = 128
 # How far the clocks of the issuer and of this machine may differ. For `nbf` and `iat` only: a token just issued must
 # work at once. `exp` has no leeway, so that nobody is connected longer than their token says.
 LEEWAY_S: Final = 30
@@ -82,6 +80,7 @@ class Authenticator:
         else:
             assert self._secret is not None  # the settings leave nothing else
             self._keys = FixedKey(Key(None, "HS256", self._secret))
+        self._unshown: Final[set[str]] = set()
 
     async def from_token(self, token: str) -> Identity:
         """The identity that a token proves.
@@ -93,11 +92,7 @@ class Authenticator:
             raise InvalidToken(
                 f"The token is not valid: a JSON Web Token has at most {MAX_TOKEN_CHARS} ASCII characters."
             )
-        try:
-            header = jwt.get_unverified_header(token)
-        except REFUSALS:
-            raise InvalidToken("The token is not valid: it is not a JSON Web Token.") from None
-        key = await self._keys.find(header.get("kid"), header.get("alg"))
+        key = await self._keys.find(token)
         try:
             claims = jwt.decode(
                 token,
@@ -117,10 +112,11 @@ class Authenticator:
                 },
             )
         except REFUSALS as error:
+            header_of(token)  # what is no token at all has a reason of its own
             raise InvalidToken(self._reason(error)) from None
         return self._identity(claims)
 
-    def issue_token(self, user_id: str, name: str | None = None, *, lifetime_s: int) -> str:
+    def issue_token(self, user_id: str, name: str | None = None, picture: str | None = None, *, lifetime_s: int) -> str:
         """A token that this server accepts, for trying out: in the development login and with JWT_SECRET.
 
         Raises: SettingsError where only somebody else can sign tokens; ValueError for an unusable user id or lifetime.
@@ -136,7 +132,12 @@ class Authenticator:
         if not 0 < lifetime_s <= _LAST_DATE_S - now_s:
             raise ValueError("the lifetime of a token must be positive, and end before the year 10000")
         claims: dict[str, Any] = {"sub": check_user_id(user_id), "iat": now_s, "exp": now_s + lifetime_s}
-        optional = {"name": name, "aud": self._settings.jwt_audience, "iss": self._settings.jwt_issuer}
+        optional = {
+            "name": name,
+            "picture": picture,
+            "aud": self._settings.jwt_audience,
+            "iss": self._settings.jwt_issuer,
+        }
         claims.update((claim, value) for claim, value in optional.items() if value is not None)
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
@@ -181,13 +182,15 @@ class Authenticator:
             return None
         session = await get_session(request)
         try:
-            name, expires_at_ms = session["name"], session["expires_at_ms"]
+            expires_at_ms = session["expires_at_ms"]
             user_id = check_user_id(session["user_id"])  # the cookie may be from before the rule for it
         except (KeyError, ValueError):
             return None
         if expires_at_ms <= self._clock.now_ms():
             return None
-        return Identity(user_id, name, expires_at_ms, session.get("login_id"))
+        return Identity(
+            user_id, session.get("name"), expires_at_ms, session.get("login_id"), avatar=session.get("avatar")
+        )
 
     async def log_in(self, request: web.Request, identity: Identity) -> None:
         """Put an identity into the login cookie of the response to this request, in place of any other.
@@ -199,7 +202,8 @@ class Authenticator:
         expires_at_ms = now_ms + COOKIE_MAX_AGE_S * 1000
         if identity.expires_at_ms is not None:
             expires_at_ms = min(expires_at_ms, identity.expires_at_ms)
-        session["user_id"], session["name"] = identity.user_id, identity.name
+        session["user_id"] = identity.user_id
+        session["name"], session["avatar"] = identity.name, identity.avatar
         session["expires_at_ms"], session["login_id"] = expires_at_ms, new_id()
         session.max_age = max(1, (expires_at_ms - now_ms) // 1000)
 
@@ -238,7 +242,22 @@ class Authenticator:
         except ValueError as error:
             also = ", also where user ids are numbers" if isinstance(sub, int | float) else ""
             raise InvalidToken(f"The token is not valid: its sub {error}{also}.") from None
-        return Identity(user_id, _name(claims.get("name")) or user_id, expires_at_ms)
+        name, avatar = self._told(claims, "name", check_name), self._told(claims, "picture", check_avatar)
+        return Identity(user_id, name, expires_at_ms, avatar=avatar)
+
+    def _told(self, claims: Mapping[str, Any], claim: str, check: Callable[[object], str]) -> str | None:
+        """What a token says of how its user is shown. A value that cannot be shown is no reason to lock anybody out."""
+        if claim not in claims:
+            return None
+        if claims[claim] in (None, ""):
+            return ""
+        try:
+            return check(claims[claim])
+        except ValueError as error:
+            if claim not in self._unshown:  # once: one token is most likely like the others
+                self._unshown.add(claim)
+                log.info("a token's %s is not shown, and others like it: it %s", claim, error)
+            return ""
 
     def _reason(self, error: Exception) -> str:
         """What is wrong with a token, in our words: PyJWT's may quote it."""
@@ -299,7 +318,7 @@ class _CookieStorage(EncryptedCookieStorage):
             path=settings.path_prefix or "/",
             httponly=True,
             samesite="Lax",
-            # As UTF-8, the longest user id and name stay far below the 4096 bytes that browsers keep of a cookie.
+            # As UTF-8, the longest user id, name and picture stay below the 4096 bytes that browsers keep of a cookie.
             encoder=lambda data: json.dumps(data, ensure_ascii=False, separators=(",", ":")),
         )
 
@@ -359,16 +378,3 @@ def _date_ms(claims: Mapping[str, Any], claim: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LAST_DATE_S:
         raise InvalidToken(f"The token is not valid: its {claim} must be a number of seconds since 1970.")
     return int(value * 1000)
-
-
-def _name(value: object) -> str | None:
-    """A name for display, cut to size; None if there is nothing to show. A name that is no string is no reason to lock
-    somebody out."""
-    if not isinstance(value, str):
-        return None
-    name = re.sub(r"\s+", " ", "".join(" " if _unprintable(c) else c for c in value)).strip()[:MAX_NAME_CHARS].strip()
-    return name if shows_something(name) else None
-
-
-def _unprintable(text: str) -> bool:
-    return any(unicodedata.category(character) in {"Cc", "Cs"} for character in text)

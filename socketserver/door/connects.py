@@ -30,14 +30,14 @@ from ..errors import (
     TooManyConnections,
     TooManyConnects,
 )
-from ..limits import Windows
+from ..limits import Windows, in_ms
 from ..logs import get_logger
 from ..settings import Settings, variable
 from ..web_names import origin_form
 from ..wire.answers import error_response
 from .admin_tries import AdminTries
 from .lobby import Lobby
-from .loops import SHORT_S, Loops, in_ms
+from .loops import SHORT_S, Loops
 from .notes import SPAN_S, Notes
 from .origins import Origins
 from .proxies import Proxies, network_of

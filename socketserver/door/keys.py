@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import jwt
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from ..chat.domain import Clock
 from ..errors import AuthUnavailable, InvalidToken
+from ..limits import in_ms
 from ..settings import SettingsError, variable
 
 log = logging.getLogger(__name__)
@@ -60,13 +61,21 @@ class Key:
     material: PublicKey | str
 
 
+def header_of(token: str) -> Mapping[str, Any]:
+    """What a token says of itself, its signature unchecked. Raises: InvalidToken for what is no token."""
+    try:
+        return jwt.get_unverified_header(token)
+    except REFUSALS:
+        raise InvalidToken("The token is not valid: it is not a JSON Web Token.") from None
+
+
 class FixedKey:
-    """The one key of the settings; a token's `kid` does not matter."""
+    """The one key of the settings; what a token's header names does not matter."""
 
     def __init__(self, key: Key) -> None:
         self._key: Final = key
 
-    async def find(self, key_id: str | None, algorithm: object) -> Key:
+    async def find(self, token: str) -> Key:
         return self._key
 
     async def close(self) -> None:
@@ -92,13 +101,15 @@ class KeyServer:
         self._failed_at_s = -math.inf
         self._away = True  # until it has answered
 
-    async def find(self, key_id: str | None, algorithm: object) -> Key:
+    async def find(self, token: str) -> Key:
         """The key that a token's header names.
 
-        Raises: InvalidToken for a key that the server has been asked for and does not have; AuthUnavailable when it
-            could not be asked, or not yet again. The latter is the client's fault: there is no such key in a set that
-            was fetched a moment ago. Issuers publish a key before they sign with it.
+        Raises: InvalidToken for what is no token, and for a key that the server has been asked for and does not have;
+            AuthUnavailable when it could not be asked, or not yet again. The latter is the client's fault: there is no
+            such key in a set that was fetched a moment ago. Issuers publish a key before they sign with it.
         """
+        header = header_of(token)
+        key_id, algorithm = header.get("kid"), header.get("alg")
         # No algorithm of a public key: not worth a request.
         if not any(algorithm in names for names in _ALGORITHMS.values()):
             raise InvalidToken("The token is not valid: it is not signed with a public-key algorithm.")
@@ -113,7 +124,7 @@ class KeyServer:
         candidates = self._candidates(key_id)
         if not candidates and not asked:
             wait_s = max(self._next_fetch_at_s - self._clock.monotonic_s(), 0)
-            error = AuthUnavailable(retry_after_ms=math.ceil(wait_s * 1000))
+            error = AuthUnavailable(retry_after_ms=in_ms(wait_s))
             error.servers_fault = self._away
             raise error
         fitting = [key for key in candidates if key.algorithm == algorithm]

@@ -9,7 +9,7 @@ bodies that unpack to a thousand times their size. It overrides `data_received`,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
@@ -24,6 +24,7 @@ from ..realtime.engine.intake import (
     Allowance,
     Intake,
     Meter,
+    Meters,
 )
 from ..settings import Settings
 from .head_refusals import ENCODED, FULL, HEADS, Refusal, cors, first_line, origin_in
@@ -46,7 +47,8 @@ class Runner(web.AppRunner):
     Args:
         connections: counts them.
         intake: shares out the turns of the event loop.
-        meter_of: gives the meter of the user or session that a request belongs to, None if it belongs to none.
+        meter_of: gives the meter of the session that a request belongs to, None if it belongs to none.
+        client_of: says whose a request is that came through a trusted proxy.
         allows: whether pages of an origin may read why they are refused.
         options: aiohttp's.
     """
@@ -59,6 +61,7 @@ class Runner(web.AppRunner):
         intake: Intake,
         *,
         meter_of: Callable[[web.BaseRequest], Meter | None] = lambda request: None,
+        client_of: Callable[[web.BaseRequest], Hashable] = lambda request: request.remote,
         allows: Callable[[str], bool] = lambda origin: False,
         **options: Any,
     ) -> None:
@@ -74,9 +77,11 @@ class Runner(web.AppRunner):
         self.connections = connections
         self.intake = intake
         self.meter_of = meter_of
+        self.client_of = client_of
         self.allows = allows
         rate = settings.http_bytes_per_second
         self.allowance = Allowance(rate, 2 * rate)
+        self.proxied = Meters(self.allowance)
         self._timer: asyncio.TimerHandle | None = None
 
     async def _make_server(self) -> web.Server:
@@ -114,6 +119,7 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_address",
         "_admitted",
+        "_answering",
         "_at",
         "_blocked",
         "_body",
@@ -138,6 +144,7 @@ class Connection(web.RequestHandler):
         self._intake = runner.intake
         self._address = ""
         self._admitted = False
+        self._answering = False
         self._network: str | None = None
         self._meter = Meter(runner.allowance, self, self._loop.time())
         self._held = b""
@@ -263,6 +270,8 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != count:
             self._completed(data)
+            if in_body and not body.is_eof():
+                self._break(body)
         elif data and not in_body and not self._upgraded and not self._close and not self._force_close:
             self._grow(data)
 
@@ -291,6 +300,14 @@ class Connection(web.RequestHandler):
                 self._origin = self._readable(origin_in(bytes(self._head) + data))
         self._head = bytearray()
 
+    def _break(self, body: Any) -> None:
+        """The rest of a body is not HTTP: who reads it is told, where aiohttp lets it wait, and has the last word."""
+        self._messages.pop()  # aiohttp's error: the answer to this request is the last one
+        self._close = True
+        if self._answering:
+            body.set_exception(web.RequestPayloadError("The body is not HTTP."))
+        body.feed_eof()  # after the answer aiohttp reads on, and takes that for a fault of ours
+
     def _release_head(self) -> None:
         self._connections.hold(self._head_held, 0)
         self._head_held = 0
@@ -298,7 +315,8 @@ class Connection(web.RequestHandler):
     # Reading on
 
     def _settle(self) -> bool:
-        """Charge what came in. Returns whether the connection has to wait. A proxy that is trusted never has to."""
+        """Charge what came in. Returns whether the connection has to wait. A trusted proxy's never has to: it carries
+        everybody's requests, and these are charged one by one."""
         wait_s = self._meter.settle(self._loop.time())
         if not wait_s or self._network is None:
             return False
@@ -347,19 +365,23 @@ class Connection(web.RequestHandler):
         if self._blocked and not self._messages:
             self._queue()
         intake = self._intake
-        self._meter.weight += REQUEST_BYTES
+        meter = self._meter
+        if self._network is None and not isinstance(request.headers, dict):  # as of what was no request
+            meter = self._runner.proxied.get(self._runner.client_of(request), self._loop.time())
+        meter.weight += REQUEST_BYTES
         intake.weight += REQUEST_BYTES
-        if self._network is not None:
-            while (wait_s := self._meter.settle(self._loop.time())) and self.transport is not None:
-                intake.paused += 1
-                await asyncio.sleep(min(wait_s, MAX_WAIT_S))
+        while (wait_s := meter.settle(self._loop.time())) and self.transport is not None:
+            intake.paused += 1
+            await asyncio.sleep(min(wait_s, MAX_WAIT_S))
         if intake.weight > LOOK_BYTES and intake.look():
             await intake.turn(self._runner.meter_of(request) or self._meter, REQUEST_BYTES)
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
             request_handler = self._refuse_encoding
+        self._answering = True
         try:
             return await super()._handle_request(request, start_time, request_handler)
         finally:
+            self._answering = False
             if not self._head and not self._messages:
                 self._release_head()
 

@@ -11,7 +11,6 @@ Bookkeeping only; docs/decisions/0015-who-pays-at-the-door.md says why.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -29,7 +28,7 @@ from ..errors import (
     End,
     TooManyConnects,
 )
-from ..limits import Returns, Windows
+from ..limits import Returns, Windows, in_ms
 from ..settings import Settings
 from .notes import SPAN_S, Notes
 from .visits import Guest
@@ -177,8 +176,3 @@ class Loops:
             "drops": len(self._drops) + len(self._returns),
             "replacements": len(self._replacements),
         }
-
-
-def in_ms(seconds: float) -> int:
-    """Seconds as whole milliseconds, rounded up."""
-    return math.ceil(seconds * 1000)

@@ -9,8 +9,7 @@ page in `Origin`. Programs that are no browsers send no Origin, or any that they
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -91,19 +90,6 @@ class Origins:
             return OriginNotAllowed('The origin "null" (a file, or a sandboxed frame) is never allowed.')
         return OriginNotAllowed(
             f'The origin "{_shown(origins[0])}" is not allowed; add it to {variable("allowed_origins")}.'
-        )
-
-    def allows_environ(self, origin: str | None, environ: Mapping[str, Any]) -> bool:
-        """`allows` in the form that python-engineio takes as `cors_allowed_origins`.
-
-        The aiohttp request decides where there is one: the environ's url_scheme is whatever the client wrote into
-        X-Forwarded-Proto (python-engineio 4.15).
-        """
-        request = environ.get("aiohttp.request")
-        if isinstance(request, web.BaseRequest):
-            return self.allows_request(request)
-        return self.allows(
-            origin, scheme=str(environ.get("wsgi.url_scheme", "http")), host=str(environ.get("HTTP_HOST", ""))
         )
 
     def trusts_cookie(self, request: web.BaseRequest) -> bool:

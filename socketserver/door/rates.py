@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 from ..chat.domain import UserId
 from ..errors import ChatError, RateLimited
-from ..limits import Buckets
+from ..limits import Buckets, in_ms
 from ..settings import Settings
 
 # Maximum refused requests at once, and per second in the long run, before a client is ended. That is room for an
@@ -72,7 +72,7 @@ class Rates:
         Raises: RateLimited.
         """
         if wait_s := self._events.get(_key(payer), now_s).take(now_s):
-            raise RateLimited(retry_after_ms=math.ceil(wait_s * 1000))
+            raise RateLimited(retry_after_ms=in_ms(wait_s))
 
     def answered(self, payer: Payer, now_s: float, *, rows: int, size_bytes: int) -> None:
         """Charge an answer: messages, conversations, participants, and their length. One token is paid already."""

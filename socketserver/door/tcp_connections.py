@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, Protocol
 
+from aiohttp import web
+
 from ..logs import Sample, get_logger
 from ..settings import Settings, variable
 from .proxies import Proxies, network_of
@@ -74,6 +76,10 @@ class Connections:
     def network(self, address: str) -> str | None:
         """What a peer counts as; None for a trusted proxy, which brings everybody's connections."""
         return None if self._proxies.trusts(address) else network_of(address)
+
+    def network_behind(self, request: web.BaseRequest) -> str:
+        """What the client counts as whose request a trusted proxy has passed on."""
+        return network_of(self._proxies.address(request))
 
     def admit(self, address: str, network: str | None, now_s: float) -> bool:
         """Count one more connection, unless there are too many."""

@@ -14,7 +14,7 @@ from ..live.opened import Opened
 from ..logs import Sample, get_logger
 from ..ops.metrics import Metrics
 from ..realtime import received_s
-from ..wire.pages import fit
+from ..wire.pages import fit, fit_profiles
 from ..wire.protocol import ClientEvent, dump_message, dump_ok, encoded
 from .answering import Ack, Answer
 from .patience import Patience
@@ -27,6 +27,9 @@ class MessageHandlers:
 
     Args:
         page_bytes: about how long an answer's page may be, as JSON; 0 for no bound.
+        outbox_bytes: what a client may leave unread; 0 for no bound.
+        joined_participants: of how many participants a join tells; 0 for all. In larger conversations a page comes with
+            how the senders of its messages are shown.
         logged_per_second: bound on the messages that have lines in the log; 0 for none.
     """
 
@@ -39,6 +42,8 @@ class MessageHandlers:
         clock: Clock,
         *,
         page_bytes: int,
+        outbox_bytes: int,
+        joined_participants: int,
         logged_per_second: int,
     ) -> None:
         self._chat = chat
@@ -47,6 +52,8 @@ class MessageHandlers:
         self._metrics = metrics
         self._clock = clock
         self._page_bytes = page_bytes
+        self._outbox_bytes = outbox_bytes
+        self._joined_participants = joined_participants
         self._logged = Sample(log, logged_per_second)
 
     def answers(self) -> Mapping[ClientEvent, Answer]:
@@ -96,7 +103,12 @@ class MessageHandlers:
         newest = command.after_seq is None
         messages = fit(page.messages, dump_message, most_bytes=self._page_bytes, newest=newest)
         self._patience.charge_pages(connection, messages)
-        return dump_ok(messages=messages.items, hasMore=page.has_more or len(messages.items) < len(page.messages))
+        ack = dump_ok(messages=messages.items, hasMore=page.has_more or len(messages.items) < len(page.messages))
+        conversation = await self._chat.conversations.get(user_id, command.conversation_id)
+        if 0 < self._joined_participants < conversation.participant_count:
+            people = await self._chat.profiles.find(message.sender_id for message in page.messages)
+            ack["profiles"] = fit_profiles(people, self._outbox_bytes).items
+        return ack
 
     async def _changes(self, connection: Connection, user_id: UserId, command: FetchChanges) -> Ack:
         page = await self._chat.messages.changes(user_id, command)

@@ -4,9 +4,10 @@ Answers are JSON in the shape of an ack: `{ok: true, …}` or `{ok: false, error
 codes are those of errors.py, and three that only HTTP has: `not_found`, `method_not_allowed` and `admin_required`.
 Knows no sockets.
 
-    GET    /session   200 {ok, user: {id, name}} for a valid login cookie, else 401
+    GET    /session   200 {ok, user: {id, name, avatar?}} for a valid login cookie, else 401
     POST   /session   sets the cookie for `Authorization: Bearer TOKEN`, or in the development login for the body
-                      {"user": "alice"}; answers like GET, in the development login with the `token` beside
+                      {"user": "alice", "name"?, "picture"?}; answers like GET, in the development login with the
+                      `token` beside
     DELETE /session   takes the cookie away, also when there is none, and ends the sockets that it opened
     GET    /healthz   200 {ok} while the process answers
     GET    /readyz    200 {ok} while messages can be stored, else 503 with `store_unavailable`, or `draining`
@@ -49,7 +50,7 @@ from ..errors import (
 from ..ops.admin_access import AdminAccess
 from ..ops.metrics import HTTP, Metrics
 from ..settings import Settings
-from ..values import check_user_id
+from ..values import check_avatar, check_name, check_user_id
 from ..wire.answers import error_response, method_not_allowed, not_found, read_body
 from ..wire.protocol import PATH, dump_ok, dump_user
 from .demo_page import setup_demo_page
@@ -59,6 +60,13 @@ log = logging.getLogger(__name__)
 _METHODS: Final = "GET, POST, DELETE"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# What may be chosen in the development login: the argument of issue_token that it becomes, and its rule.
+_CHOSEN: Final[Mapping[str, tuple[str, Callable[[object], str]]]] = {
+    "user": ("user_id", check_user_id),
+    "name": ("name", check_name),
+    "picture": ("picture", check_avatar),
+}
 
 
 def setup_routes(
@@ -201,7 +209,7 @@ class _SessionRoutes:
             return token
         if not self._development or hdrs.AUTHORIZATION in request.headers:
             raise AuthRequired(misplaced(request) or "Send the token as Authorization: Bearer TOKEN.")
-        return self._authenticator.issue_token(await _read_user(request), lifetime_s=DEVELOPMENT_LOGIN_S)
+        return self._authenticator.issue_token(**await _read_user(request), lifetime_s=DEVELOPMENT_LOGIN_S)
 
     async def _log_out(self, request: web.Request) -> web.StreamResponse:
         identity = await self._authenticator.log_out(request)
@@ -219,8 +227,9 @@ class _SessionRoutes:
         return web.Response(status=204, headers=headers)
 
 
-async def _read_user(request: web.Request) -> str:
-    """The user id that somebody chose in the development login: {"user": "alice"}.
+async def _read_user(request: web.Request) -> dict[str, str]:
+    """What somebody chose in the development login, as the arguments of issue_token: {"user": "alice", "name": "Alice",
+    "picture": "https://…"}, of which only the user is required.
 
     Raises: InvalidPayload.
     """
@@ -231,12 +240,23 @@ async def _read_user(request: web.Request) -> str:
         payload = json.loads(await read_body(request))
     except (ValueError, RecursionError):
         raise InvalidPayload("The body is not JSON.") from None
-    user = payload.get("user") if isinstance(payload, dict) else None
-    try:
-        # Typed by hand: white space around it is nobody's name.
-        return check_user_id(user.strip() if isinstance(user, str) else user)
-    except ValueError as error:
-        raise InvalidPayload(fields={"user": [f"It {error}."]}) from None
+    if not isinstance(payload, dict):
+        payload = {}
+    chosen: dict[str, str] = {}
+    fields: dict[str, object] = {}
+    for field, (argument, check) in _CHOSEN.items():
+        value = payload.get(field)
+        if isinstance(value, str):  # typed by hand: white space around it is nobody's name
+            value = value.strip()
+        if field != "user" and value in (None, ""):
+            continue
+        try:
+            chosen[argument] = check(value)
+        except ValueError as error:
+            fields[field] = [f"It {error}."]
+    if fields:
+        raise InvalidPayload(fields=fields)
+    return chosen
 
 
 async def _healthz(request: web.Request) -> web.StreamResponse:

@@ -13,7 +13,7 @@ from ..wire.protocol import dump_failure
 def make_server(settings: Settings, origins: Origins, guards: Guards) -> AsyncServer:
     """A server without handlers, not yet attached to an application."""
     return AsyncServer(
-        cors_allowed_origins=origins.allows_environ,
+        allow_origin=origins.allows_request,
         cors_credentials=True,
         ping_interval=settings.ping_interval_s,
         ping_timeout=settings.ping_timeout_s,

@@ -63,6 +63,7 @@ def setup_handlers(sio: AsyncServer, settings: Settings, parts: Parts) -> None:
             parts.watching,
             patience,
             page_bytes=page_bytes,
+            outbox_bytes=settings.outbox_bytes,
             listed_participants=settings.listed_participants,
         ).answers(),
         **MessageHandlers(
@@ -72,6 +73,8 @@ def setup_handlers(sio: AsyncServer, settings: Settings, parts: Parts) -> None:
             parts.metrics,
             parts.clock,
             page_bytes=page_bytes,
+            outbox_bytes=settings.outbox_bytes,
+            joined_participants=settings.joined_participants,
             logged_per_second=settings.log_messages_per_second,
         ).answers(),
         **LiveHandlers(parts.opened).answers(),

@@ -7,7 +7,7 @@ however many sockets there are.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -138,6 +138,27 @@ class Sessions:
         """The user's sockets, oldest first; do not change the registry while iterating."""
         own = self._by_user.get(user_id)
         return own.values() if own else ()
+
+    def around(
+        self, conversation_id: ConversationId, user_ids: Iterable[UserId]
+    ) -> tuple[list[Connection], list[tuple[UserId, Connection]]]:
+        """Of these users' sockets those that have not joined a conversation, and those on which its user looks at it.
+
+        Asked at each message, of thousands of users where the conversation has so many: 0.1 µs a socket.
+        """
+        elsewhere: list[Connection] = []
+        looking: list[tuple[UserId, Connection]] = []
+        by_user = self._by_user
+        for user_id in user_ids:
+            own = by_user.get(user_id)
+            if own:
+                for connection in own.values():
+                    visible = connection.joined.get(conversation_id)
+                    if visible is None:
+                        elsewhere.append(connection)
+                    elif visible:
+                        looking.append((user_id, connection))
+        return elsewhere, looking
 
     def without_user(self, since_before_s: float) -> list[Connection]:
         """Sockets that connected before that moment, have no user still and are not being ended."""

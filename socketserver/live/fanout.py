@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..chat.domain import Clock, Conversation, ConversationId, UserId
-from ..chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated, News
+from ..chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated, News, ProfileChanged
 from ..wire import protocol
-from ..wire.protocol import PresenceWire, ServerEvent
+from ..wire.pages import fit_profiles
+from ..wire.protocol import PresenceWire, ProfileWire, ServerEvent
 from .auto_read import AutoRead, Seen
 from .connections import Connection, Sessions
 
@@ -31,7 +32,7 @@ def user_room(user_id: UserId) -> str:
 
 
 def watch_room(user_id: UserId) -> str:
-    """The sockets that are told of a user's presence."""
+    """The sockets that are told of a user's presence, and of how the user is shown."""
     return f"p:{user_id}"
 
 
@@ -49,7 +50,9 @@ class Fanout:
     Args:
         small_conversation: up to how many participants a conversation shows typing, presence and read marks live;
             above, each of them would cost the square of the participants.
-        listed_participants: how many participants a new conversation names; 0 for all.
+        listed_participants, joined_participants: how many participants a conversation names, and a join tells of; 0 for
+            all. In larger ones messages come with how their senders are shown.
+        outbox_bytes: what a client may leave unread; 0 for no bound.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class Fanout:
         *,
         small_conversation: int,
         listed_participants: int = 0,
+        joined_participants: int = 0,
+        outbox_bytes: int = 0,
     ) -> None:
         self._sio = sio
         self._sessions = sessions
@@ -68,11 +73,14 @@ class Fanout:
         self._clock = clock
         self._small_conversation = small_conversation
         self._listed_participants = listed_participants
+        self._joined_participants = joined_participants
+        self._outbox_bytes = outbox_bytes
         self._announce: Final[Mapping[type, Callable[[Any], None]]] = {
             MessageCreated: self.message_created,
             MessageUpdated: self.message_updated,
             ConversationCreated: self.conversation_created,
             MessagesRead: self.messages_read,
+            ProfileChanged: self.profile_changed,
         }
 
     def receive(self, news: News) -> None:
@@ -88,23 +96,19 @@ class Fanout:
         conversation, message = created.conversation, created.message
         self._sio.emit_now(
             ServerEvent.MESSAGE_CREATED,
-            {"message": protocol.encoded(created)},
+            {"message": protocol.encoded(created), **_sender(created, self._joined_participants)},
             room=conversation_room(conversation.id),
         )
-        elsewhere: list[str] = []
+        elsewhere, looking = self._sessions.around(conversation.id, conversation.participant_ids)
+        readers = dict.fromkeys(user_id for user_id, connection in looking if self.reaches(connection))
+        readers.pop(message.sender_id, None)  # sending counts as reading already
         now_s = self._clock.monotonic_s()
-        for user_id in conversation.participant_ids:
-            shown = False
-            for connection in self._sessions.of_user(user_id):
-                visible = connection.joined.get(conversation.id)
-                if visible is None:
-                    elsewhere.append(connection.sid)
-                elif visible and self.reaches(connection):
-                    shown = True
-            if shown and user_id != message.sender_id:  # sending counts as reading already
-                self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
+        for user_id in readers:
+            self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
         if elsewhere:
-            self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, protocol.dump_activity(message), room=elsewhere)
+            activity = {**protocol.dump_activity(message), **_sender(created, self._listed_participants)}
+            sids = [connection.sid for connection in elsewhere]
+            self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, activity, room=sids)
 
     def message_updated(self, updated: MessageUpdated) -> None:
         """`message_updated` to the sockets that joined."""
@@ -119,7 +123,10 @@ class Fanout:
         conversation = created.conversation
         self._sio.emit_now(
             ServerEvent.CONVERSATION_CREATED,
-            {"conversation": protocol.dump_conversation(conversation, listed=self._listed_participants)},
+            {
+                "conversation": protocol.dump_conversation(conversation, listed=self._listed_participants),
+                "profiles": fit_profiles(created.people, self._outbox_bytes).items,
+            },
             room=[user_room(user_id) for user_id in conversation.participant_ids],
         )
 
@@ -154,6 +161,19 @@ class Fanout:
         """`presence_changed` to one socket, that begins to watch the user without having asked."""
         self._sio.emit_now(ServerEvent.PRESENCE_CHANGED, presence, room=connection.sid)
 
+    def profile_changed(self, changed: ProfileChanged) -> None:
+        """`profile_changed` to the sockets that watch the user, and to the user's own, if there are several: a single
+        one has told it."""
+        user_id = changed.profile.user_id
+        rooms = [watch_room(user_id)]
+        if len(self._sessions.of_user(user_id)) > 1:
+            rooms.append(user_room(user_id))
+        self._sio.emit_now(ServerEvent.PROFILE_CHANGED, protocol.dump_profile(user_id, changed.profile), room=rooms)
+
+    def profile_to(self, connection: Connection, profile: ProfileWire) -> None:
+        """`profile_changed` to one socket, that begins to watch the user without having asked."""
+        self._sio.emit_now(ServerEvent.PROFILE_CHANGED, profile, room=connection.sid)
+
     def ask(self, seen: Seen) -> None:
         """Ask those of the user's sockets that show the conversation whether they are alive; AutoRead is told of the
         answers. A page that is frozen gives none until it wakes up, one that is gone gives none at all."""
@@ -177,3 +197,10 @@ class Fanout:
     async def leave(self, connection: Connection, room: str) -> None:
         """Take a socket out of a room."""
         await self._sio.leave_room(connection.sid, room)
+
+
+def _sender(created: MessageCreated, told: int) -> dict[str, ProfileWire]:
+    """How the sender is shown, where a conversation has more participants than its readers have been told of."""
+    if created.sender is None or not 0 < told < created.conversation.participant_count:
+        return {}
+    return {"sender": protocol.dump_profile(created.sender.user_id, created.sender)}

@@ -49,6 +49,7 @@ class Lifecycle:
     Args:
         welcome: makes the payload of the `welcome` event for an identity and a connection id.
         on_user: told of every socket that got its user, and whether it replaces an older one of that user.
+        on_proof: told of every proof of who a user is that counted, after the user's socket was greeted.
         on_gone: told of every socket that is gone, and why.
         max_event_bytes: what a client is told that is ended because it sent more at once.
     """
@@ -64,6 +65,7 @@ class Lifecycle:
         *,
         welcome: Callable[[Identity, str], WelcomeWire],
         on_user: Callable[[Connection, bool], None] = lambda connection, replaces: None,
+        on_proof: Callable[[Identity], None] = lambda identity: None,
         on_gone: Callable[[Connection, Left], None] = lambda connection, left: None,
         max_event_bytes: int = 0,
     ) -> None:
@@ -75,6 +77,7 @@ class Lifecycle:
         self._clock = clock
         self._welcome = welcome
         self._on_user = on_user
+        self._on_proof = on_proof
         self._on_gone = on_gone
         self._max_event_bytes = max_event_bytes
         sio.end_event = self.last_words
@@ -106,6 +109,7 @@ class Lifecycle:
             if connection.identity.user_id != identity.user_id:
                 raise UserMismatch
             self._sessions.renew(connection, identity)
+            self._on_proof(identity)
             return
         surplus = self._sessions.authenticate(connection, identity)
         self._on_user(connection, bool(surplus))
@@ -119,6 +123,7 @@ class Lifecycle:
             ms=self._age_ms(connection),
         )
         self._sio.emit_now(ServerEvent.WELCOME, self._welcome(identity, connection.sid), room=connection.sid)
+        self._on_proof(identity)
         if self._presence.arrive(identity.user_id):
             self._fanout.presence(identity.user_id, online=True, last_seen_ms=None)
         for old in surplus:

@@ -1,4 +1,4 @@
-"""Whose presence a socket is told of, and of whom it may be told.
+"""Whose presence and profile a socket is told of, and of whom it may be told.
 
 A user's presence shows in a conversation once that user has taken part in it: created it, joined it, written or read
 there. If it showed at once, anybody could learn when somebody comes and goes by starting a conversation with them. What
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from ..chat.domain import Conversation, ConversationId, ReadMark, UserId
+from ..chat.profiles import People
 from ..wire import protocol
 from ..wire.protocol import ParticipantWire, PresenceWire
 from .connections import Connection, Sessions
@@ -30,6 +31,7 @@ class Watching:
 
     Args:
         readers: those of some (conversation, user) who have written or read there: `Store.list_readers`.
+        people: how users are shown: `Profiles.find`.
         most: how many users one socket may watch; 0 for any number.
     """
 
@@ -40,12 +42,14 @@ class Watching:
         fanout: Fanout,
         *,
         readers: Callable[[Sequence[Part]], Awaitable[Collection[Part]]],
+        people: Callable[[Iterable[UserId]], Awaitable[People]],
         most: int,
     ) -> None:
         self._sessions = sessions
         self._presence = presence
         self._fanout = fanout
         self._readers = readers
+        self._people = people
         self._most = most
         self._parts: OrderedDict[Part, None] = OrderedDict()
 
@@ -55,17 +59,25 @@ class Watching:
 
     async def take_part(self, conversation: Conversation, user_id: UserId) -> None:
         """The user has joined, written or read. From the first time on those who have the conversation open are told of
-        the user's presence, and so is the other side of a direct one."""
+        the user's presence and profile, and so is the other side of a direct one."""
         if not self._note((conversation.id, user_id)) or not self._fanout.is_small(conversation):
             return
         direct = conversation.kind == "direct"
+        begun: list[Connection] = []
         for other in conversation.participant_ids:
             for connection in list(self._sessions.of_user(other)) if other != user_id else ():
                 opened = conversation.id in connection.joined
                 if (opened or direct) and user_id not in connection.watched:
                     await self._watch(connection, [user_id], opened=int(opened))
                     if user_id in connection.watched:
-                        self._fanout.presence_to(connection, self._wire(user_id))
+                        begun.append(connection)
+        if not begun:
+            return
+        people = await self._people([user_id])
+        for connection in begun:
+            self._fanout.presence_to(connection, self._wire(user_id))
+            if user_id in people:
+                self._fanout.profile_to(connection, protocol.dump_profile(user_id, people[user_id]))
 
     async def participants(
         self,

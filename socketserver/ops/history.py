@@ -204,7 +204,7 @@ def find(sessions: Sessions, *, sid: str | None = None, user_id: str | None = No
 
 def _fits(connection: Connection, search: str) -> bool:
     identity = connection.identity
-    who = (identity.user_id, identity.name) if identity is not None else ()
+    who = (identity.user_id, identity.display_name) if identity is not None else ()
     return (
         not search
         or search.casefold() in "\n".join((*who, connection.guest.address)).casefold()

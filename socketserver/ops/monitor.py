@@ -240,7 +240,7 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "sid": row.connection.sid,
         "userId": identity.user_id if identity is not None else None,
-        "name": identity.name if identity is not None else None,
+        "name": identity.display_name if identity is not None else None,
         "userSockets": row.user_sockets,
         "address": row.connection.guest.address,
         "transport": row.info.transport,

@@ -316,16 +316,17 @@ def dumps(value: Any) -> bytes:
     return body
 
 
+_FINITE: Final = frozenset({str, int, bool, type(None)})
+
+
 def _refuse_nan(value: Any) -> None:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise PacketError("NaN and Infinity have no JSON")
-    elif isinstance(value, dict):
-        for item in value.values():
-            _refuse_nan(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _refuse_nan(item)
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            if type(item) not in _FINITE:
+                _refuse_nan(item)
 
 
 def _take_out(value: Any, attachments: list[bytes]) -> Any:

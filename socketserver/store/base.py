@@ -19,6 +19,8 @@ from ..chat.domain import (
     Gap,
     Message,
     MessageDraft,
+    Profile,
+    ProfileUpdate,
     ReadMark,
     UserId,
 )
@@ -112,10 +114,17 @@ class ReadMarkPage:
 
 @dataclass(frozen=True, slots=True)
 class ConversationPage:
-    """Summaries, most recent activity first (then by id, descending); `has_more`: older ones exist."""
+    """Summaries, most recent activity first (then by id, descending).
+
+    Attributes:
+        has_more: older ones exist.
+        unread: in how many of all the user's conversations there is something unread; None for a page that is not the
+            first.
+    """
 
     summaries: tuple[ConversationSummary, ...]
     has_more: bool
+    unread: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +146,20 @@ class ReadAdvance:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfileSet:
+    """A user's profile after a call. `changed`: this call has written it; it was not there, or another one was."""
+
+    profile: Profile
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """How much a store holds."""
 
     conversations: int
     messages: int
+    profiles: int = 0
 
 
 class StoreObserver(Protocol):
@@ -161,7 +179,7 @@ class StoreObserver(Protocol):
 
 
 class Store(Protocol):
-    """Durable conversations, messages and read marks.
+    """Durable conversations, messages, read marks and profiles.
 
     **Durable**: when a writing call returns, what it wrote survives a kill -9 and a power cut of the server.
     **Whole**: a call that raises has written nothing, except after StoreUnavailable and cancellation, when the
@@ -248,7 +266,8 @@ class Store(Protocol):
     ) -> ConversationPage:
         """The user's conversations by (activity_at_ms, id), descending; only those less than `before`, if given.
 
-        Each with the ids of all its participants, or with those of the first `participants`.
+        Each with the ids of all its participants, or with those of the first `participants`. Without `before` the page
+        says in how many conversations something is unread; it costs about as much again.
         Order: each as it was after every append that returned before this call was made.
         """
 
@@ -315,12 +334,28 @@ class Store(Protocol):
         Raises: ConversationNotFound if there is no such conversation or the user does not take part.
         """
 
+    async def set_profile(self, update: ProfileUpdate) -> ProfileSet:
+        """Make a user's profile what the update says; what it says nothing of stays. A user without one gets one, also
+        by an update that says nothing. Nothing is written if the profile is like that already.
+
+        Order: calls for one user count in the order in which they were made on this store.
+        """
+
+    async def get_profiles(self, user_ids: Sequence[UserId]) -> Sequence[Profile]:
+        """The profiles of those users, each at most once, in no particular order; who has none is left out."""
+
 
 class Copyable(Store, Protocol):
     """A store that can also be walked through from end to end, as `copying.py` does. `open_store` returns one."""
 
     async def count(self) -> Counts:
-        """How many conversations and messages there are. May read them all; not for the hot path."""
+        """How many conversations, messages and profiles there are. May read them all; not for the hot path."""
+
+    async def list_profiles(self, *, after: UserId | None, limit: int) -> Sequence[Profile]:
+        """Every profile, by user id (by code points); only those after `after`, if given.
+
+        Fewer than `limit`: there are no more.
+        """
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         """Every conversation as it was asked for, by id (by code points); only those after `after`, if given.

@@ -9,15 +9,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ..chat.domain import Conversation, ConversationDraft, ConversationId, Message, ReadMark
+from ..chat.domain import (
+    Conversation,
+    ConversationDraft,
+    ConversationId,
+    Message,
+    Profile,
+    ProfileUpdate,
+    ReadMark,
+    UserId,
+)
 from ..errors import IdempotencyConflict
 from .base import Copyable, Counts, Store
 
-_PAGE: Final = 500  # messages, or conversations, at a time
+_PAGE: Final = 500  # messages, conversations or profiles at a time
 _AT_ONCE: Final = 8  # conversations; most are short, and a round trip each would be the whole time
 
 
@@ -48,15 +57,21 @@ class Progress:
 
 
 async def copy_store(source: Copyable, target: Copyable, progress: Callable[[Progress], None]) -> Counts:
-    """Copy conversations, messages and read marks, then read both stores again and compare every one.
+    """Copy profiles, conversations, messages and read marks, then read both stores again and compare every one.
 
     Both are open. What the target has already must come from an earlier copy of the same source.
     Returns: what the target holds now.
     Raises: CopyError; StoreUnavailable and Overloaded, after which it can be started again.
     """
     total = (await source.count()).messages
+    async for page in _profiles(source):
+        await asyncio.gather(*(target.set_profile(_update(profile)) for profile in page))
     await _each(source, "copy", total, progress, lambda draft, report: _copy(source, target, draft, report))
     await _each(source, "verify", total, progress, lambda draft, report: _verify(source, target, draft, report))
+    async for page in _profiles(source):
+        found = await target.get_profiles([profile.user_id for profile in page])
+        if set(found) != set(page):
+            raise CopyError("The profiles of users differ between source and target.")
     here, there = await source.count(), await target.count()
     if here != there:
         raise CopyError(f"The source has {_say(here)} and the target {_say(there)}.")
@@ -118,6 +133,13 @@ async def _pages(store: Store, conversation_id: ConversationId, *, after: int) -
             return
 
 
+async def _profiles(store: Copyable) -> AsyncIterator[Sequence[Profile]]:
+    after: UserId | None = None
+    while page := await store.list_profiles(after=after, limit=_PAGE):
+        yield page
+        after = page[-1].user_id
+
+
 async def _marks(store: Store, conversation_id: ConversationId) -> tuple[ReadMark, ...]:
     snapshot = await store.get_snapshot(conversation_id, after=None, limit=1)
     return () if snapshot is None else snapshot.read_marks
@@ -160,6 +182,11 @@ async def _each(source: Copyable, step: str, total: int, progress: Callable[[Pro
         await asyncio.gather(*workers, return_exceptions=True)
 
 
+def _update(profile: Profile) -> ProfileUpdate:
+    """What makes a profile this one, whatever it was."""
+    return ProfileUpdate(profile.user_id, profile.name or "", profile.avatar or "")
+
+
 def _foreign(draft: ConversationDraft) -> str:
     return (
         f"The target holds something else in place of the conversation {draft.id!r}: "
@@ -168,4 +195,7 @@ def _foreign(draft: ConversationDraft) -> str:
 
 
 def _say(counts: Counts) -> str:
-    return f"{counts.conversations:,} conversations with {counts.messages:,} messages"
+    return (
+        f"{counts.conversations:,} conversations with {counts.messages:,} messages"
+        f" and {counts.profiles:,} profiles of users"
+    )

@@ -19,13 +19,15 @@ from ..chat.domain import (
     ConversationId,
     Message,
     MessageDraft,
+    Profile,
+    ProfileUpdate,
     ReadMark,
     UserId,
     same_content,
     same_conversation,
 )
 from ..errors import ConversationNotFound, IdempotencyConflict, InternalError, Overloaded, StoreUnavailable
-from .base import Appended, Changed, Created, ReadAdvance, StoreObserver
+from .base import Appended, Changed, Created, ProfileSet, ReadAdvance, StoreObserver
 
 T = TypeVar("T")
 
@@ -124,7 +126,14 @@ class Advance(Call[ReadAdvance]):
         return ReadAdvance(ReadMark(self.user_id, seq, self.at_ms), last_seq, advanced=True)
 
 
-Write = Append | Alter | Create | Advance
+@dataclass(slots=True, eq=False)
+class SetProfile(Call[ProfileSet]):
+    """set_profile."""
+
+    update: ProfileUpdate
+
+
+Write = Append | Alter | Create | Advance | SetProfile
 
 
 def settle(calls: Iterable[Call[Any]]) -> None:
@@ -198,6 +207,46 @@ def plan_advances(
             moved[part] = result.mark
         results.append((call, result))
     return AdvancePlan(moved, results)
+
+
+# -------------------------------------------------------------------------------------------------------- profiles
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilePlan:
+    """What some calls of set_profile come to, one after the other.
+
+    Attributes:
+        changed: the profiles to be stored, as the last of the calls leaves them.
+        results: what each call is told, once they are stored.
+    """
+
+    changed: Mapping[UserId, Profile]
+    results: Sequence[tuple[SetProfile, ProfileSet]]
+
+    def settle(self) -> None:
+        """Leave a result in each call."""
+        for call, result in self.results:
+            call.result = result
+
+
+def plan_profiles(calls: Sequence[SetProfile], stored: Iterable[Profile]) -> ProfilePlan:
+    """Plan calls in their order.
+
+    Args:
+        stored: the profiles that their users have.
+    """
+    profiles = {profile.user_id: profile for profile in stored}
+    changed: dict[UserId, Profile] = {}
+    results = []
+    for call in calls:
+        user_id = call.update.user_id
+        before = profiles.get(user_id)
+        profile = call.update.onto(before)
+        if profile != before:
+            profiles[user_id] = changed[user_id] = profile
+        results.append((call, ProfileSet(profile, changed=profile != before)))
+    return ProfilePlan(changed, results)
 
 
 # --------------------------------------------------------------------------------------------- admission, outages

@@ -23,10 +23,12 @@ class CreateConversationAck(TypedDict):
     Attributes:
         conversation: The new one, or the one that this request repeats.
         duplicate: Whether it existed before.
+        profiles: How the users under its `participantIds` are shown.
     """
 
     conversation: shapes.ConversationWire
     duplicate: bool
+    profiles: list[shapes.ProfileWire]
 
 
 class ListConversationsAck(TypedDict):
@@ -35,14 +37,18 @@ class ListConversationsAck(TypedDict):
     Attributes:
         conversations: At most `limit`, the one with the most recent activity first.
         presence: The other side of each direct conversation on this page.
+        profiles: How the users are shown whom this page names: `participantIds`, and who wrote a `lastMessage`.
         hasMore: Whether there are older ones.
         nextBefore: The `before` of the next page; null on the last. Its form may change.
+        unreadConversations: In how many of all your conversations there is something unread; without `before` only.
     """
 
     conversations: list[shapes.ConversationSummaryWire]
     presence: list[shapes.PresenceWire]
+    profiles: list[shapes.ProfileWire]
     hasMore: bool
     nextBefore: str | None
+    unreadConversations: NotRequired[int]
 
 
 class JoinConversationAck(TypedDict):
@@ -60,6 +66,8 @@ class JoinConversationAck(TypedDict):
         unreadCount: `lastSeq` minus `readSeq`, without deleted messages; 0 or more.
         typing: The user ids of who types at this moment, without yourself.
         gap: What `messages` left out; only if you gave `after` and missed more than fits.
+        profiles: How those are shown who wrote `messages` or `updates` and are not among `participants`; only if there
+            are any.
     """
 
     conversation: shapes.ConversationWire
@@ -73,6 +81,7 @@ class JoinConversationAck(TypedDict):
     unreadCount: int
     typing: list[str]
     gap: NotRequired[shapes.GapWire]
+    profiles: NotRequired[list[shapes.ProfileWire]]
 
 
 class LeaveConversationAck(TypedDict):
@@ -171,10 +180,13 @@ class FetchHistoryAck(TypedDict):
     Attributes:
         messages: In `seq` order: the newest below `beforeSeq`, the oldest above `afterSeq`, or the newest of all.
         hasMore: Whether there are more in that direction.
+        profiles: How those are shown who wrote `messages`; only in conversations with more participants than a join
+            tells.
     """
 
     messages: list[shapes.MessageWire]
     hasMore: bool
+    profiles: NotRequired[list[shapes.ProfileWire]]
 
 
 class ListParticipantsAck(TypedDict):

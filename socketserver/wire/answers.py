@@ -59,6 +59,8 @@ async def read_body(request: web.Request) -> bytes:
                     raise InvalidPayload(f"The body has more than {MAX_BODY_BYTES} bytes.")
     except TimeoutError:
         raise InvalidPayload(f"The body did not arrive within {BODY_TIMEOUT_S:g} seconds.") from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise InvalidPayload("The body was cut off, or is not HTTP.") from None
     return bytes(body)
 
 

@@ -7,8 +7,9 @@ from typing import Final
 import orjson
 
 from ..chat import domain
-from ..chat.domain import ConversationId, Identity, UserId
+from ..chat.domain import ConversationId, Identity, Profile, UserId
 from ..chat.news import MessageCreated, MessageUpdated
+from ..chat.profiles import People
 from ..errors import ChatError, End
 from ..settings import Settings
 from .shapes import (
@@ -22,6 +23,7 @@ from .shapes import (
     MessageWire,
     ParticipantWire,
     PresenceWire,
+    ProfileWire,
     SessionEndedWire,
     UserTypingWire,
     UserWire,
@@ -63,7 +65,10 @@ def dump_error(error: ChatError) -> ErrorWire:
 
 def dump_user(identity: Identity) -> UserWire:
     """Who somebody is."""
-    return {"id": identity.user_id, "name": identity.name}
+    wire: UserWire = {"id": identity.user_id, "name": identity.display_name}
+    if identity.avatar:
+        wire["avatar"] = identity.avatar
+    return wire
 
 
 def dump_conversation(conversation: domain.Conversation, *, listed: int = 0) -> ConversationWire:
@@ -148,6 +153,31 @@ def dump_participant(mark: domain.ReadMark, *, online: bool, last_seen_at_ms: in
         "online": online,
         "lastSeenAt": last_seen_at_ms,
     }
+
+
+def dump_profile(user_id: UserId, profile: Profile | None) -> ProfileWire:
+    """How somebody is shown; with None for somebody who has never been here."""
+    wire: ProfileWire = {"userId": user_id}
+    if profile is None:
+        wire["known"] = False
+        return wire
+    if profile.name is not None:
+        wire["name"] = profile.name
+    if profile.avatar is not None:
+        wire["avatar"] = profile.avatar
+    return wire
+
+
+def dump_named(participant: ParticipantWire, people: People) -> ParticipantWire:
+    """A participant with what is known of how to show them. Who has read something, or is here, has been here, even
+    where that was not stored."""
+    user_id = UserId(participant["userId"])
+    if user_id not in people:
+        return participant
+    profile = people[user_id]
+    if profile is None and (participant["readSeq"] or participant["online"]):
+        return participant
+    return {**participant, **dump_profile(user_id, profile)}
 
 
 def dump_gap(gap: domain.Gap) -> GapWire:

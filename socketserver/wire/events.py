@@ -48,6 +48,7 @@ from . import acks, shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
 from .dumping import dump_conversation, encoded
 from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfSeqs, ListOfUserIds, Metadata, Shown, Text
+from .pages import fit_profiles
 from .rows import Announcement, Request
 
 DEFAULT_PAGE: Final = 50
@@ -126,6 +127,7 @@ class ClientEvent(StrEnum):
         dump=lambda created, limits: {
             "conversation": dump_conversation(created.conversation, listed=limits.listed_participants),
             "duplicate": created.duplicate,
+            "profiles": fit_profiles(created.people, limits.outbox_bytes).items,
         },
     )
     LIST_CONVERSATIONS = Request(
@@ -387,6 +389,12 @@ class ServerEvent(StrEnum):
         doc="Somebody whom this socket watches came online or went offline.",
         payload=shapes.PresenceWire,
         snapshot={"join_conversation": "participants", "list_conversations": "presence"},
+    )
+    PROFILE_CHANGED = Announcement(
+        name="profile_changed",
+        doc="Somebody whom this socket watches, or you yourself, is shown in another way from now on.",
+        payload=shapes.ProfileWire,
+        snapshot={"join_conversation": "participants", "list_conversations": "profiles"},
     )
     SESSION_ENDED = Announcement(
         name="session_ended",

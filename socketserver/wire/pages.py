@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import orjson
 
 from ..chat.domain import Gap
+from ..chat.profiles import People
 from ..store.base import Snapshot
+from .dumping import dump_profile
 
 T = TypeVar("T")
+
+# Of what a client may leave unread, the part that profiles beside an answer's page may take.
+PROFILES_SHARE: Final = 8
 
 
 class Page(NamedTuple):
@@ -20,7 +25,7 @@ class Page(NamedTuple):
     size_bytes: int
 
 
-def fit(items: Sequence[T], dump: Callable[[T], object], *, most_bytes: int, newest: bool) -> Page:
+def fit(items: Sequence[T], dump: Callable[[T], object], *, most_bytes: int = 0, newest: bool = False) -> Page:
     """As many items as fit, in their order, encoded; always at least one, if there is one.
 
     Args:
@@ -38,6 +43,20 @@ def fit(items: Sequence[T], dump: Callable[[T], object], *, most_bytes: int, new
     if newest:
         kept.reverse()
     return Page(kept, size)
+
+
+def fit_profiles(people: People, outbox_bytes: int) -> Page:
+    """As many profiles, of the first of some people, as fit beside an answer's page.
+
+    Args:
+        outbox_bytes: what a client may leave unread; 0 for no bound.
+    """
+    return fit(
+        list(people.items()),
+        lambda person: dump_profile(*person),
+        most_bytes=outbox_bytes // PROFILES_SHARE,
+        newest=False,
+    )
 
 
 def gap_before(snapshot: Snapshot, kept: int, after: int | None) -> Gap | None:

@@ -21,9 +21,11 @@ from .dumping import dump_failure as dump_failure
 from .dumping import dump_gap as dump_gap
 from .dumping import dump_message as dump_message
 from .dumping import dump_messages_read as dump_messages_read
+from .dumping import dump_named as dump_named
 from .dumping import dump_ok as dump_ok
 from .dumping import dump_participant as dump_participant
 from .dumping import dump_presence as dump_presence
+from .dumping import dump_profile as dump_profile
 from .dumping import dump_session_ended as dump_session_ended
 from .dumping import dump_summary as dump_summary
 from .dumping import dump_typing as dump_typing
@@ -37,6 +39,7 @@ from .loading import Payloads as Payloads
 from .shapes import ErrorWire as ErrorWire
 from .shapes import ParticipantWire as ParticipantWire
 from .shapes import PresenceWire as PresenceWire
+from .shapes import ProfileWire as ProfileWire
 from .shapes import SessionEndedWire as SessionEndedWire
 from .shapes import WelcomeWire as WelcomeWire
 

@@ -16,10 +16,28 @@ class UserWire(TypedDict):
     Attributes:
         id: The token's `sub`, in Unicode's normalization form C; 1 to 128 characters.
         name: For display: the token's `name`, else the id.
+        avatar: The address of a picture: the token's `picture`; absent if it has none.
     """
 
     id: str
     name: str
+    avatar: NotRequired[str]
+
+
+class ProfileWire(TypedDict):
+    """How somebody is shown.
+
+    Attributes:
+        userId: Whose profile it is.
+        name: For display; absent while none is known: show the id.
+        avatar: The address of a picture; absent while none is known.
+        known: False: nobody has logged in with this id so far; absent for all others.
+    """
+
+    userId: str
+    name: NotRequired[str]
+    avatar: NotRequired[str]
+    known: NotRequired[bool]
 
 
 class ConversationWire(TypedDict):
@@ -127,6 +145,9 @@ class ParticipantWire(TypedDict):
         online: Whether the user has a connection; false too for one who has not taken part so far.
         lastSeenAt: When a user who is offline was last seen, UTC milliseconds; null if online, not seen since the
             server started, or without a part so far.
+        name: For display; absent while none is known: show the id.
+        avatar: The address of a picture; absent while none is known.
+        known: False: nobody has logged in with this id so far; absent for all others.
     """
 
     userId: str
@@ -134,6 +155,9 @@ class ParticipantWire(TypedDict):
     readAt: int | None
     online: bool
     lastSeenAt: int | None
+    name: NotRequired[str]
+    avatar: NotRequired[str]
+    known: NotRequired[bool]
 
 
 class GapWire(TypedDict):
@@ -245,9 +269,11 @@ class MessageCreatedWire(TypedDict):
 
     Attributes:
         message: The message; drop a `seq` that you know.
+        sender: How the sender is shown; only in conversations with more participants than a join tells.
     """
 
     message: MessageWire
+    sender: NotRequired[ProfileWire]
 
 
 class MessageUpdatedWire(TypedDict):
@@ -269,6 +295,7 @@ class ActivityWire(TypedDict):
         senderId: The sender's user id: yourself, if you sent it from another socket.
         preview: The first 120 characters of the body.
         createdAt: The message's time, UTC milliseconds.
+        sender: How the sender is shown; only in conversations with more participants than `participantIds` has.
     """
 
     conversationId: str
@@ -276,6 +303,7 @@ class ActivityWire(TypedDict):
     senderId: str
     preview: str
     createdAt: int
+    sender: NotRequired[ProfileWire]
 
 
 class ConversationCreatedWire(TypedDict):
@@ -283,9 +311,11 @@ class ConversationCreatedWire(TypedDict):
 
     Attributes:
         conversation: The conversation.
+        profiles: How the users under its `participantIds` are shown.
     """
 
     conversation: ConversationWire
+    profiles: list[ProfileWire]
 
 
 class MessagesReadWire(TypedDict):

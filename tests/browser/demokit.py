@@ -18,8 +18,8 @@ from browser.visitors import Visitor, Visitors
 from playwright.async_api import Browser, Page, expect
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-START_S: Final = 20.0
-STOP_S: Final = 20.0
+START_S: Final = 60.0
+STOP_S: Final = 60.0
 
 
 class Server:

@@ -14,7 +14,7 @@ from browser.demokit import ROOT, People, Server
 from playwright.async_api import Browser, Page, Route, expect
 from support.node import require
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.thorough]
 
 PASSWORD: Final = "the-password-of-the-administrator"
 PAGES: Final = ROOT / "node_modules" / "@socket.io" / "admin-ui" / "ui" / "dist"

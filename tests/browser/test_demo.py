@@ -484,6 +484,7 @@ async def test_on_a_phone(people: People) -> None:
     await no_sideways(alice.page)
 
 
+@pytest.mark.thorough
 async def test_history_by_scrolling(start_server: StartServer, chromium: Browser) -> None:
     """Older messages come as one scrolls up, all of them and in order; what arrives meanwhile moves nothing."""
     server = await start_server("--messages-per-second", "0")
@@ -582,6 +583,7 @@ async def test_a_link_logs_nobody_in(people: People) -> None:
     await expect(alice.page.locator("#me-name")).to_have_text("alice")
 
 
+@pytest.mark.thorough
 async def test_a_server_under_a_prefix(start_server: StartServer, chromium: Browser) -> None:
     """The page finds its files, its login and its socket where it is itself."""
     server = await start_server("--path-prefix", "/chat")
@@ -594,6 +596,7 @@ async def test_a_server_under_a_prefix(start_server: StartServer, chromium: Brow
     await people.leave()
 
 
+@pytest.mark.thorough
 async def test_client_library_from_the_cdn(people: People) -> None:
     """Without the npm package's file the page asks the public CDN, for one version with its checksum."""
     alice = await people.meet("alice")

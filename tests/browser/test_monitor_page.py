@@ -423,6 +423,7 @@ class Town:
         await asyncio.gather(*said, return_exceptions=True)  # one of them may be disconnected meanwhile
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 async def test_accessible_and_good_to_look_at(
     chromium: Browser, watchers: Watchers, node: Node, tmp_path: Path

@@ -28,7 +28,7 @@ BUILD_S: Final = 180.0
 
 Mode = Literal["dev", "start"]
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600), pytest.mark.thorough]
 
 
 async def run(*arguments: str, deadline_s: float, **environment: str) -> None:

@@ -45,11 +45,7 @@ CHOSEN: Final = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server runs without measuring its coverage, which would count as its own CPU time."""
-    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = [pytest.mark.alone, pytest.mark.thorough]
 
 
 @pytest.mark.timeout(240)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from guardkit import Raw, chatting, http, knock, poll_handshake
+from support.guarded import Raw, chatting, http, knock, poll_handshake
 from support.servers import ServerProcess, running, token
 
 FULL: Final = os.environ.get("WEBSOCKET_TEST_ATTACK") == "full"
@@ -73,6 +73,7 @@ def cpu_s(server: ServerProcess) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 async def test_a_flood_of_handshakes_beside_a_chat(tmp_path: Path) -> None:
     """Every message reaches everybody in its conversation once and in order, also while somebody floods the door."""
@@ -126,6 +127,7 @@ async def test_a_flood_of_handshakes_beside_a_chat(tmp_path: Path) -> None:
     assert "127.0.0.2" in about[0]
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(120)
 async def test_a_refused_handshake_costs_far_less_than_an_accepted_connect(tmp_path: Path) -> None:
     """In CPU time of the server."""

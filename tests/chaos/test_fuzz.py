@@ -20,7 +20,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from chaos.frames import Fuzzer
 from chaos.turns import in_turns
-from guardkit import Chat, Raw, chatting, enter, http, knock, until
+from support.guarded import Chat, Raw, chatting, enter, http, knock, until
 
 from benchmarks.lifted import lifted
 

@@ -19,7 +19,7 @@ import pytest
 from chaos.http_noise import Noise
 from chaos.test_fuzz import LIFTED, TURN_S, rss_kib
 from chaos.turns import in_turns
-from guardkit import Chat, chatting, enter, http, poll_handshake, until
+from support.guarded import Chat, chatting, enter, http, poll_handshake, until
 
 FULL: Final = os.environ.get("WEBSOCKET_TEST_ATTACK") == "full"
 SEEDS: Final = 6_000 if FULL else 40

@@ -18,8 +18,8 @@ import pytest
 from aiohttp import web
 from support.node import TRANSPORTS, Node, Transport, missing_node, require
 from support.servers import running, token
+from support.tcp_proxy import proxy_to
 from support.waiting import eventually
-from tcpproxy import proxy_to
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ACKS: Final = 1_000

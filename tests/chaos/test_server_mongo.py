@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from mongoserver import MongoServer, own_server, skip_or_fail
+from support.mongo import MongoServer, own_server, skip_or_fail
 from support.servers import ServerProcess, running
 from support.waiting import DEADLINE_S
 from support.wire import Wire, wire_to

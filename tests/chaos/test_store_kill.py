@@ -14,8 +14,8 @@ from socketserver.chat.domain import ConversationId, Message
 from socketserver.store import Store, open_store
 
 import pytest
-import storechild
-from storekit import group, message_draft
+from support import store_child
+from support.stores import group, message_draft
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "8"))
 
@@ -64,7 +64,7 @@ async def _round(
     told: dict[tuple[str, str], tuple[int, str]] = {}
 
     def run() -> None:
-        child = storechild.start(url, prefix, writers=32, count=100_000, ids=ids)
+        child = store_child.start(url, prefix, writers=32, count=100_000, ids=ids)
         assert child.stdin
         assert child.stdout
         try:

@@ -14,12 +14,12 @@ from socketserver.store.mongo.mongo_store import MongoStore
 from typing import Any
 
 import pytest
-from lifekit import Caller, Reader, check_state, present
-from mongoserver import MongoServer, own_server, skip_or_fail, with_database
 from pymongo import MongoClient
 from pymongo.uri_parser import parse_uri
-from storekit import BOB, NOW_MS, Watching, conversation_draft, group, message_draft, sequence
-from tcpproxy import Proxy, proxy_to
+from support.histories import Caller, Reader, check_state, present
+from support.mongo import MongoServer, own_server, skip_or_fail, with_database
+from support.stores import BOB, NOW_MS, Watching, conversation_draft, group, message_draft, sequence
+from support.tcp_proxy import Proxy, proxy_to
 
 # Short, so that the tests are; the ratios are those of the defaults.
 OPTIONS = "directConnection=true&timeoutMS=2000&serverSelectionTimeoutMS=800&connectTimeoutMS=800"
@@ -168,6 +168,7 @@ async def test_closing_during_an_outage_answers_every_call_after_one_timeout(
     assert 1 <= watching.failures <= 2  # as many flights are in the air at once
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 async def test_faults_at_random_under_load(store: MongoStore, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
     """Writers that send again until they are answered; cuts, lost replies and delays all the while."""

@@ -16,11 +16,11 @@ from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
 import pytest
-from mongoserver import with_database
 from pymongo import MongoClient
 from pymongo.uri_parser import parse_uri
-from storekit import ANN, BOB, Watching, conversation_draft, group, message_draft
-from tcpproxy import Proxy, proxy_to
+from support.mongo import with_database
+from support.stores import ANN, BOB, Watching, conversation_draft, group, message_draft
+from support.tcp_proxy import Proxy, proxy_to
 
 BUSY_S = 0.2
 MOST_AT_ONCE = 8  # questions that MongoDB is asked at a time

@@ -12,7 +12,7 @@ from pathlib import Path
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 
 import pytest
-from storekit import NOW_MS, Watching, group, message_draft, sequence
+from support.stores import NOW_MS, Watching, group, message_draft, sequence
 
 LIMIT_BYTES = 500_000
 LOOK_S = 0.05

@@ -11,9 +11,9 @@ from socketserver.store.mongo import mongo_store
 from typing import Any
 
 import pytest
-from mongoserver import mongo_url, with_database
 from pymongo import MongoClient
-from storekit import Backend
+from support.mongo import mongo_url, with_database
+from support.stores import Backend
 
 # pytest finds the fixture here; the driver is imported here, as that reads files, and not while an event loop runs
 __all__ = ["mongo_store", "mongo_url"]

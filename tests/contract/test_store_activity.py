@@ -14,7 +14,7 @@ from socketserver.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from typing import Any
 
 from pymongo import MongoClient
-from storekit import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
+from support.stores import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
 
 DAY_MS = 86_400_000
 

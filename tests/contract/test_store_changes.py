@@ -12,8 +12,8 @@ from socketserver.store.base import Appended, Changed
 from typing import Any
 
 import pytest
-from lifekit import Reader, present
-from storekit import ANN, BOB, CAT, NOW_MS, Backend, bodies, group, message_draft, say
+from support.histories import Reader, present
+from support.stores import ANN, BOB, CAT, NOW_MS, Backend, bodies, group, message_draft, say
 
 MISSING = ConversationId("missing")
 
@@ -343,6 +343,20 @@ async def test_deleted_messages_do_not_count_as_unread(store: Store) -> None:
     assert summary.unread_count == 3
     results = await asyncio.gather(*(store.advance_read(here, BOB, seq, NOW_MS) for seq in (0, 4, 5, 6)))
     assert [result.unread_count for result in results] == [2, 1, 1, 0]
+
+
+async def test_a_conversation_with_nothing_but_deleted_messages_unread_is_read(store: Store) -> None:
+    here, there = await group(store), await group(store)
+    for where in (here, there):
+        await say(store, where, 2)
+        await store.advance_read(where, BOB, 1, NOW_MS)
+    assert (await store.list_conversations(BOB, limit=5, before=None)).unread == 2
+    await done(store, delete(here, 2))
+    page = await store.list_conversations(BOB, limit=5, before=None)
+    assert page.unread == 1
+    assert {each.conversation.id: each.unread_count for each in page.summaries} == {here: 0, there: 1}
+    await done(store, delete(there, 2))
+    assert (await store.list_conversations(BOB, limit=5, before=None)).unread == 0
 
 
 async def test_a_list_shows_the_newest_message_that_is_not_deleted(store: Store) -> None:

@@ -10,7 +10,9 @@ from socketserver.store import Store
 from socketserver.store.base import ConversationPage, Created
 
 import pytest
-from storekit import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.stores import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
 
 MISSING = ConversationId("missing")
 
@@ -294,3 +296,41 @@ async def test_a_snapshot_has_the_first_participants_and_the_reader(store: Store
         assert tuple(mark.user_id for mark in snapshot.read_marks) == shown
         assert snapshot.conversation.participant_ids == PEOPLE[:2]
         assert snapshot.conversation.participant_count == len(PEOPLE)
+
+
+async def test_the_first_page_says_how_many_have_something_unread(store: Store) -> None:
+    """A badge counted loaded pages only: 13 with 50 unread conversations."""
+    assert (await everything(store, CAT)).unread == 0
+    chats = [await group(store) for _ in range(7)]
+    assert [(await everything(store, user_id)).unread for user_id in (ANN, BOB)] == [0, 0]
+    for number, conversation_id in enumerate(chats[1:], 1):
+        await say(store, conversation_id, number, by=BOB if number % 2 else ANN)
+    assert [(await everything(store, user_id)).unread for user_id in (ANN, BOB, CAT)] == [3, 3, 6]
+    await store.advance_read(chats[1], ANN, 1, NOW_MS)
+    await store.advance_read(chats[5], ANN, 4, NOW_MS)
+    await say(store, chats[3], 1)  # sending counts as reading
+    first = await store.list_conversations(ANN, limit=2, before=None)
+    assert (len(first.summaries), first.has_more, first.unread) == (2, True, 1)
+    last = first.summaries[-1]
+    later = await store.list_conversations(ANN, limit=10, before=(last.activity_at_ms, last.conversation.id))
+    assert later.unread is None
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([ANN, BOB, CAT]), st.integers(0, 4)), max_size=12))
+async def test_the_number_of_unread_conversations_is_that_of_the_list(
+    backend: Backend, steps: list[tuple[int, UserId, int]]
+) -> None:
+    """After any writing and reading, exactly those that the list shows unread."""
+    store = backend.stores[0] if backend.stores else await backend.open()
+    chats = [await group(store) for _ in range(3)]
+    for place, user_id, seq in steps:
+        if seq:
+            await store.advance_read(chats[place], user_id, seq, NOW_MS)
+        else:
+            await say(store, chats[place], 3, by=user_id)
+    for user_id in (ANN, BOB, CAT):
+        page = await store.list_conversations(user_id, limit=1000, before=None)
+        assert page.unread == sum(each.read_seq < each.last_seq for each in page.summaries)

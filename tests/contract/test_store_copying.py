@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from socketserver.chat.changes import Delete, Edit, React
-from socketserver.chat.domain import ConversationId, Message
+from socketserver.chat.domain import ConversationId, Message, Profile, ProfileUpdate
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Copyable, Store, open_store
 from socketserver.store.base import Counts
 from socketserver.store.copying import CopyError, Progress, copy_store
 
 import pytest
-from storekit import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
+from support.stores import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
 
 
 @pytest.fixture
@@ -46,16 +46,19 @@ async def fill(store: Store) -> list[ConversationId]:
     await store.change_message(React(busy, 70, BOB, "👍", True))
     await store.change_message(Edit(busy, 5, ANN, "e", "other", NOW_MS + 50, {"a": 1}, (BOB,)))
     await store.change_message(Delete(busy, 6, ANN, NOW_MS + 51))
+    await store.set_profile(ProfileUpdate(ANN, "Ann\x00 😀", "https://example.com/ann.png"))
+    await store.set_profile(ProfileUpdate(CAT))
     return [direct, keyed, empty, busy]
 
 
-async def seen(store: Store, ids: list[ConversationId]) -> object:
+async def seen(store: Copyable, ids: list[ConversationId]) -> object:
     """What anybody can see of these conversations."""
     return (
         [await store.get_snapshot(each, after=0, limit=500) for each in ids],
         [await store.get_snapshot(each, after=40, limit=500) for each in ids],
         [await store.list_changes(each, after=0, limit=500) for each in ids],
         [await store.list_conversations(user_id, limit=10, before=None) for user_id in (ANN, BOB, CAT)],
+        await store.list_profiles(after=None, limit=10),
     )
 
 
@@ -63,7 +66,7 @@ async def test_everything_arrives_as_it_was(backend: Backend, memory: Copyable) 
     source, target = memory, await backend.open()
     ids = await fill(source)
     steps: list[Progress] = []
-    assert await copy_store(source, target, steps.append) == Counts(4, 73)
+    assert await copy_store(source, target, steps.append) == Counts(4, 73, 2)
     assert await seen(target, ids) == await seen(source, ids)
     assert (steps[0].step, steps[0].done, steps[0].total) == ("copy", 0, 73)
     assert (steps[-1].step, steps[-1].done, steps[-1].total) == ("verify", 73, 73)
@@ -71,7 +74,7 @@ async def test_everything_arrives_as_it_was(backend: Backend, memory: Copyable) 
 
 async def test_everything_leaves_as_it_was(store: Copyable, memory: Copyable) -> None:
     ids = await fill(store)
-    assert await copy_store(store, memory, silent) == Counts(4, 73)
+    assert await copy_store(store, memory, silent) == Counts(4, 73, 2)
     assert await seen(memory, ids) == await seen(store, ids)
 
 
@@ -101,7 +104,7 @@ async def test_an_interrupted_copy_is_started_again(
         with pytest.raises(StoreUnavailable):
             await copy_store(memory, target, silent)
     for _ in range(2):  # and once more, with nothing left to do
-        assert await copy_store(memory, target, silent) == Counts(4, 73)
+        assert await copy_store(memory, target, silent) == Counts(4, 73, 2)
     assert await seen(target, ids) == await seen(memory, ids)
 
 
@@ -134,6 +137,18 @@ async def test_a_key_or_an_id_that_means_something_else_in_the_target_is_refused
     other = conversation_draft(BOB, title="b", conversation_id=draft.id)
     await store.create_conversation(other)
     with pytest.raises(CopyError, match="something else"):
+        await copy_store(memory, store, silent)
+
+
+async def test_profiles_become_those_of_the_source(store: Copyable, memory: Copyable) -> None:
+    """A copy that is started again takes what was told since, also that a name is gone; a profile too many is told."""
+    await memory.set_profile(ProfileUpdate(ANN, "Ann", "https://example.com/ann.png"))
+    assert await copy_store(memory, store, silent) == Counts(0, 0, 1)
+    await memory.set_profile(ProfileUpdate(ANN, "", "https://example.com/new.png"))
+    assert await copy_store(memory, store, silent) == Counts(0, 0, 1)
+    assert list(await store.get_profiles([ANN])) == [Profile(ANN, None, "https://example.com/new.png")]
+    await store.set_profile(ProfileUpdate(BOB))
+    with pytest.raises(CopyError, match=r"1 profiles of users and the target .* 2 profiles"):
         await copy_store(memory, store, silent)
 
 

@@ -13,10 +13,10 @@ import random
 from contextlib import closing
 from socketserver.chat.domain import UserId
 
-import lifechild
 import pytest
-from lifekit import Caller, Reader, check_state, present
-from storekit import Backend, group, message_draft
+from support import history_child
+from support.histories import Caller, Reader, check_state, present
+from support.stores import Backend, group, message_draft
 
 STEPS = int(os.environ.get("LIFE_STEPS", "25"))
 
@@ -65,7 +65,7 @@ async def test_any_history_leaves_dense_numbers_and_everybody_with_the_same_mess
 async def test_two_processes_change_the_same_messages(shared_backend: Backend) -> None:
     store = await shared_backend.open()
     where = await group(store)
-    children = [lifechild.start(shared_backend.url, where, callers=3, count=STEPS, seed=seed) for seed in (1, 2)]
+    children = [history_child.start(shared_backend.url, where, callers=3, count=STEPS, seed=seed) for seed in (1, 2)]
     readers = [Reader(), Reader()]
     given: set[tuple[int, int]] = set()
     try:
@@ -100,7 +100,7 @@ async def test_a_killed_process_leaves_no_hole_and_no_half_change(shared_backend
     dice = random.Random(5)
     told: dict[int, int] = {}
     for turn in range(4):
-        child = lifechild.start(shared_backend.url, where, callers=8, count=100_000, seed=turn)
+        child = history_child.start(shared_backend.url, where, callers=8, count=100_000, seed=turn)
         lines: list[str] = []
         try:
             lines = await asyncio.to_thread(_read_until_killed, child, dice.randint(1, 400))
@@ -118,7 +118,7 @@ async def test_a_killed_process_leaves_no_hole_and_no_half_change(shared_backend
         assert appended.message.change == newest + 1
 
 
-def _read_until_killed(child: lifechild.Child, lines: int) -> list[str]:
+def _read_until_killed(child: history_child.Child, lines: int) -> list[str]:
     assert child.stdin
     assert child.stdout
     with closing(child.stdin), closing(child.stdout):

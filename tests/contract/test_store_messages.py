@@ -9,7 +9,7 @@ from socketserver.errors import ConversationNotFound, IdempotencyConflict
 from socketserver.store import Store
 
 import pytest
-from storekit import ANN, BOB, CAT, NOW_MS, Backend, bodies, group, message_draft, say, sequence
+from support.stores import ANN, BOB, CAT, NOW_MS, Backend, bodies, group, message_draft, say, sequence
 
 MISSING = ConversationId("missing")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from storekit import ANN, NOW_MS, Backend, Watching, group, message_draft
+from support.stores import ANN, NOW_MS, Backend, Watching, group, message_draft
 
 
 async def test_commits_are_told_with_their_writes(backend: Backend) -> None:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 from socketserver.chat.changes import Delete, Edit, React
-from socketserver.chat.domain import new_id
+from socketserver.chat.domain import ProfileUpdate, new_id
 from socketserver.store import Store
 from socketserver.store.mongo.database import MongoDatabase
 from socketserver.store.mongo.mongo_store import MongoStore
@@ -15,9 +15,9 @@ from socketserver.store.sqlite.database import DatabaseFile, SqliteConnection
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
-from mongoserver import with_database
 from pymongo import MongoClient, monitoring
-from storekit import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say
+from support.mongo import with_database
+from support.stores import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say
 
 
 async def do_everything(store: Store) -> None:
@@ -41,12 +41,17 @@ async def do_everything(store: Store) -> None:
             await store.get_snapshot(conversation_id, after=after, limit=2, reader=BOB)
             await store.list_changes(conversation_id, after=after or 2, limit=2)
         await store.advance_read(conversation_id, CAT, 2, NOW_MS)
+    await store.list_conversations(BOB, limit=2, before=None)
     await store.list_conversations(ANN, limit=2, before=None)
     await store.list_conversations(ANN, limit=2, before=(NOW_MS, here), participants=2)
     await store.get_snapshot(here, after=None, limit=2, reader=CAT, participants=1)
     for after_user in (None, BOB):
         await store.list_read_marks(here, after=after_user, limit=1)
     await store.list_readers([(conversation_id, BOB), (conversation_id, ANN)])
+    for user_id in (ANN, BOB, ANN):
+        await store.set_profile(ProfileUpdate(user_id, "A name"))
+    await store.set_profile(ProfileUpdate(CAT))
+    await store.get_profiles([ANN, BOB, CAT])
     for edges in ({}, {"before_seq": 2}, {"after_seq": 1}):
         await store.list_messages(here, limit=2, **edges)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-import storechild
-from storekit import Backend, group, sequence
+from support import store_child
+from support.stores import Backend, group, sequence
 
 
 async def test_eight_writers_in_two_processes_make_one_dense_sequence(shared_backend: Backend) -> None:
     """Four writers each; and both processes use the same keys, so that every message is sent twice."""
     store = await shared_backend.open()
     ids = [await group(store), await group(store)]
-    children = [storechild.start(shared_backend.url, "k", writers=4, count=25, ids=ids) for _ in range(2)]
+    children = [store_child.start(shared_backend.url, "k", writers=4, count=25, ids=ids) for _ in range(2)]
     acked: list[list[str]] = []
     try:
         for child in children:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from socketserver.chat.domain import ConversationId, UserId
 from socketserver.store import Store
 
-from storekit import ANN, BOB, CAT, NOW_MS, group, message_draft
+from support.stores import ANN, BOB, CAT, NOW_MS, group, message_draft
 
 
 async def test_who_has_read_or_written(store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from socketserver.chat.domain import ConversationId, UserId
+from socketserver.chat.domain import ConversationId, Profile, ProfileUpdate, UserId
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Store
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from storekit import ANN, NOW_MS, Backend, conversation_draft, group, message_draft, say, sequence
+from support.stores import ANN, NOW_MS, Backend, conversation_draft, group, message_draft, say, sequence
 
 HOSTILE = {
     "operator": "$ne",
@@ -58,6 +58,9 @@ async def test_every_text_comes_back_as_it_went_in_wherever_it_stands(store: Sto
     assert (await store.advance_read(conversation_id, user_id, 1, NOW_MS)).mark.read_seq == 1
     (summary,) = (await store.list_conversations(user_id, limit=5, before=None)).summaries
     assert summary.last_message == message
+
+    await store.set_profile(ProfileUpdate(user_id, text, text))
+    assert list(await store.get_profiles([user_id])) == [Profile(user_id, text, text)]
 
 
 async def test_texts_that_differ_only_after_a_nul_are_different(store: Store) -> None:

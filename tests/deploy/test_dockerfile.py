@@ -25,7 +25,7 @@ SECRET: Final = "a secret that only this test and its server know"
 DEADLINE_S: Final = 60.0
 
 # pip installs what the image has, within the time of the first test.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from aiohttp import WSMsgType, web
-from checkkit import STEPS, assert_after, check, nothing, pretending, raw, read_and_close
+from support.probing import STEPS, assert_after, check, nothing, pretending, raw, read_and_close
 from support.waiting import DEADLINE_S
 
 OPEN = '0{"sid":"abc","upgrades":["websocket"],"pingInterval":100,"pingTimeout":100,"maxPayload":1000}'

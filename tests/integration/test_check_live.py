@@ -16,9 +16,12 @@ from socketserver.check.steps import Inspection, Options, Step
 from urllib.parse import urlsplit
 
 import aiohttp
-import engine_proxies
 import pytest
-from checkkit import (
+from support import database as db
+from support import unkind_proxies
+from support.keyboard import heeding_the_keyboard
+from support.ports import held_port
+from support.probing import (
     HOST,
     STEPS,
     UPGRADE,
@@ -31,11 +34,8 @@ from checkkit import (
     raw,
     read_and_close,
 )
-from support import database as db
-from support.keyboard import heeding_the_keyboard
-from support.ports import held_port
 from support.servers import LocalServer, ServerProcess, running, serving, token
-from tcpproxy import proxy_to
+from support.tcp_proxy import proxy_to
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -119,7 +119,7 @@ async def test_thorough(database: Path) -> None:
     """The idle connection stays open and its pings are answered, over a websocket and over polling."""
     async with (
         running(database, ping_interval_s=0.3, sockets_per_user=2) as server,
-        engine_proxies.proxy(server.url, upgrades="kill") as killing,
+        unkind_proxies.proxy(server.url, upgrades="kill") as killing,
     ):
         ports = [urlsplit(url).port or 0 for url in (server.url, killing.url)]
         steps: list[list[Step]] = [[], []]
@@ -131,7 +131,7 @@ async def test_thorough(database: Path) -> None:
         for seen, upgraded in zip(steps, (True, False), strict=True):
             done = {step.name: step for step in seen}
             assert (done["upgrade"].status == "ok") == upgraded
-            assert done["ping"].status == "ok"
+            assert done["ping"].status == "ok", done["ping"]
             assert re.search(r"[1-9]\d* pings answered", done["ping"].seen)
             assert (done["ping"].ms or 0) >= 2000
 
@@ -220,7 +220,7 @@ async def test_proxy_that_does_not_upgrade(server: LocalServer, tmp_path: Path, 
             outcome = await check(f"http://127.0.0.1:{port}")
         assert outcome.steps["websocket"]["seen"].startswith("HTTP 400")
     else:
-        async with engine_proxies.proxy(server.url, upgrades=kind) as proxy:
+        async with unkind_proxies.proxy(server.url, upgrades=kind) as proxy:
             outcome = await check(proxy.url, "--timeout-s", "3")
     assert outcome.faults == {"websocket": "no_upgrade"}
     assert "proxy_set_header Upgrade $http_upgrade" in outcome.text

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from guardkit import Chat, Raw, chatting, enter, http, knock, until
+from support.guarded import Chat, Raw, chatting, enter, http, knock, until
 
 DAY_S = 86_400
 

@@ -8,7 +8,7 @@ from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
 import pytest
-from guardkit import Chat, Raw, chatting, enter, http
+from support.guarded import Chat, Raw, chatting, enter, http
 
 PEOPLE = [f"user-{number:04}" for number in range(1000)]
 

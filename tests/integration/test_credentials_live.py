@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
-from guardkit import Chat, Raw, chatting, http
+from support.guarded import Chat, Raw, chatting, http
 
 WEBSOCKET: Final = "websocket"
 POLLING: Final = "polling"

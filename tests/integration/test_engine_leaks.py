@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from engine_support import Http, client_of, serving, until
+from support.engine import Http, client_of, serving, until
 
 ROUNDS = 5
 CLIENTS = 1000
@@ -58,6 +58,13 @@ async def come_and_go(http: Http, sio: AsyncServer, rng: random.Random) -> None:
     await (raw.cut() if rng.random() < 0.5 else raw.socket.close())
 
 
+def too_late(result: BaseException) -> bool:
+    """Whether the session was over before its client upgraded or connected, as on a busy machine it may be."""
+    return isinstance(result, aiohttp.WSServerHandshakeError) or result.args == (1000,)
+
+
+@pytest.mark.alone
+@pytest.mark.thorough
 @pytest.mark.timeout(360)  # it takes a core for a minute, and a busy machine has not got one
 async def test_clients_come_and_go_and_memory_returns() -> None:
     """Five times over: registries empty, no task left, memory on a plateau."""
@@ -99,8 +106,7 @@ async def test_clients_come_and_go_and_memory_returns() -> None:
                 for start in range(0, CLIENTS, 20):
                     going = [come_and_go(http, sio, rng) for _ in range(start, start + 20)]
                     for result in await asyncio.gather(*going, return_exceptions=True):
-                        # on a busy machine a session may be over before its client upgrades
-                        assert result is None or isinstance(result, aiohttp.WSServerHandshakeError), result
+                        assert result is None or too_late(result), result
             await until(lambda: not any(sio.stats().values()), "every registry is empty")
             await until(lambda: len(asyncio.all_tasks()) <= tasks, "no task is left")
             assert connected == disconnected

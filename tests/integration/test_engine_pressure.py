@@ -9,7 +9,7 @@ from socketserver.realtime import AsyncServer
 from typing import Any
 
 import pytest
-from engine_support import UNIT_S, Http, Stubborn, client_of, serving, until
+from support.engine import UNIT_S, Http, Stubborn, client_of, serving, until
 
 MEBIBYTE = 1 << 20
 

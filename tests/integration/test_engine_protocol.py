@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler
-from engine_support import PATIENT, UNIT_S, Http, client_of, echo_server, serving, until
+from support.engine import PATIENT, UNIT_S, Http, client_of, echo_server, serving, until
 from support.waiting import measured_lag
 
 MAX_PAYLOAD = 1_000_000

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
-from guardkit import Chat, chatting, enter, http, poll_handshake, until
+from support.guarded import Chat, chatting, enter, http, poll_handshake, until
 
 MAX_EVENT_BYTES = 65_536
 MAX_SKIPPED_BYTES = 8_388_608

@@ -9,7 +9,7 @@ from socketserver.realtime import Allowance, AsyncServer, IntakeLimits
 from typing import Any
 
 import pytest
-from engine_support import PATIENT, UNIT_S, Http, Stubborn, client_of, masked, serving, until
+from support.engine import PATIENT, UNIT_S, Http, Stubborn, client_of, masked, serving, until
 from support.servers import ServerProcess, token
 from support.wire import WireClient
 
@@ -253,6 +253,7 @@ async def test_without_limits_nothing_is_weighed() -> None:
         await raw.cut()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 async def test_a_flood_ends_and_a_user_is_answered_with_either_loop(loop: str, tmp_path: Path) -> None:
     """uvloop reads a socket again and again within one turn; asyncio does not."""

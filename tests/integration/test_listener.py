@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from socketserver.app import CONNECTIONS, METRICS, SIO, create_app, make_runner
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from engine_support import until
+from support.engine import until
 from support.waiting import DEADLINE_S
 
 ORIGIN = "http://localhost:3000"
@@ -81,12 +82,29 @@ class Line:
             body = await self._reader.readexactly(int(headers.get("content-length", 0)))
         return int(status.split()[1]), headers, json.loads(body) if body else None
 
+    async def sid(self) -> str:
+        """The session's id in the answer to a handshake over polling."""
+        async with asyncio.timeout(DEADLINE_S):
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            return str(json.loads((await self._reader.readexactly(size))[1:])["sid"])
+
+    async def asked_for_the_body(self) -> None:
+        """Wait until the request's handler has it: the answer to `Expect: 100-continue`."""
+        async with asyncio.timeout(DEADLINE_S):
+            assert await self._reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+
     async def closed(self) -> bytes:
         """What comes until the server closes."""
         async with asyncio.timeout(DEADLINE_S):
             with contextlib.suppress(ConnectionError):
                 return await self._reader.read()
         return b""
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the server logged as a fault of its own."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_head_with_32_kib_of_cookies_is_served() -> None:
@@ -253,15 +271,26 @@ async def test_a_connection_over_its_rate_is_slowed_and_not_refused() -> None:
         assert 'socketserver_intake_total{done="paused"}' in served.metrics()
 
 
+async def test_a_trusted_proxy_slows_only_the_client_that_is_over_its_rate() -> None:
+    """Requests through a proxy had no rate at all: one client behind it took a third of a core with /healthz."""
+    options: dict[str, Any] = {"http_bytes_per_second": 200_000, "trusted_proxies": "127.0.0.1"}
+    async with listening(**options) as served, Line.to(served) as hasty, Line.to(served) as calm:
+        hasty.write((HEAD + b"X-Forwarded-For: 192.0.2.1\r\n\r\n") * 30)
+        await until(lambda: served.app[SIO].eio.intake.paused > 0)
+        for address in (b"192.0.2.2", b"2001:db8::1"):
+            paused = served.app[SIO].eio.intake.paused
+            calm.write(HEAD + b"X-Forwarded-For: " + address + b"\r\n\r\n")
+            assert (await calm.answer())[0] == 200
+            assert served.app[SIO].eio.intake.paused <= paused + 1
+        assert (await hasty.answer())[0] == 200
+
+
 async def test_a_post_in_the_smallest_chunks_arrives_whole() -> None:
     """Bounds on what is read in one turn lose nothing, however it comes."""
     async with listening() as served, Line.to(served) as line:
         path = b"/socket.io/?EIO=4&transport=polling"
         line.write(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        async with asyncio.timeout(DEADLINE_S):
-            head = await line._reader.readuntil(b"\r\n\r\n")
-            size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            sid = json.loads((await line._reader.readexactly(size))[1:])["sid"]
+        sid = await line.sid()
         body = b"40\x1e" + b'42["nothing","' + b"x" * 20_000 + b'"]'
         line.write(b"POST " + path + b"&sid=" + sid.encode() + b" HTTP/1.1\r\nHost: localhost\r\n")
         line.write(b"Transfer-Encoding: chunked\r\n\r\n")
@@ -280,3 +309,55 @@ async def test_a_body_that_nobody_wants_does_not_keep_its_connection() -> None:
         line.write(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n" + b"x" * 100_000)
         assert (await line.answer())[0] == 404
         await line.closed()
+
+
+BROKEN_CHUNKS = pytest.mark.parametrize("chunk", [b"zz\r\n", b"5\r\nhelloXX", b"-1\r\n", b"f" * 20 + b"\r\n"])
+
+
+@BROKEN_CHUNKS
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/session", b"cut off, or is not HTTP"),
+        ("/socket.io/?EIO=4&transport=polling&sid=", b"Bad payload"),
+        ("/healthz", b"method_not_allowed"),
+    ],
+)
+async def test_a_body_that_turns_out_to_be_no_http_is_answered(
+    path: str, answer: bytes, chunk: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever read the body waited until its time was over, and the log got a traceback for the client's mistake."""
+    async with listening() as served, Line.to(served) as line:
+        if path.endswith("sid="):
+            line.write(f"GET {path.removesuffix('&sid=')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            path += await line.sid()
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+        line.write(f"{head}Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n".encode())
+        await line.asked_for_the_body()
+        line.write(chunk)
+        answers = await line.closed()
+    assert answers.count(b"HTTP/1.") == 1
+    assert answer in answers
+    assert errors(caplog) == []
+
+
+@BROKEN_CHUNKS
+async def test_a_body_that_is_no_http_from_the_start(chunk: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """It comes together with its head: one refusal of the whole request, and no traceback."""
+    async with listening() as served, Line.to(served) as line:
+        line.write(b"POST /session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk)
+        answers = await line.closed()
+    assert answers.count(b"HTTP/1.") == answers.count(b" 400 Bad Request") == 1
+    assert errors(caplog) == []
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """The log got a traceback, `POST /session failed`, for each phone that lost its network."""
+    async with listening() as served:
+        async with Line.to(served) as line:
+            line.write(b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+            line.write(b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+            await line.asked_for_the_body()
+            line.write(b"half")
+        await until(lambda: len(served.connections) == 0)
+    assert errors(caplog) == []

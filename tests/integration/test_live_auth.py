@@ -8,7 +8,7 @@ from socketserver.door.auth import Authenticator
 from unittest import mock
 
 import aiohttp
-from guardkit import Chat, chatting, enter, http, knock, until
+from support.guarded import Chat, chatting, enter, http, knock, until
 
 
 async def test_an_expired_token_ends_the_socket() -> None:

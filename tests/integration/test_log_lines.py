@@ -9,8 +9,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from guardkit import Raw, chatting, enter, http, knock
 from integration.test_hostile import exchange
+from support.guarded import Raw, chatting, enter, http, knock
 from support.servers import running, token
 
 BODY, KEY = "a-body-that-nobody-may-read", "MALFORMED-BODY"
@@ -61,6 +61,7 @@ async def test_no_secret_is_ever_logged(caplog: pytest.LogCaptureFixture) -> Non
         assert secret not in logged, secret[:20]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("format", ["json", "console"])
 async def test_the_whole_output_of_a_server(tmp_path: Path, format: str) -> None:
     """With everything logged there is a line for each moment that matters, and no secret; not even those in
@@ -98,6 +99,7 @@ async def test_the_whole_output_of_a_server(tmp_path: Path, format: str) -> None
     assert (ended["user_id"], ended["code"]) == ("ann", "replaced")
 
 
+@pytest.mark.thorough
 async def test_the_lines_of_messages_are_sampled(tmp_path: Path) -> None:
     """Of a burst the log has as many messages as the setting says; a later line counts the others."""
     flags = {"log_format": "json", "log_messages_per_second": 2, "messages_per_second": 0}

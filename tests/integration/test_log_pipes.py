@@ -27,6 +27,7 @@ from support.muted import (
 from support.waiting import eventually
 
 
+@pytest.mark.thorough
 async def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
     """The server stood in `write` for ever after 144 connects: no answer, no stop, and two SIGTERMs did nothing."""
     reading, writing = os.pipe()
@@ -39,6 +40,7 @@ async def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
     os.close(reading)
 
 
+@pytest.mark.thorough
 async def test_a_log_that_is_read_again(tmp_path: Path) -> None:
     """The log stopped for ever. Now what had waited comes in its order, and a line stands for those that are missing,
     where they are missing: no line is lost uncounted, and none is torn."""
@@ -111,6 +113,7 @@ def stopped_terminal() -> Iterator[tuple[int, int]]:
     os.close(terminal)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "output",
     [

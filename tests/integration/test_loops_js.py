@@ -15,8 +15,8 @@ from socketserver.errors import SLOW_CONSUMER
 from typing import Any
 
 import pytest
-from engine_support import node
-from guardkit import Chat, chatting
+from support.engine import node
+from support.guarded import Chat, chatting
 
 TRANSPORTS = ["polling,websocket", "websocket", "polling"]
 CLIENTS = ["socket.io-client", "socket.io-client-4.0", "socket.io-client-3"]

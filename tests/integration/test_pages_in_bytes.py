@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from engine_support import Http
-from guardkit import Chat, Raw, chatting, enter, http
+from support.engine import Http
+from support.guarded import Chat, Raw, chatting, enter, http
 
 OUTBOX_BYTES = 200_000
 # Three bytes each in UTF-8.

@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from guardkit import chatting, enter, http, until
+from support.guarded import chatting, enter, http, until
 
 
 @pytest.mark.parametrize("request_", ["join_conversation", "set_visibility", "fetch_history"])

@@ -15,6 +15,7 @@ from socketserver.door.origins import Origins
 from socketserver.errors import AuthUnavailable
 from socketserver.handlers.routes import setup_routes
 from socketserver.settings import Settings
+from socketserver.values import MAX_AVATAR_CHARS
 from socketserver.wire import answers
 from typing import Any
 
@@ -199,11 +200,12 @@ async def test_the_cookie_never_outlives_the_token(server: Server, lifetime_s: i
 
 async def test_the_longest_names_fit_into_a_cookie(server: Server) -> None:
     """Browsers drop a cookie of more than 4096 bytes, without a word."""
-    token = server.authenticator.issue_token("👩" * 128, "🧑" * 128, lifetime_s=3600)
+    picture = f"https://example.com/{'x' * (MAX_AVATAR_CHARS - 20)}"
+    token = server.authenticator.issue_token("👩" * 128, "🧑" * 128, picture, lifetime_s=3600)
     answer = await server.request("POST", "/session", headers={"Authorization": f"Bearer {token}"})
     assert len(answer.headers["Set-Cookie"]) < 4096
     shown = await server.request("GET", "/session", cookie=answer.cookie)
-    assert shown.json["user"] == {"id": "👩" * 128, "name": "🧑" * 128}
+    assert shown.json["user"] == {"id": "👩" * 128, "name": "🧑" * 128, "avatar": picture}
 
 
 async def test_a_new_login_replaces_the_old_one(server: Server) -> None:
@@ -356,6 +358,30 @@ async def test_a_name_is_enough_in_development(development: Server) -> None:
     assert (await development.authenticator.from_token(answer.json["token"])).user_id == "Zoë"
     shown = await development.request("GET", "/session", cookie=answer.cookie)
     assert shown.json == {"ok": True, "user": {"id": "Zoë", "name": "Zoë"}}
+
+
+async def test_a_name_for_display_and_a_picture_in_development(development: Server) -> None:
+    """What is left empty in a form is as if it were not there."""
+    picture = "https://example.com/zoe.png"
+    chosen = {"user": "zoe", "name": " Zoë  Z. ", "picture": picture}
+    answer = await development.request("POST", "/session", json=chosen)
+    assert answer.json["user"] == {"id": "zoe", "name": "Zoë Z.", "avatar": picture}
+    assert (await development.authenticator.from_token(answer.json["token"])).avatar == picture
+    shown = await development.request("GET", "/session", cookie=answer.cookie)
+    assert shown.json["user"] == answer.json["user"]
+    answer = await development.request("POST", "/session", json={"user": "zoe", "name": " ", "picture": None})
+    assert answer.json["user"] == {"id": "zoe", "name": "zoe"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", 7), ("name", "\u200b"), ("picture", "javascript:alert(1)"), ("picture", ["https://example.com"])],
+)
+async def test_names_and_pictures_that_are_refused(development: Server, field: str, value: object) -> None:
+    """With the field, like a user id."""
+    answer = await development.request("POST", "/session", json={"user": "zoe", field: value})
+    assert (answer.status, answer.code) == (400, "invalid_payload")
+    assert list(answer.json["error"]["fields"]) == [field]
 
 
 async def test_a_token_works_in_development_too(development: Server) -> None:

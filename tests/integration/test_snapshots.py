@@ -96,6 +96,11 @@ class Scene:
         self.server.clock.advance(16)
         return await self.ben.client.wait("presence_changed", lambda seen: seen["userId"] == "ann")
 
+    async def profile_changed(self) -> Any:
+        await self.ben.join(self.chat)
+        await self.wire.person("ann", name="Ann A.", picture="https://example.com/ann.png")
+        return await self.ben.client.wait("profile_changed", lambda seen: seen["userId"] == "ann")
+
 
 def in_the_answers(event: ServerEvent, seen: dict[str, Any], answers: Answers, chat: str) -> None:
     """The event's state, read from the answers, is what the event said."""
@@ -116,6 +121,11 @@ def in_the_answers(event: ServerEvent, seen: dict[str, Any], answers: Answers, c
         assert (mark["readSeq"], mark["readAt"]) == (seen["readSeq"], seen["readAt"])
     elif event == ServerEvent.USER_TYPING:
         assert joined["typing"] == [seen["userId"]]
+    elif event == ServerEvent.PROFILE_CHANGED:
+        assert seen["name"] == "Ann A."
+        found = entry(joined["participants"], userId=seen["userId"])
+        assert seen == entry(listed["profiles"], userId=seen["userId"])
+        assert seen == {key: found[key] for key in seen}
     else:
         found = entry(joined["participants"], userId=seen["userId"])
         assert seen == entry(listed["presence"], userId=seen["userId"])

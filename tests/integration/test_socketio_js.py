@@ -4,9 +4,9 @@ import asyncio
 from socketserver.realtime import AsyncServer
 
 import pytest
-from engine_proxies import proxy
-from engine_support import PATIENT, ROOT, UNIT_S, echo_server, node, serving, until
+from support.engine import PATIENT, ROOT, UNIT_S, echo_server, node, serving, until
 from support.ports import held_port
+from support.unkind_proxies import proxy
 
 CLIENTS = ["socket.io-client", "socket.io-client-4.0", "socket.io-client-3"]
 TRANSPORTS = {"polling": "polling", "websocket": "websocket", "polling,websocket": "websocket"}

@@ -7,7 +7,7 @@ from socketserver.realtime import AsyncServer, Json
 from typing import Any
 
 import pytest
-from engine_support import Http, Raw, client_of, serving, until
+from support.engine import Http, Raw, client_of, serving, until
 
 CONVERSATIONS = ["a", "b", "c"]
 CLIENTS = 8

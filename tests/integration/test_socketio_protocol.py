@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from engine_support import PATIENT, Http, Raw, Stubborn, client_of, echo_server, serving, until
+from support.engine import PATIENT, Http, Raw, Stubborn, client_of, echo_server, serving, until
 
 
 @pytest.fixture

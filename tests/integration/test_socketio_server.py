@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import socketio
 from aiohttp import web
-from engine_support import UNIT_S, client_of, echo_server, serving, until
+from support.engine import UNIT_S, client_of, echo_server, serving, until
 
 COMES_BACK = (400, '{"code":1,"message":"Session ID unknown"}')
 INTERNAL = {"code": "internal_error", "message": "The server made a mistake.", "retryable": False}

@@ -10,9 +10,9 @@ from socketserver.app import SHUTDOWN
 from socketserver.realtime import AsyncServer
 from typing import Any
 
-import engine_support
 import pytest
-from engine_support import Http, client_of
+from support import engine
+from support.engine import Http, client_of
 from support.servers import LocalServer, serving, token
 from support.waiting import eventually
 
@@ -20,7 +20,7 @@ from support.waiting import eventually
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[LocalServer]:
     async with serving(tmp_path / "chat.db") as server:
-        server.sio.eio.finish_timeout = engine_support.UNIT_S  # who polls may be slow to fetch the last messages
+        server.sio.eio.finish_timeout = engine.UNIT_S  # who polls may be slow to fetch the last messages
         yield server
 
 
@@ -101,9 +101,7 @@ async def test_a_client_that_is_not_connected_yet(server: LocalServer) -> None:
 @pytest.mark.parametrize("async_handlers", [False, True])
 async def test_what_was_sent_before_is_answered(async_handlers: bool) -> None:
     """What had arrived before `drain` is answered when `settled` returns; what comes later is not taken."""
-    sio = AsyncServer(
-        ping_interval=5, ping_timeout=5, finish_timeout=engine_support.UNIT_S, async_handlers=async_handlers
-    )
+    sio = AsyncServer(ping_interval=5, ping_timeout=5, finish_timeout=engine.UNIT_S, async_handlers=async_handlers)
     gate = asyncio.Event()
     started: list[int] = []
 
@@ -113,7 +111,7 @@ async def test_what_was_sent_before_is_answered(async_handlers: bool) -> None:
         await gate.wait()
         return number
 
-    async with engine_support.serving(sio) as url, client_of(url) as http:
+    async with engine.serving(sio) as url, client_of(url) as http:
         raw, sid = await http.connected()
         await raw.send('421["work",1]', '422["work",2]')
         await eventually("it is in a handler", lambda: len(started) == 1 + async_handlers)

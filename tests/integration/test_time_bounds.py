@@ -11,7 +11,7 @@ from socketserver.door.visits import Guest
 from urllib.parse import urlsplit
 
 import pytest
-from guardkit import Chat, chatting, enter, http, knock, poll_handshake, until
+from support.guarded import Chat, chatting, enter, http, knock, poll_handshake, until
 from support.waiting import measured_lag
 
 PING_S = 0.3

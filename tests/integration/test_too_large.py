@@ -12,9 +12,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from engine_support import client_of
-from engine_support import serving as serving_engine
-from guardkit import Chat, Raw, chatting, enter, http, knock, until
+from support.engine import client_of
+from support.engine import serving as serving_engine
+from support.guarded import Chat, Raw, chatting, enter, http, knock, until
 
 LIMIT = 65_536
 MOST = 8_388_608

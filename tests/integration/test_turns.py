@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from blockbuster import BlockingError
-from guardkit import http, knock
+from support.guarded import http, knock
 from support.servers import ROOT, ServerProcess, token
 from support.turns import LIMIT_S, SHARED_LIMIT_S, Recorder, Turn, watched_turns
 
@@ -96,7 +96,7 @@ async def test_a_shared_loop(whose: str) -> None:
 PLANTED = """
 import os, sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
-import watchedserver
+from support import watched_server
 from socketserver import cli
 from socketserver.chat.conversations import Conversations
 
@@ -109,7 +109,7 @@ async def slow(self, *arguments):
     return await page(self, *arguments)
 
 Conversations.page = slow
-watchedserver.watch()
+watched_server.watch()
 sys.exit(cli.main(sys.argv[1:]))
 """
 

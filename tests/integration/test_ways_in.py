@@ -20,9 +20,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from checkkit import check
-from guardkit import chatting, enter, http
 from pydantic import SecretStr
+from support.guarded import chatting, enter, http
+from support.probing import check
 from support.servers import ROOT
 from support.waiting import DEADLINE_S
 

@@ -146,6 +146,20 @@ async def test_read_marks_and_unread_counts(stage: Stage) -> None:
         assert all(abs(read["readAt"] - time.time() * 1000) < 60_000 for read in told)
 
 
+async def test_a_badge_counts_all_conversations(stage: Stage) -> None:
+    """The first page of the list says in how many there is something unread, whatever fits on it."""
+    ana, ben = await stage.people("ana", "ben")
+    chats = [await ana.create("ben", title=f"chat {number}") for number in range(3)]
+    for chat in chats:
+        await ana.send(chat, "hello")
+    await ben.client.ok("mark_read", {"conversationId": chats[0], "seq": 1})
+    first = await ben.client.ok("list_conversations", {"limit": 1})
+    assert first["unreadConversations"] == 2
+    second = await ben.client.ok("list_conversations", {"limit": 1, "before": first["nextBefore"]})
+    assert "unreadConversations" not in second
+    assert (await ana.client.ok("list_conversations", {}))["unreadConversations"] == 0
+
+
 async def test_sending_counts_as_reading(stage: Stage) -> None:
     """Who answers has read what was there."""
     ana, ben = await stage.people("ana", "ben")

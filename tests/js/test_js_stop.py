@@ -25,7 +25,7 @@ class Gated:
     def __init__(self, database: Path, shutdown_s: float) -> None:
         self.gate = database.with_name("gate")
         self.server = ServerProcess(database, shutdown_s=shutdown_s, messages_per_second=0)
-        self.server.program = (str(ROOT / "tests" / "gatedserver.py"), str(self.gate))
+        self.server.program = (str(ROOT / "tests" / "support" / "gated_server.py"), str(self.gate))
 
     async def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of an answer."""

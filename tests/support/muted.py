@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from guardkit import Raw, http, knock, poll_handshake
-
+from .guarded import Raw, http, knock, poll_handshake
 from .keyboard import heeding_the_keyboard
 from .ports import held_port
 from .servers import ROOT, token
@@ -189,7 +188,7 @@ async def hanging(
     """A server whose store hangs with a message, so that a stop takes until its deadline; and a function that waits
     until it is stopping."""
     (gate := directory / "gate").touch()
-    program = (str(ROOT / "tests" / "gatedserver.py"), str(gate))
+    program = (str(ROOT / "tests" / "support" / "gated_server.py"), str(gate))
     async with (
         muted(directory, stdout, stderr, program=program, log_buffer_bytes=BUFFER_BYTES) as server,
         visitor(server) as bob,

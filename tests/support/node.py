@@ -29,6 +29,8 @@ _DRIVER: Final = ROOT / "tests" / "js" / "driver.js"
 Version = Literal["4.8", "4.0", "3.1"]
 Transport = Literal["websocket", "polling", "upgrade"]
 VERSIONS: Final[tuple[Version, ...]] = ("4.8", "4.0", "3.1")
+# What tests' parameters call the older ones.
+OLDER: Final = frozenset({"4.0", "3.1", "socket.io-client-4.0", "socket.io-client-3"})
 TRANSPORTS: Final[tuple[Transport, ...]] = ("websocket", "polling", "upgrade")
 _TRANSPORT_OPTION: Final[Mapping[Transport, list[str]]] = {
     "websocket": ["websocket"],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from socketserver.chat.conversations import CreateConversation
-from socketserver.chat.domain import Conversation, Identity, UserId
+from socketserver.chat.domain import Conversation, Identity, Profile, UserId
 from socketserver.chat.messages import SendMessage
+from socketserver.chat.profiles import People
 from socketserver.chat.service import make_chat
 from socketserver.door.connects import Guards
 from socketserver.door.origins import Origins
@@ -40,6 +41,8 @@ class Parts:
 
     Attributes:
         left: who is gone, and why.
+        proofs: whom the lifecycle has told of.
+        people: how users are shown, as Watching is told.
         stored: who has written or read where, as the store tells Watching; `asked` are its questions.
 
     Args:
@@ -58,17 +61,25 @@ class Parts:
         self.auto_read = AutoRead(settings.read_delay_ms / 1000)
         self.rates = Rates(settings)
         self.left: list[tuple[str, Left]] = []
+        self.proofs: list[Identity] = []
         self.stored: set[Part] = set()
         self.asked: list[Sequence[Part]] = []
+        self.people: dict[UserId, Profile | None] = {}
         self.fanout = Fanout(
             self.sio,
             self.sessions,
             self.auto_read,
             self.clock,
             small_conversation=settings.small_conversation,
+            outbox_bytes=settings.outbox_bytes,
         )
         self.watching = Watching(
-            self.sessions, self.presence, self.fanout, readers=self._readers, most=settings.watched_per_socket
+            self.sessions,
+            self.presence,
+            self.fanout,
+            readers=self._readers,
+            people=self._people,
+            most=settings.watched_per_socket,
         )
         self.lifecycle = Lifecycle(
             self.sio,
@@ -78,6 +89,7 @@ class Parts:
             self.fanout,
             self.clock,
             welcome=lambda identity, sid: protocol.dump_welcome(identity, sid, self.clock.now_ms(), settings),
+            on_proof=self.proofs.append,
             on_gone=lambda connection, left: self.left.append((connection.sid, left)),
             max_event_bytes=settings.max_event_bytes,
         )
@@ -106,6 +118,9 @@ class Parts:
     async def _readers(self, parts: Sequence[Part]) -> Collection[Part]:
         self.asked.append(parts)
         return self.stored.intersection(parts)
+
+    async def _people(self, user_ids: Iterable[UserId]) -> People:
+        return {user_id: self.people[user_id] for user_id in user_ids if user_id in self.people}
 
     def visit(self, sid: str, guest: Guest = NOBODY) -> Visit:
         return Visit(sid, guest, make_mocked_request("GET", "/socket.io/"), self.clock.monotonic_s())

@@ -114,9 +114,9 @@ class Wire:
         await client.send("40" + ("" if auth is None else json.dumps(auth)))
         return client
 
-    async def person(self, user: str) -> WirePerson:
-        """A user's client, welcomed."""
-        client = await self.open({"token": token(user)})
+    async def person(self, user: str, **told: str) -> WirePerson:
+        """A user's client, welcomed; `told` are a name and a picture."""
+        client = await self.open({"token": token(user, **told)})  # type: ignore[arg-type]
         await client.wait("welcome")
         return WirePerson(user, client)
 

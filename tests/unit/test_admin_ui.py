@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from engine_support import serving
+from support.engine import serving
 
 DEADLINE_S = 30
 ANN = {"username": "ann", "password": "one"}

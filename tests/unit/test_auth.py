@@ -14,19 +14,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from socketserver.chat.domain import ProfileUpdate, UserId
 from socketserver.door import auth
 from socketserver.door import keys as auth_keys
 from socketserver.door.auth import (
     COOKIE_MAX_AGE_S,
     DEVELOPMENT_SECRET,
     LEEWAY_S,
-    MAX_NAME_CHARS,
     Authenticator,
     check_user_id,
 )
 from socketserver.door.keys import KEYS_COOL_DOWN_S, KEYS_LIFETIME_S, KEYS_RETRY_S
 from socketserver.errors import AuthUnavailable, InvalidToken, TokenExpired
 from socketserver.settings import Settings, SettingsError
+from socketserver.values import MAX_NAME_CHARS
 from socketserver.wire.protocol import MAX_TOKEN_CHARS
 from typing import Any
 
@@ -132,9 +133,11 @@ async def reason(authenticator: Authenticator, token: str) -> str:
 
 async def test_a_good_token_is_an_identity(clock: Clock) -> None:
     """sub is the user, name is shown, exp is the end of the proof in milliseconds."""
-    identity = await Authenticator(settings(), clock).from_token(signed(name="Alice A."))
+    token = signed(name="Alice A.", picture="https://example.com/a.png")
+    identity = await Authenticator(settings(), clock).from_token(token)
     assert identity.user_id == "alice"
-    assert identity.name == "Alice A."
+    assert identity.name == identity.display_name == "Alice A."
+    assert identity.avatar == "https://example.com/a.png"
     assert identity.expires_at_ms == (NOW_S + 60) * 1000
 
 
@@ -156,7 +159,34 @@ async def test_a_good_token_is_an_identity(clock: Clock) -> None:
 async def test_a_name_is_made_fit_to_show(clock: Clock, name: object, shown: str) -> None:
     """No name, or an unusable one, locks nobody out: the user id stands in."""
     token = crafted({"alg": "HS256"}, {**claims(), "name": name})
-    assert (await Authenticator(settings(), clock).from_token(token)).name == shown
+    assert (await Authenticator(settings(), clock).from_token(token)).display_name == shown
+
+
+@pytest.mark.parametrize("claim", ["name", "picture"])
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(None, ""), ("", ""), (" ", ""), (42, ""), ("javascript:alert(1)", None), ("https://example.com/a.png", None)],
+)
+async def test_a_claim_that_is_there_counts(clock: Clock, claim: str, value: object, told: str | None) -> None:
+    """A token without a name leaves the one that is known; one that says null, or nothing usable, takes it away."""
+    token = crafted({"alg": "HS256"}, {**claims(), claim: value})
+    identity = await Authenticator(settings(), clock).from_token(token)
+    if told is None:
+        told = "" if claim == "picture" and value == "javascript:alert(1)" else str(value)
+    expected = {"name": None, "picture": None, claim: told}
+    assert identity.told == ProfileUpdate(UserId("alice"), expected["name"], expected["picture"])
+
+
+async def test_a_picture_that_is_not_shown_is_said_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Why nobody sees it, without a word of the token; not a line for each login."""
+    authenticator = Authenticator(settings(), clock)
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            await authenticator.from_token(signed(picture="data:image/png;base64,c2VjcmV0"))
+    lines = [record.getMessage() for record in caplog.records if "picture" in record.getMessage()]
+    assert lines == [
+        "a token's picture is not shown, and others like it: it must be an address that begins with http:// or https://"
+    ]
 
 
 @pytest.mark.parametrize("sub", ["a", "x" * 128, "auth0|5f7c", "ünï@example.com", "👩‍💻"])
@@ -191,7 +221,7 @@ async def test_a_sub_is_a_user_id(clock: Clock, sub: str) -> None:
 async def test_a_sub_is_normalised(clock: Clock) -> None:
     """The development login composed é, a token's sub did not: one person had two users."""
     identity = await Authenticator(settings(), clock).from_token(signed(sub="Zoe\u0308"))
-    assert (identity.user_id, identity.name) == ("Zo\u00eb", "Zo\u00eb")
+    assert (identity.user_id, identity.display_name) == ("Zo\u00eb", "Zo\u00eb")
 
 
 async def test_a_null_sub_is_refused(clock: Clock) -> None:
@@ -458,9 +488,10 @@ def test_the_development_secret_is_no_secret(clock: Clock) -> None:
 
 async def test_development_tokens_work_across_processes(clock: Clock) -> None:
     """`socketserver token` and the server share nothing but the source."""
-    token = Authenticator(Settings(), clock).issue_token("alice", "Alice", lifetime_s=60)
+    picture = "https://example.com/a.png"
+    token = Authenticator(Settings(), clock).issue_token("alice", "Alice", picture, lifetime_s=60)
     identity = await Authenticator(Settings(), clock).from_token(token)
-    assert (identity.user_id, identity.name) == ("alice", "Alice")
+    assert (identity.user_id, identity.name, identity.avatar) == ("alice", "Alice", picture)
     assert identity.expires_at_ms == (NOW_S + 60) * 1000
 
 
@@ -475,7 +506,7 @@ async def test_tokens_are_issued_as_they_are_checked(clock: Clock) -> None:
     """With the secret, the audience and the issuer of the settings."""
     authenticator = Authenticator(settings(jwt_audience="chat", jwt_issuer="me"), clock)
     token = authenticator.issue_token("alice", lifetime_s=60)
-    assert (await authenticator.from_token(token)).name == "alice"
+    assert (await authenticator.from_token(token)).name is None
     assert "name" not in jwt.decode(token, options={"verify_signature": False})
 
 

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from socketserver import __version__, cli
-from socketserver.chat.domain import SystemClock
+from socketserver.chat.domain import ProfileUpdate, SystemClock, UserId
 from socketserver.cli import _banner, main
 from socketserver.door.auth import Authenticator
 from socketserver.settings import Settings, flag
@@ -221,15 +221,16 @@ def test_store_that_cannot_be_opened(terminal: Terminal, tmp_path: Path) -> None
 
 async def test_token(terminal: Terminal) -> None:
     """`token USER` prints a token that a server with the same settings accepts, and nothing else."""
-    status, out, err = terminal.run("token", "ann", "--name", "Ann", "--lifetime-s", "60", WEBSOCKET_JWT_SECRET=SECRET)
+    more = ["--picture", "https://example.com/a.png", "--lifetime-s", "60"]
+    status, out, err = terminal.run("token", "ann", "--name", "Ann", *more, WEBSOCKET_JWT_SECRET=SECRET)
     assert (status, err) == (0, [])
     (token,) = out.splitlines()
     settings = Settings(jwt_secret=SecretStr(SECRET))
     identity = await Authenticator(settings, SystemClock()).from_token(token)
-    assert (identity.user_id, identity.name) == ("ann", "Ann")
+    assert (identity.user_id, identity.name, identity.avatar) == ("ann", "Ann", "https://example.com/a.png")
     status, out, _ = terminal.run("token", "ann")
     assert status == 0
-    assert (await Authenticator(Settings(), SystemClock()).from_token(out.strip())).name == "ann"
+    assert (await Authenticator(Settings(), SystemClock()).from_token(out.strip())).told == ProfileUpdate(UserId("ann"))
 
 
 @pytest.mark.parametrize(

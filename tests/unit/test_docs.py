@@ -10,6 +10,7 @@ from pathlib import Path
 from socketserver import __version__, errors, settings
 from socketserver.chat.conversations import Conversations, JoinConversation
 from socketserver.chat.messages import Messages
+from socketserver.chat.profiles import Profiles
 from socketserver.chat.reading import Reading
 from socketserver.chat.service import Chat
 from socketserver.check.causes import CAUSES
@@ -36,6 +37,7 @@ OBJECTS: dict[str, type] = {
     "message": shapes.MessageWire,
     "reaction": shapes.ReactionWire,
     "participant": shapes.ParticipantWire,
+    "profile": shapes.ProfileWire,
     "presence": shapes.PresenceWire,
     "gap": shapes.GapWire,
     "error": shapes.ErrorWire,
@@ -235,7 +237,7 @@ def use_case_doc(event: ClientEvent) -> str:
     """The docstring of the use case that an event's row names; nothing where it names none."""
     if event.row.use_case is None:
         return ""
-    chat = Chat(*map(object.__new__, (Conversations, Messages, Reading)))  # never called
+    chat = Chat(*map(object.__new__, (Conversations, Messages, Reading, Profiles)))  # never called
     return event.row.use_case(chat).__doc__ or ""
 
 

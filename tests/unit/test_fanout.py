@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, ReadMark, UserId
-from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated
+import json
+from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, Profile, ReadMark, UserId
+from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated, ProfileChanged
 from socketserver.live.auto_read import Seen
 from socketserver.live.connections import Connection
-from socketserver.live.fanout import conversation_room, user_room, watch_room
+from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
 from socketserver.wire import protocol
 
+import orjson
 import pytest
 from support.parts import Parts
 from unit.recorder import Emitted
@@ -22,8 +24,20 @@ MESSAGE = Message(MessageId("m"), C, 7, 7, ANN, "key", "hello", None, 5)
 class Stage(Parts):
     """A user has any number of sockets, and a conversation of three is small."""
 
-    def __init__(self, small_conversation: int = 3) -> None:
-        super().__init__(sockets_per_user=0, small_conversation=small_conversation)
+    def __init__(
+        self, small_conversation: int = 3, outbox_bytes: int = 0, listed: int | None = None, joined: int | None = None
+    ) -> None:
+        super().__init__(sockets_per_user=0, small_conversation=small_conversation, outbox_bytes=outbox_bytes)
+        if listed is not None and joined is not None:
+            self.fanout = Fanout(
+                self.sio,
+                self.sessions,
+                self.auto_read,
+                self.clock,
+                small_conversation=small_conversation,
+                listed_participants=listed,
+                joined_participants=joined,
+            )
 
     def show(self, sid: str, user_id: UserId, visible: bool) -> Connection:
         """A user's connection that has joined the conversation."""
@@ -53,6 +67,22 @@ def test_message_to_those_who_joined_and_activity_to_the_others() -> None:
         Emitted("message_created", {"message": protocol.dump_message(MESSAGE)}, (conversation_room(C),)),
         Emitted("conversation_activity", protocol.dump_activity(MESSAGE), ("ann-other", "cat")),
     ]
+
+
+@pytest.mark.parametrize(("listed", "joined"), [(2, 2), (2, 3), (3, 3), (0, 0)])
+def test_a_sender_is_told_where_not_all_participants_are(listed: int, joined: int) -> None:
+    """In a conversation of a thousand a message came from an id of which its readers had never been told more."""
+    stage = Stage(listed=listed, joined=joined)
+    stage.show("ann-joined", ANN, visible=True)
+    stage.connect("bob", BOB)
+    created = MessageCreated(CONVERSATION, MESSAGE, duplicate=False, sender=Profile(ANN, "Ann"))
+    stage.fanout.receive(created)
+    message, activity = stage.sio.take()
+    ann = {"userId": "ann", "name": "Ann"}
+    assert message.data.get("sender") == (ann if joined == 2 else None)
+    assert activity.data.get("sender") == (ann if listed == 2 else None)
+    stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=True))
+    assert not any("sender" in emitted.data for emitted in stage.sio.take())
 
 
 def test_no_activity_when_everybody_has_joined() -> None:
@@ -87,16 +117,42 @@ def test_who_looks_has_read() -> None:
 
 
 def test_conversation_created_to_all_participants() -> None:
-    """A new conversation is told to all sockets of all participants, each once."""
+    """A new conversation is told to all sockets of all participants, each once, with how they are shown."""
     stage = Stage()
-    stage.fanout.receive(ConversationCreated(CONVERSATION))
+    people = {ANN: Profile(ANN, "Ann", "https://example.com/a"), BOB: Profile(BOB), CAT: None}
+    stage.fanout.receive(ConversationCreated(CONVERSATION, people))
+    profiles = [
+        {"userId": "ann", "name": "Ann", "avatar": "https://example.com/a"},
+        {"userId": "bob"},
+        {"userId": "cat", "known": False},
+    ]
     assert stage.sio.take() == [
         Emitted(
             "conversation_created",
-            {"conversation": protocol.dump_conversation(CONVERSATION)},
+            {"conversation": protocol.dump_conversation(CONVERSATION), "profiles": profiles},
             (user_room(ANN), user_room(BOB), user_room(CAT)),
         )
     ]
+
+
+def test_profiles_beside_a_new_conversation_are_bounded() -> None:
+    """A conversation that names a thousand people with long addresses would end all of them as slow consumers."""
+    stage = Stage(outbox_bytes=400)
+    people: dict[UserId, Profile | None] = {user_id: Profile(user_id, "x" * 50) for user_id in (ANN, BOB, CAT)}
+    stage.fanout.receive(ConversationCreated(CONVERSATION, people))
+    (emitted,) = stage.sio.take()
+    assert [profile["userId"] for profile in map(json.loads, map(orjson.dumps, emitted.data["profiles"]))] == ["ann"]
+
+
+@pytest.mark.parametrize("sockets", [1, 2])
+def test_a_profile_is_told_to_who_watches(sockets: int) -> None:
+    """And to the user's own sockets, if one of them may not know it yet."""
+    stage = Stage()
+    for number in range(sockets):
+        stage.connect(f"own{number}", ANN)
+    stage.fanout.receive(ProfileChanged(Profile(ANN, "Ann")))
+    rooms = (watch_room(ANN), user_room(ANN))[:sockets]
+    assert stage.sio.take() == [Emitted("profile_changed", {"userId": "ann", "name": "Ann"}, rooms)]
 
 
 @pytest.mark.parametrize(("small", "live"), [(3, True), (2, False), (0, True)])

@@ -313,6 +313,7 @@ async def test_the_handshakes_of_an_address_of_which_no_user_comes(count: int) -
     door.user()
 
 
+@pytest.mark.thorough
 def test_an_office_with_broken_pages() -> None:
     """One broken page locked out its whole address: 200 users, three broken pages, an hour: none is refused."""
     door = Door()

@@ -52,9 +52,10 @@ async def test_welcome_and_presence() -> None:
 
 
 async def test_authenticating_again() -> None:
-    """The same user again renews the identity and nothing else; another user is refused."""
+    """The same user again renews the identity and nothing else; another user is refused, and tells nothing."""
     stage = Stage()
     connection = await stage.arrive("s1", ANN)
+    assert stage.proofs == [ANN]
     stage.sio.take()
     renewed = Identity(ANN.user_id, "Ann B.")
     await stage.lifecycle.authenticate(connection, renewed)
@@ -62,6 +63,7 @@ async def test_authenticating_again() -> None:
     with pytest.raises(UserMismatch):
         await stage.lifecycle.authenticate(connection, BOB)
     assert connection.identity == renewed
+    assert stage.proofs == [ANN, renewed]
     assert stage.sio.take() == []
 
 

@@ -198,18 +198,3 @@ def test_cookies_are_believed_from_allowed_pages(headers: list[tuple[str, str]],
     """With an allowed Origin, or where the browser says that the page is the server's own; else a foreign page may
     have sent them along."""
     assert origins("https://app.example.com").trusts_cookie(request(*headers)) is trusted
-
-
-def test_the_engine_asks_with_an_environ() -> None:
-    """The aiohttp request in it is believed, not the scheme that a client wrote into X-Forwarded-Proto."""
-    listed = origins("https://app.example.com")
-    environ: dict[str, Any] = {"wsgi.url_scheme": "https", "HTTP_HOST": "chat.example.com"}
-    assert listed.allows_environ("https://app.example.com", environ)
-    assert listed.allows_environ("https://chat.example.com", environ)
-    assert not listed.allows_environ("http://chat.example.com", environ)
-    assert not listed.allows_environ("https://evil.com", environ)
-    assert not listed.allows_environ("https://evil.com", {})
-    environ["aiohttp.request"] = request(("Origin", "http://chat.example.com"))
-    assert listed.allows_environ("http://chat.example.com", environ)
-    environ["aiohttp.request"] = request(("Origin", "https://evil.com"))
-    assert not listed.allows_environ("https://app.example.com", environ)

@@ -11,8 +11,8 @@ import socketio
 from aiohttp import web
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http_websocket import WebSocketReader, WebSocketWriter
-from engine_support import UNIT_S, client_of, serving, until
 from socketio.async_pubsub_manager import AsyncPubSubManager
+from support.engine import UNIT_S, client_of, serving, until
 
 
 class Protocol:

@@ -6,7 +6,7 @@ from socketserver.realtime.engine.cors import Cors
 from typing import Any
 
 import pytest
-from engine_support import client_of, serving
+from support.engine import client_of, serving
 
 OWN = "http://chat.example"
 OTHER = "https://evil.example"
@@ -93,3 +93,14 @@ async def test_over_http(allowed: Any, origin: Callable[[str], str], status: int
             },
         ) as response:
             assert response.status == (101 if status == 200 else 400)
+
+
+@pytest.mark.parametrize("origin", [OWN, OTHER, None])
+async def test_who_knows_requests_may_decide_of_one_that_has_an_origin(origin: str | None) -> None:
+    """`allow_origin` is asked in place of the list; without an Origin nobody is asked."""
+    sio = AsyncServer(allow_origin=lambda request: request.headers["Origin"] == OTHER, cors_allowed_origins=[OWN])
+    async with serving(sio) as url, client_of(url) as http:
+        headers = {} if origin is None else {"Origin": origin}
+        async with http.session.get(f"{http.url}?EIO=4&transport=polling", headers=headers) as response:
+            assert response.status == (400 if origin == OWN else 200)
+            assert response.headers.get("Access-Control-Allow-Origin") == (origin if origin != OWN else None)

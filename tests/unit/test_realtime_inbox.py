@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from socketserver.realtime.engine.inbox import ITEM_OVERHEAD_BYTES, ITEMS_PER_TURN, Inbox
-from socketserver.realtime.engine.intake import Intake, IntakeLimits
+from socketserver.realtime.engine.intake import TURN_BYTES, Intake, IntakeLimits
 from socketserver.realtime.engine.wheel import Wheel
 from typing import Any
 
@@ -191,3 +191,30 @@ async def test_the_others_get_a_turn() -> None:
     await owner.run()
     assert handled_by_then == [ITEMS_PER_TURN]
     assert owner.handled == list(range(2 * ITEMS_PER_TURN))
+
+
+async def test_who_sends_one_message_waits_for_no_turn_and_who_sends_many_does() -> None:
+    """A turn that is used up holds back a user's second event, and a stranger's first."""
+    turns = Intake(IntakeLimits(turn_s=3600.0), Wheel())
+    handled: list[str] = []
+
+    async def handle(owner: Any, item: str) -> None:
+        handled.append(item)
+
+    tasks = []
+    for name, user in (("one", True), ("many", True), ("stranger", False)):
+        owner = Owner()
+        meter = turns.meter(name)
+        if user:
+            turns.vouch(meter)
+        owner.inbox = Inbox(owner, 0, turns, meter)
+        for number in range(2 if name == "many" else 1):
+            owner.inbox.put(f"{name} {number}")
+        tasks.append(owner.inbox.run(handle))
+    running = asyncio.gather(*tasks)
+    turns.weight = TURN_BYTES + 1
+    assert turns.look()
+    await asyncio.sleep(0)
+    assert handled == ["one 0", "many 0"]
+    await running
+    assert sorted(handled) == ["many 0", "many 1", "one 0", "stranger 0"]

@@ -169,3 +169,17 @@ def test_nothing_is_weighed_only_where_nothing_is_limited() -> None:
     assert not IntakeLimits(none, none, 0.01).off
     assert not IntakeLimits(none, RATE, 0).off
     assert IntakeLimits(none, None, 0).off
+
+
+async def test_a_user_s_first_message_in_a_turn_does_not_wait() -> None:
+    """Users who each send one message at a time waited for one another where a room was large: what they had sent
+    together was stored and written in parts, and a room of 500 got a sixth fewer messages a second."""
+    turns = intake()
+    one, other, stranger = (turns.meter(name) for name in "abc")
+    turns.vouch(one)
+    turns.vouch(other)
+    turns.weight = TURN_BYTES + 1
+    assert turns.look()
+    assert [turns.first(meter) for meter in (one, other, one, stranger, other)] == [True, True, False, False, False]
+    await asyncio.sleep(0)
+    assert [turns.first(meter) for meter in (one, one, stranger)] == [True, False, False], "the next turn"

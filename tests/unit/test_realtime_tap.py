@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from socketserver.realtime.engine.intake import SLICE_BYTES, Allowance, Intake, IntakeLimits
+from socketserver.realtime.engine.intake import SLICE_BYTES, TURN_BYTES, Allowance, Intake, IntakeLimits
 from socketserver.realtime.engine.tap import Tap
 from socketserver.realtime.engine.wheel import Wheel
 from typing import Any
@@ -73,3 +73,22 @@ async def test_the_answer_to_a_close_frame_is_seen() -> None:
     tap, parser = tapped(Link(closing=True), closes_after=1 << 40)
     tap.feed_data(b"\x88\x82\0\0\0\0\x03\xe8")
     assert parser.fed == 8
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_user_s_first_piece_in_a_turn_that_is_used_up_is_taken(known: bool) -> None:
+    """The second is held for another turn, and so is a stranger's first."""
+    tap, parser = tapped(Link(), closes_after=1 << 40)
+    intake, meter = tap._intake, tap._meter
+    if known:
+        intake.vouch(meter)
+    intake.weight = TURN_BYTES + 1
+    assert intake.look()
+    tap.feed_data(b"x" * 10)
+    assert parser.fed == (10 if known else 0)
+    assert tap.gated is not known
+    tap.feed_data(b"x" * 10)
+    assert parser.fed == (10 if known else 0)
+    assert tap.gated
+    await asyncio.sleep(0)
+    assert parser.fed == 20, "in the next turn"

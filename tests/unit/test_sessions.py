@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socketserver.chat.domain import Identity, UserId
+from socketserver.chat.domain import ConversationId, Identity, UserId
 from socketserver.errors import REPLACED
 from socketserver.live.connections import Connection, Sessions
 
@@ -109,3 +109,25 @@ def test_invariants(most: int, steps: list[tuple[str, int, bool]]) -> None:
         assert sessions.users == len(owners)
         anonymous = {connection.sid for connection in there.values() if connection.identity is None}
         assert {connection.sid for connection in sessions.without_user(now)} == anonymous
+
+
+def test_around_a_conversation() -> None:
+    """Those that have not joined are told of messages in another way; of those that have, who looks reads on."""
+    sessions = Sessions(0)
+    joined: dict[str, dict[str, bool]] = {
+        "a1": {},
+        "a2": {"c": True},
+        "b1": {"c": False},
+        "b2": {"c": True, "d": False},
+    }
+    for sid, conversations in joined.items():
+        connection = sessions.add(sid, 0.0)
+        sessions.authenticate(connection, Identity(UserId(sid[0]), sid[0], None))
+        connection.joined.update({ConversationId(each): visible for each, visible in conversations.items()})
+    sessions.add("nobody", 0.0)
+    users = [UserId("b"), UserId("offline"), UserId("a")]
+    elsewhere, looking = sessions.around(ConversationId("c"), users)
+    assert [each.sid for each in elsewhere] == ["a1"]
+    assert [(user_id, each.sid) for user_id, each in looking] == [("b", "b2"), ("a", "a2")]
+    elsewhere, looking = sessions.around(ConversationId("d"), users)
+    assert ([each.sid for each in elsewhere], looking) == (["b1", "a1", "a2"], [])

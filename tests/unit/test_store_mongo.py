@@ -14,10 +14,10 @@ from socketserver.store.mongo.mongo_store import MongoStore
 from typing import Any
 
 import pytest
-from mongoserver import mongo_url, with_database
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
-from storekit import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say, sequence
+from support.mongo import mongo_url, with_database
+from support.stores import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say, sequence
 from support.waiting import eventually
 
 __all__ = ["mongo_url"]  # pytest finds the fixture here

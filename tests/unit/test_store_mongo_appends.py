@@ -15,8 +15,8 @@ from socketserver.store.writes import Alter, Key, Place
 from typing import Any
 
 import pytest
-from storekit import ANN, BOB, message_draft
 from support.clock import FakeClock
+from support.stores import ANN, BOB, message_draft
 
 HERE = ConversationId("here")
 THERE = ConversationId("there")

@@ -10,7 +10,7 @@ from socketserver.store.mongo.documents import Document, Tail, dump_message
 from socketserver.store.mongo.plans import NamedAppend, WritePlan, plan_writes
 from socketserver.store.writes import Key
 
-from storekit import ANN, NOW_MS, message_draft
+from support.stores import ANN, NOW_MS, message_draft
 
 HERE, THERE = ConversationId("here"), ConversationId("there")
 TAILS = {HERE: Tail(4, 9, NOW_MS + 5, 0), THERE: Tail(0, 0, 1, 0)}

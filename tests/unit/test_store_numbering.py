@@ -9,7 +9,7 @@ from socketserver.errors import ConversationNotFound, IdempotencyConflict
 from socketserver.store.numbering import Standing, page_of_changes, plan
 from socketserver.store.writes import Alter, Append, Numbered
 
-from storekit import ANN, BOB, NOW_MS, message_draft
+from support.stores import ANN, BOB, NOW_MS, message_draft
 
 HERE, THERE = ConversationId("here"), ConversationId("there")
 

@@ -11,7 +11,7 @@ from socketserver.store.encoding import dump_metadata, int64, load_metadata
 from socketserver.store.writes import Admission, Advance, Append, Call, Create, Outages, plan_advances, settle
 
 import pytest
-from storekit import ANN, BOB, CAT, NOW_MS, Watching, conversation_draft, message_draft
+from support.stores import ANN, BOB, CAT, NOW_MS, Watching, conversation_draft, message_draft
 
 HERE = ConversationId("here")
 

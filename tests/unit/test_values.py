@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from socketserver.values import (
+    MAX_AVATAR_CHARS,
+    MAX_NAME_CHARS,
     MAX_SAFE_INTEGER,
     MAX_USER_ID_CHARS,
+    check_avatar,
+    check_name,
     check_user_id,
     shows_something,
     whole_number,
@@ -274,3 +278,104 @@ def test_whole_numbers_in_texts(text: str, number: int | None) -> None:
             whole_number_in(text)
     else:
         assert whole_number_in(text) == number
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("Zoë", "Zoë"),
+        ("  Alice\n\tA.\u00a0B. ", "Alice A. B."),
+        ("zero\x00\x1bwidth", "zero width"),
+        ("x" * 500, "x" * MAX_NAME_CHARS),
+        ("x" * (MAX_NAME_CHARS - 1) + " y", "x" * (MAX_NAME_CHARS - 1)),
+        ("👩‍👩‍👧‍👦 🏴󠁧󠁢󠁥󠁮󠁧󠁿", "👩‍👩‍👧‍👦 🏴󠁧󠁢󠁥󠁮󠁧󠁿"),
+        ("\u200fعلي\u200c", "\u200fعلي\u200c"),
+        ("\u202eevil\u202c", "evil"),
+        ("a\u2066b\u2069", "ab"),
+        ("<b>&amp;", "<b>&amp;"),
+    ],
+)
+def test_names_that_are_taken(value: str, name: str) -> None:
+    """In one line, cut to size, and without what would turn the text around it."""
+    assert check_name(value) == name
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize("value", [None, 42, ["a"], b"a", "", " ", "\n", "\u200b", "\u202e\u202e", "\x00", "\u0301"])
+def test_names_that_are_refused(value: object) -> None:
+    """What is no text, and what nobody would see."""
+    with pytest.raises(ValueError, match=r"^must (be a string|have something to see)$"):
+        check_name(value)
+
+
+@given(st.text(max_size=300))
+def test_any_name_is_fit_or_refused(text: str) -> None:
+    """A name that is taken has its size, one line, no white space at its ends, and is taken again as it is."""
+    try:
+        name = check_name(text)
+    except ValueError:
+        return
+    assert 1 <= len(name) <= MAX_NAME_CHARS
+    assert name == name.strip()
+    assert len(name.splitlines()) == 1
+    assert shows_something(name)
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://example.com/a.png",
+        "http://localhost:3000/a?s=64&d=mp#x",
+        "HTTPS://Example.COM",
+        "https://[2001:db8::1]:8443/a",
+        "https://lh3.googleusercontent.com/a/ACg8ocK=s96-c",
+        "https://example.com/%C3%A9/(1)/a,b;c=d/~u!*'$@:",
+        "https://example.com/" + "x" * (MAX_AVATAR_CHARS - 20),
+    ],
+)
+def test_pictures_that_are_taken(value: str) -> None:
+    """As they are."""
+    assert check_avatar(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        42,
+        ["https://example.com"],
+        "",
+        "javascript:alert(1)",
+        "JaVaScRiPt:alert(1)//https://example.com",
+        "data:image/png;base64,AAAA",
+        "blob:https://example.com/1",
+        "file:///etc/passwd",
+        "//example.com/a.png",
+        "/a.png",
+        "a.png",
+        "https:",
+        "https://",
+        "https:///a.png",
+        "https:example.com",
+        "http:\\\\example.com",
+        "https://user:pass@example.com/",
+        "https://user@example.com/",
+        " https://example.com/",
+        "https://example.com/a b",
+        "https://example.com/\n",
+        "https://example.com/\x00",
+        'https://example.com/"onerror="alert(1)',
+        "https://example.com/<script>",
+        "https://example.com/é",
+        "https://exampl\u212a.com/",
+        "http\u017f://example.com/",
+        "https://example.com:123456/",
+        "https://example.com/`",
+        "https://example.com/" + "x" * (MAX_AVATAR_CHARS - 19),
+    ],
+)
+def test_pictures_that_are_refused(value: object) -> None:
+    """Another scheme than http or https, no host, a password, or what could leave the attribute that it stands in."""
+    with pytest.raises(ValueError, match=r"^must (be a string|be an address|have at most 1024 characters)"):
+        check_avatar(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from socketserver.chat.domain import Conversation, ConversationId, ReadMark, UserId
+from socketserver.chat.domain import Conversation, ConversationId, Profile, ReadMark, UserId
 from socketserver.live import watching
 from socketserver.live.connections import Connection
 from socketserver.live.fanout import watch_room
@@ -75,6 +75,19 @@ async def test_taking_part_is_news_once() -> None:
         await stage.watching.take_part(GROUP, CAT)
     assert stage.sio.take() == [Emitted("presence_changed", protocol.dump_presence(CAT, True, None), ("s1",))]
     assert stage.watching.knows(GROUP.id, CAT)
+
+
+async def test_who_comes_into_view_is_shown_as_they_are_now() -> None:
+    """A name that changed while nobody watched stayed the old one for those who had the conversation open."""
+    stage = Stage()
+    await stage.join(GROUP)
+    stage.connect("s3", CAT)
+    stage.people[CAT] = Profile(CAT, "Cat")
+    await stage.watching.take_part(GROUP, CAT)
+    assert stage.sio.take() == [
+        Emitted("presence_changed", protocol.dump_presence(CAT, True, None), ("s1",)),
+        Emitted("profile_changed", {"userId": "cat", "name": "Cat"}, ("s1",)),
+    ]
 
 
 async def test_large_conversations_watch_nobody() -> None:

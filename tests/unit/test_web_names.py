@@ -185,3 +185,15 @@ def test_origins(text: str, origin: str | None) -> None:
 def test_loopback(host: str, loopback: bool) -> None:
     """Where nobody else can come from."""
     assert is_loopback(host) is loopback
+
+
+def test_what_is_remembered_is_bounded_and_never_another_answer() -> None:
+    """Asked again the answer is the same, also after thousands of others, and for texts too long to be remembered."""
+    long = "https://" + "a." * 100 + "example"
+    asked = {text: origin_form(text) for text in ("HTTPS://App.example/", "null", long)}
+    assert asked == {"HTTPS://App.example/": "https://app.example", "null": None, long: long}
+    for number in range(5000):
+        assert str(parse_address(f"10.0.{number // 250}.{number % 250}")) == f"10.0.{number // 250}.{number % 250}"
+        assert origin_form(f"https://{number}.example") == f"https://{number}.example"
+    assert {text: origin_form(text) for text in asked} == asked
+    assert str(parse_address("10.0.0.1")) == "10.0.0.1"

@@ -161,6 +161,8 @@ export interface User {
   id: string;
   /** For display: the token's `name`, else the id. */
   name: string;
+  /** The address of a picture: the token's `picture`; absent if it has none. */
+  avatar?: string;
 }
 
 /** The client options that the server recommends. */
@@ -207,10 +209,24 @@ export interface Welcome {
   limits: Limits;
 }
 
+/** How somebody is shown. */
+export interface Profile {
+  /** Whose profile it is. */
+  userId: string;
+  /** For display; absent while none is known: show the id. */
+  name?: string;
+  /** The address of a picture; absent while none is known. */
+  avatar?: string;
+  /** False: nobody has logged in with this id so far; absent for all others. */
+  known?: boolean;
+}
+
 /** A message was stored. */
 export interface MessageCreated {
   /** The message; drop a `seq` that you know. */
   message: Message;
+  /** How the sender is shown; only in conversations with more participants than a join tells. */
+  sender?: Profile;
 }
 
 /** A message was edited or deleted, or somebody reacted to it. */
@@ -231,6 +247,8 @@ export interface Activity {
   preview: string;
   /** The message's time, UTC milliseconds. */
   createdAt: number;
+  /** How the sender is shown; only in conversations with more participants than `participantIds` has. */
+  sender?: Profile;
 }
 
 /** What never changes of a conversation. */
@@ -255,6 +273,8 @@ export interface Conversation {
 export interface ConversationCreated {
   /** The conversation. */
   conversation: Conversation;
+  /** How the users under its `participantIds` are shown. */
+  profiles: Profile[];
 }
 
 /** A read mark moved. */
@@ -315,6 +335,8 @@ export interface CreateConversationAck {
   conversation: Conversation;
   /** Whether it existed before. */
   duplicate: boolean;
+  /** How the users under its `participantIds` are shown. */
+  profiles: Profile[];
 }
 
 /** A conversation as a user's list shows it. */
@@ -339,10 +361,14 @@ export interface ListConversationsAck {
   conversations: ConversationSummary[];
   /** The other side of each direct conversation on this page. */
   presence: Presence[];
+  /** How the users are shown whom this page names: `participantIds`, and who wrote a `lastMessage`. */
+  profiles: Profile[];
   /** Whether there are older ones. */
   hasMore: boolean;
   /** The `before` of the next page; null on the last. Its form may change. */
   nextBefore: string | null;
+  /** In how many of all your conversations there is something unread; without `before` only. */
+  unreadConversations?: number;
 }
 
 /** Somebody who takes part in a conversation. */
@@ -357,6 +383,12 @@ export interface Participant {
   online: boolean;
   /** When a user who is offline was last seen, UTC milliseconds; null if online, not seen since the server started, or without a part so far. */
   lastSeenAt: number | null;
+  /** For display; absent while none is known: show the id. */
+  name?: string;
+  /** The address of a picture; absent while none is known. */
+  avatar?: string;
+  /** False: nobody has logged in with this id so far; absent for all others. */
+  known?: boolean;
 }
 
 /** What a join left out, both ends included; `fetch_history` has it. */
@@ -391,6 +423,8 @@ export interface JoinConversationAck {
   typing: string[];
   /** What `messages` left out; only if you gave `after` and missed more than fits. */
   gap?: Gap;
+  /** How those are shown who wrote `messages` or `updates` and are not among `participants`; only if there are any. */
+  profiles?: Profile[];
 }
 
 /** The socket hears no more of the conversation. */
@@ -442,6 +476,8 @@ export interface FetchHistoryAck {
   messages: Message[];
   /** Whether there are more in that direction. */
   hasMore: boolean;
+  /** How those are shown who wrote `messages`; only in conversations with more participants than a join tells. */
+  profiles?: Profile[];
 }
 
 /** A page of what was created and changed. */
@@ -642,6 +678,8 @@ export interface ServerToClientEvents {
   user_typing: (payload: UserTyping) => void;
   /** Somebody whom this socket watches came online or went offline. */
   presence_changed: (payload: Presence) => void;
+  /** Somebody whom this socket watches, or you yourself, is shown in another way from now on. */
+  profile_changed: (payload: Profile) => void;
   /** The server is about to end this connection, and says why. */
   session_ended: (payload: SessionEnded) => void;
 }

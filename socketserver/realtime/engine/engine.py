@@ -76,6 +76,7 @@ class Engine:
         websocket_compression: whether permessage-deflate may be negotiated. It costs about 100 KB per connection.
         cookie: None, a name, or a dict with 'name' and attributes: sent with the handshake of a polling client.
         cors_allowed_origins, cors_credentials: see `cors.Cors`.
+        allow_origin: says in place of `cors_allowed_origins` whether a request that has an Origin is served.
         outbox_bytes: what a client may leave unread before it is dropped as a slow consumer.
         inbox_bytes: what a client may send ahead of its handlers; an event counts its length and 1024.
         intake_limits: how much one client may send, and how much of a turn of the event loop all may take.
@@ -115,6 +116,7 @@ class Engine:
         cookie: str | dict[str, Any] | None = None,
         cors_allowed_origins: Origins | None = None,
         cors_credentials: bool = True,
+        allow_origin: Callable[[web.Request], bool] | None = None,
         outbox_bytes: int = 1 << 20,
         inbox_bytes: int = 1 << 17,
         intake_limits: IntakeLimits = IntakeLimits(),  # noqa: B008  # frozen
@@ -141,6 +143,7 @@ class Engine:
         self.websocket_compression = websocket_compression
         self.cookie = {"name": cookie} if isinstance(cookie, str) else cookie
         self.cors = Cors(cors_allowed_origins, cors_credentials)
+        self.allow_origin = allow_origin
         self.answers = Answers(self.cors, compression_threshold if http_compression else None, self._rejected)
         self.outbox_bytes = outbox_bytes
         self.inbox_bytes = inbox_bytes
@@ -304,8 +307,7 @@ class Engine:
                 self._tasks.changed()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        origin = request.headers.get("Origin")
-        if not self.cors.allows(origin, lambda: _own_origins(request), lambda: environ_of(request)):
+        if not self._allows_origin(request):
             if self.forbidden is not None:
                 return self.forbidden(request)
             return self.answers.error(request, FORBIDDEN, "Origin not allowed", cors=False)
@@ -346,6 +348,12 @@ class Engine:
         if request.method == "GET":
             return await polling.get(self, request, session)
         return await polling.post(self, request, session)
+
+    def _allows_origin(self, request: web.Request) -> bool:
+        origin = request.headers.get("Origin")
+        if origin is not None and self.allow_origin is not None:
+            return self.allow_origin(request)
+        return self.cors.allows(origin, lambda: _own_origins(request), lambda: environ_of(request))
 
     async def _open(self, request: web.Request, over_websocket: bool) -> web.StreamResponse:
         if self.stopped:

@@ -23,7 +23,7 @@ class Handshake:
         self._original = request if over_websocket else None  # aiohttp holds it for as long as the websocket is open
         self.kept_bytes = kept.head_bytes(self.request)
         if over_websocket:
-            self.kept_bytes += kept.head_bytes(request)
+            self.kept_bytes += self.kept_bytes if self.request is request else kept.head_bytes(request)
         self._environ: dict[str, Any] | None = None
 
     @property

@@ -113,7 +113,7 @@ class Inbox:
         try:
             while items:
                 intake.weight += EVENT_BYTES
-                if intake.weight > LOOK_BYTES and intake.look():
+                if intake.weight > LOOK_BYTES and intake.look() and not intake.first(self._meter):
                     await intake.turn(self._meter, EVENT_BYTES)
                 item, size_bytes = items.popleft()
                 try:

@@ -86,9 +86,10 @@ class Meter:
         weight: what came in since the last `settle`; who takes something in adds to it.
         group: whom it shares its turns with while it is a stranger.
         known: whether it belongs to a user.
+        turn: the turn in which it last came first (`Intake.first`).
     """
 
-    __slots__ = ("_allowance", "_over_s", "_settled_s", "_tokens", "group", "known", "weight")
+    __slots__ = ("_allowance", "_over_s", "_settled_s", "_tokens", "group", "known", "turn", "weight")
 
     def __init__(self, allowance: Allowance, group: Hashable, now_s: float) -> None:
         self._allowance = allowance
@@ -98,6 +99,7 @@ class Meter:
         self.weight = 0
         self.group = group
         self.known = False
+        self.turn = -1
 
     def settle(self, now_s: float) -> float:
         """Charge what came in. Returns 0.0 while that is allowed, else after how many seconds it will be."""
@@ -127,15 +129,42 @@ class Meter:
         self._over_s = None
 
 
+class Meters:
+    """A meter per client, for those whose connections tell nothing: a proxy's carry everybody's requests.
+
+    At most `most` are kept; past that the one that was used longest ago is forgotten, and its client begins anew.
+    """
+
+    def __init__(self, allowance: Allowance, most: int = 10_000) -> None:
+        self._allowance = allowance
+        self._most = most
+        self._meters: OrderedDict[Hashable, Meter] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._meters)
+
+    def get(self, client: Hashable, now_s: float) -> Meter:
+        """The client's meter, a new one if it has none."""
+        meter = self._meters.get(client)
+        if meter is None:
+            meter = self._meters[client] = Meter(self._allowance, client, now_s)
+            if len(self._meters) > self._most:
+                self._meters.popitem(last=False)
+        else:
+            self._meters.move_to_end(client)
+        return meter
+
+
 class Intake:
     """Shares out the turns of the event loop.
 
     Who takes something in adds its weight to `weight`; once that is over LOOK_BYTES, it calls `look`; while that says
-    that the turn is used up, it does its work in a `queue`d visit, or after `await turn(...)`.
+    that the turn is used up, and it is not `first`, it does its work in a `queue`d visit, or after `await turn(...)`.
 
     Attributes:
         weight: of what came in lately.
         closed: whether this turn is used up.
+        turns: how many have begun.
         paused: how often a client was not read from, because it was over its rate.
         flooded: how many clients were ended for it.
         deferred: how often something had to wait for another turn.
@@ -146,6 +175,7 @@ class Intake:
         self.wheel = wheel
         self.weight = 0
         self.closed = False
+        self.turns = 0
         self.paused = 0
         self.flooded = 0
         self.deferred = 0
@@ -200,6 +230,15 @@ class Intake:
             self.closed = self.weight > TURN_BYTES or perf_counter() > self._deadline
         return self.closed
 
+    def first(self, meter: Meter) -> bool:
+        """Whether a client need not wait although the turn is used up: a user may do one thing in each turn. So users
+        who send one message at a time wait for none who send many, and what they have sent together stays together on
+        its way through the store into the outboxes, which costs less than one after the other."""
+        if not meter.known or meter.turn == self.turns:
+            return False
+        meter.turn = self.turns
+        return True
+
     def queue(self, meter: Meter, visit: Visit) -> None:
         """Have `visit` called in a turn to come, again and again until it returns False; each time it may take
         LOOK_BYTES of weight."""
@@ -248,6 +287,7 @@ class Intake:
         """Begin a turn: those that wait come first."""
         self._scheduled = False
         self.closed = False
+        self.turns += 1
         self.weight = 0
         if not self._users and not self._strangers:
             return

@@ -6,6 +6,7 @@ more than names the client. While a websocket is open aiohttp holds the original
 """
 
 import gc
+from itertools import chain
 from typing import Any, Final
 
 from aiohttp import web
@@ -34,10 +35,8 @@ OVERHEAD_BYTES: Final = 64
 
 def head_bytes(request: web.BaseRequest) -> int:
     """How large the head of a request is in memory, about."""
-    size = len(request.path_qs)
-    for name, value in request.raw_headers:
-        size += len(name) + len(value) + OVERHEAD_BYTES
-    return size
+    headers = request.raw_headers
+    return len(request.path_qs) + OVERHEAD_BYTES * len(headers) + sum(map(len, chain.from_iterable(headers)))
 
 
 def trimmed(request: web.Request, most_bytes: int) -> web.Request:

@@ -81,7 +81,7 @@ class FrameSkipper:
         self._limit = limit
         self._short = limit + 6  # a frame of this length, header and all, is short enough
         self._most = max(limit, most) if most else 1 << 62
-        self._mark = secrets.token_bytes(_MARK_BYTES)
+        self._mark = b""  # made for the first message that is skipped: few clients ever send one
         self._rest = b""  # the beginning of a frame's header
         self._left = 0  # bytes of the current frame's payload that are still to come
         self._mask = b""  # the key for the next of them; empty: not masked
@@ -106,7 +106,7 @@ class FrameSkipper:
 
     def skipped(self, pong: bytes) -> Skipped | None:
         """Read a pong that the parser has found; None for one that is the client's own."""
-        if not pong.startswith(self._mark):
+        if not self._mark or not pong.startswith(self._mark):
             return None
         return Skipped(pong[_MARK_BYTES] == engine_packets.BINARY, bytes(pong[_MARK_BYTES + 1 :]))
 
@@ -231,6 +231,7 @@ class FrameSkipper:
     def _whole(self) -> bytes:
         """The message is there to its end: what the parser gets for it."""
         if self._skipping:
+            self._mark = self._mark or secrets.token_bytes(_MARK_BYTES)
             body = self._mark + bytes([self._opcode]) + self._head
             frame = _PONG + bytes([len(body)]) + body
         else:

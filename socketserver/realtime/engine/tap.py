@@ -80,7 +80,7 @@ class Tap:
         if self.gated:
             self._hold(data)
             return GO_ON
-        if size > SLICE_BYTES or intake.closed or self._over:
+        if size > SLICE_BYTES or self._over or (intake.closed and not intake.first(meter)):
             if self._link.closing or self._over:
                 # Its client has been told already. Read on, so that TCP does not reset the connection before the client
                 # has read why, but spend nothing on it; the link's timer ends it.

@@ -23,12 +23,12 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
-from ...chat.domain import ConversationId
+from ...chat.domain import ConversationId, UserId
 from ...errors import StoreUnavailable
 from ..base import StoreUnusable
 from ..writes import Key, Place
 from . import queries
-from .documents import CONVERSATIONS, INDEXES, MESSAGES, Document, Index, Move
+from .documents import CONVERSATIONS, INDEXES, MESSAGES, PROFILES, Document, Index, Move
 
 MongoError = PyMongoError
 """What every method here may raise."""
@@ -70,7 +70,7 @@ def is_away(error: MongoError) -> bool:
 
 
 class MongoDatabase:
-    """The two collections of one database (documents.py), each question and each change that the store has for them.
+    """The collections of one database (documents.py), each question and each change that the store has for them.
 
     Args:
         url: a MongoDB connection string; its database, or `socketserver`, is used. Its options win over this module's
@@ -114,6 +114,7 @@ class MongoDatabase:
         self._database = database
         self._conversations = database.get_collection(CONVERSATIONS, read_concern=_COMMITTED, **everything)
         self._messages = database.get_collection(MESSAGES, read_concern=_COMMITTED, **everything)
+        self._profiles = database.get_collection(PROFILES, read_concern=_COMMITTED, **everything)
         self._newest = database.get_collection(CONVERSATIONS, read_concern=_NEWEST, **everything)
         self._client = client
 
@@ -193,11 +194,31 @@ class MongoDatabase:
         updates = [UpdateOne({"_id": conversation_id}, {"$max": fields}) for conversation_id, fields in changes]
         return (await self._conversations.bulk_write(updates, ordered=False)).modified_count
 
-    async def count(self) -> tuple[int, int]:
-        """How many conversations and messages there are."""
+    # --------------------------------------------------------------------------------------------------- profiles
+
+    async def find_profiles(
+        self, which: Document, *, sort: tuple[str, int] | None = None, limit: int = 0
+    ) -> list[Document]:
+        """Profiles; `limit` 0: all of them."""
+        return await _find(self._profiles, which, None, sort, limit)
+
+    async def set_profiles(self, changes: Sequence[tuple[UserId, Document]]) -> None:
+        """Set fields of profiles, in order; those that do not exist are made. Idempotent."""
+        updates = [_upsert(user_id, fields) for user_id, fields in changes]
+        try:
+            await self._profiles.bulk_write(updates)
+        except BulkWriteError as error:
+            # Another process has made a profile at the same moment: now it is there.
+            if [each["code"] for each in error.details["writeErrors"]] != [_DUPLICATE_KEY]:
+                raise
+            await self._profiles.bulk_write(updates)
+
+    async def count(self) -> tuple[int, int, int]:
+        """How many conversations, messages and profiles there are."""
         return (
             await self._conversations.count_documents({}, hint="_id_"),
             await self._messages.count_documents({}, hint="_id_"),
+            await self._profiles.count_documents({}, hint="_id_"),
         )
 
 
@@ -206,6 +227,11 @@ def _request(write: Document | Move) -> InsertOne[Document] | UpdateOne:
         # An upsert, because one that finds nothing must be refused too: its _id is taken.
         return UpdateOne(write.which, {"$set": write.changes}, upsert=True)
     return InsertOne(write)
+
+
+def _upsert(user_id: UserId, fields: Document) -> UpdateOne:
+    # An update without a field is none to MongoDB; the id that is there already changes nothing.
+    return UpdateOne({"_id": user_id}, {"$set": fields} if fields else {"$setOnInsert": {"_id": user_id}}, upsert=True)
 
 
 async def _find(

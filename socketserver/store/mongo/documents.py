@@ -1,9 +1,9 @@
 """The shape of the MongoDB store's documents and indexes. Plain values: knows no driver and does no I/O.
 
-Two collections. `conversations` has what never changes of one, and its read marks; `messages` is a log, and the only
-thing that sending writes. What follows from the log is not stored a second time beside it, because two documents cannot
-be written as one without transactions: a conversation's newest numbers and its activity are those of its newest
-message, and a participant has read at least up to the newest message of his own.
+Three collections. `conversations` has what never changes of one, and its read marks; `messages` is a log, and the only
+thing that sending writes; `profiles` says how users are shown. What follows from the log is not stored a second time
+beside it, because two documents cannot be written as one without transactions: a conversation's newest numbers and its
+activity are those of its newest message, and a participant has read at least up to the newest message of his own.
 Source: docs/storage.md#mongodb
 """
 
@@ -22,6 +22,8 @@ from ...chat.domain import (
     ConversationDraft,
     ConversationSummary,
     Message,
+    Profile,
+    ProfileUpdate,
     ReadMark,
     UserId,
 )
@@ -32,6 +34,7 @@ Document = dict[str, Any]
 
 CONVERSATIONS: Final = "conversations"
 MESSAGES: Final = "messages"
+PROFILES: Final = "profiles"
 
 DOCUMENT_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024  # MongoDB's limit, less what surrounds the texts
 
@@ -313,6 +316,16 @@ def load_born(document: Mapping[str, Any]) -> int:
     """The change number under which a message was created."""
     born: int = document["born"] if "born" in document else document["change"]
     return born
+
+
+def load_profile(document: Mapping[str, Any]) -> Profile:
+    return Profile(document["_id"], document.get("name"), document.get("avatar"))
+
+
+def profile_fields(update: ProfileUpdate) -> Document:
+    """The fields of a profile's document that an update sets; the others stay what they are."""
+    told = {"name": update.name, "avatar": update.avatar}
+    return {field: text or None for field, text in told.items() if text is not None}
 
 
 def check_value(*texts: str | None, at_ms: int = 0) -> None:

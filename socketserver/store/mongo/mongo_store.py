@@ -17,7 +17,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from typing import Any, Final, TypeVar
 
 from ...chat.changes import Change, Delete, Edit, React
-from ...chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, UserId
+from ...chat.domain import (
+    Conversation,
+    ConversationDraft,
+    ConversationId,
+    Message,
+    MessageDraft,
+    Profile,
+    ProfileUpdate,
+    UserId,
+)
 from ...errors import ConversationNotFound, IdempotencyConflict, Overloaded, StoreUnavailable
 from ..base import (
     Appended,
@@ -27,6 +36,7 @@ from ..base import (
     Counts,
     Created,
     MessagePage,
+    ProfileSet,
     ReadAdvance,
     ReadMarkPage,
     Snapshot,
@@ -35,8 +45,21 @@ from ..base import (
 from ..checking import SharedCheck
 from ..encoding import dump_metadata
 from ..lanes import Lanes
-from ..writes import Admission, Advance, Alter, Call, Create, Outages, Part, Unobserved, broken, settle, unavailable
-from . import documents, marks, queries, reads
+from ..writes import (
+    Admission,
+    Advance,
+    Alter,
+    Call,
+    Create,
+    Outages,
+    Part,
+    SetProfile,
+    Unobserved,
+    broken,
+    settle,
+    unavailable,
+)
+from . import documents, marks, profiles, queries, reads
 from .appends import ATTEMPTS, RETRY_AFTER_MS, Appender, pause
 from .database import MongoDatabase, MongoError, is_away
 from .documents import Document
@@ -85,6 +108,7 @@ class MongoStore:
         self._appender = Appender(self._database, self._need_fold, self._observer.retried)
         self._numbered: Lanes[Numbered] = Lanes(self._fly_numbered, flights=_FLIGHTS, most=_WRITES_PER_FLIGHT)
         self._advances: Lanes[Advance] = Lanes(self._fly_advances, flights=1, most=_WRITES_PER_FLIGHT)
+        self._profiles: Lanes[SetProfile] = Lanes(self._fly_profiles, flights=1, most=_WRITES_PER_FLIGHT)
         self._creating: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._folding: set[ConversationId] = set()
@@ -111,6 +135,7 @@ class MongoStore:
         self._loop = None
         await self._numbered.drain()
         await self._advances.drain()
+        await self._profiles.drain()
         if self._creating:
             await asyncio.wait(self._creating)
         tasks = list(self._tasks)
@@ -171,6 +196,11 @@ class MongoStore:
         call = Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms)
         return await self._queue(self._advances, None, call)
 
+    async def set_profile(self, update: ProfileUpdate) -> ProfileSet:
+        documents.check_value(update.user_id, update.name, update.avatar)
+        call = SetProfile(self._admit().create_future(), update)
+        return await self._queue(self._profiles, None, call)
+
     async def _carry(self, call: Create) -> None:
         try:
             await self._create(call)
@@ -206,6 +236,10 @@ class MongoStore:
     async def _fly_advances(self, calls: Sequence[Advance]) -> None:
         with self._landing(calls):
             await marks.advance(self._database, calls)
+
+    async def _fly_profiles(self, calls: Sequence[SetProfile]) -> None:
+        with self._landing(calls):
+            await profiles.set_profiles(self._database, calls)
 
     def _need_fold(self, conversation_id: ConversationId, seq: int) -> None:
         if conversation_id not in self._folding:
@@ -298,6 +332,11 @@ class MongoStore:
         async with self._answering():
             return await reads.list_messages(self._database, conversation_id, before_seq, after_seq, limit)
 
+    async def get_profiles(self, user_ids: Sequence[UserId]) -> Sequence[Profile]:
+        documents.check_value(*user_ids)
+        async with self._answering():
+            return await reads.get_profiles(self._database, user_ids)
+
     async def count(self) -> Counts:
         async with self._answering():
             return await reads.count(self._database)
@@ -318,6 +357,11 @@ class MongoStore:
                 raise ConversationNotFound
             if await self._database.write_messages(rows) < len(rows):
                 raise IdempotencyConflict
+
+    async def list_profiles(self, *, after: UserId | None, limit: int) -> Sequence[Profile]:
+        documents.check_value(after)
+        async with self._answering():
+            return await reads.list_profiles(self._database, after, limit)
 
     # ------------------------------------------------------------------------------------------- queue and outages
 

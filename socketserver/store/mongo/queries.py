@@ -12,6 +12,8 @@ from ...chat.domain import ConversationId, UserId
 from ..encoding import int64
 from .documents import MESSAGES, Document
 
+_COUNTED: Final[Document] = {"$match": {"uncounted": {"$ne": True}}}
+
 
 def _one_of_each(name: str, *stages: Document) -> list[Document]:
     """Stages over conversations: one message of each, in the field `name` if there is one."""
@@ -75,6 +77,31 @@ def page_of_conversations(
     return [*stages, {"$sort": {"activity": -1, "_id": -1}}, {"$limit": limit + 1}]
 
 
+def unread_conversations(user_id: UserId) -> list[Document]:
+    """Pipeline over conversations: in how many of a user's there is something unread, as `unread`; no row for none.
+
+    Whose own message is the newest has read everything. For all others that user's own messages do not matter: they are
+    older than the newest that counts, and so the stored mark alone tells. (Except that one's own deleted message, with
+    only deleted ones after it, is overlooked until read marks are folded.)
+    """
+    own = {"$indexOfArray": ["$participants", user_id]}
+    return [
+        {"$match": {"participants": user_id}},
+        {"$project": {"mark": {"$arrayElemAt": ["$marks", own]}}},
+        *_one_of_each("last", {"$sort": {"seq": -1}}),
+        *_one_of_each("counted", _COUNTED, {"$sort": {"seq": -1}}),
+        {
+            "$match": {
+                "counted.seq": {"$gt": 0},  # there is a message
+                "last.sender": {"$ne": user_id},
+                "counted.sender": {"$ne": user_id},
+                "$expr": {"$lt": ["$mark.seq", "$counted.seq"]},
+            }
+        },
+        {"$count": "unread"},
+    ]
+
+
 def page_of_drafts(after: ConversationId | None, limit: int) -> list[Document]:
     """Pipeline over conversations: all of them by id, each with its newest message; those after one."""
     which: Document = {} if after is None else {"_id": {"$gt": after}}
@@ -94,7 +121,7 @@ def own_messages(above: Iterable[tuple[ConversationId, int, UserId | None]]) -> 
 
 def last_counted(ids: Sequence[ConversationId]) -> list[Document]:
     """Pipeline over conversations: these, each with its newest message that counts, in `last`."""
-    counted = _one_of_each("last", {"$match": {"uncounted": {"$ne": True}}}, {"$sort": {"seq": -1}})
+    counted = _one_of_each("last", _COUNTED, {"$sort": {"seq": -1}})
     return [{"$match": {"_id": {"$in": list(ids)}}}, {"$project": {"_id": 1}}, *counted]
 
 

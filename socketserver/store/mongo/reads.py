@@ -9,7 +9,7 @@ import bisect
 from collections.abc import Sequence
 from typing import Final
 
-from ...chat.domain import Conversation, ConversationDraft, ConversationId, Gap, Message, UserId
+from ...chat.domain import Conversation, ConversationDraft, ConversationId, Gap, Message, Profile, UserId
 from ..base import ChangePage, ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import int64
 from ..numbering import page_of_changes
@@ -195,6 +195,10 @@ async def list_conversations(
 ) -> ConversationPage:
     stages = queries.page_of_conversations(user_id, limit, before, participants)
     rows = await database.aggregate_conversations(stages)
+    unread = None
+    if before is None:
+        counted = await database.aggregate_conversations(queries.unread_conversations(user_id)) if rows else []
+        unread = counted[0]["unread"] if counted else 0
     page = {row["_id"]: row for row in rows[:limit]}
     marks = await find_marks(database, page, [(conversation_id, user_id) for conversation_id in page])
     above = {each: marks[each, user_id].read_seq for each in page}
@@ -210,6 +214,7 @@ async def list_conversations(
             for each, row in page.items()
         ),
         has_more=len(rows) > limit,
+        unread=unread,
     )
 
 
@@ -235,6 +240,16 @@ async def list_messages(
     rows = await _page(database, which, -1 if after_seq is None else 1, limit + 1)
     page = rows[:limit] if after_seq is not None else reversed(rows[:limit])
     return MessagePage(tuple(documents.load_message(row) for row in page), has_more=len(rows) > limit)
+
+
+async def get_profiles(database: MongoDatabase, user_ids: Sequence[UserId]) -> list[Profile]:
+    rows = await database.find_profiles({"_id": {"$in": list(dict.fromkeys(user_ids))}})
+    return [documents.load_profile(row) for row in rows]
+
+
+async def list_profiles(database: MongoDatabase, after: UserId | None, limit: int) -> list[Profile]:
+    which: Document = {} if after is None else {"_id": {"$gt": after}}
+    return [documents.load_profile(row) for row in await database.find_profiles(which, sort=("_id", 1), limit=limit)]
 
 
 async def count(database: MongoDatabase) -> Counts:

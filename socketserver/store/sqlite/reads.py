@@ -7,6 +7,7 @@ Each answers the method of `Store` (store/base.py) that has its name.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
@@ -18,6 +19,7 @@ from ...chat.domain import (
     ConversationSummary,
     Gap,
     Message,
+    Profile,
     ReadMark,
     UserId,
 )
@@ -250,7 +252,15 @@ def list_conversations(
         summaries.append(
             ConversationSummary(conversation, message, last_seq, last_change, read_seq, activity_at_ms, uncounted)
         )
-    return ConversationPage(tuple(summaries), has_more=len(rows) > limit)
+    unread = None
+    if before is None:
+        (unread,) = sql.execute(
+            "SELECT count(*) FROM participant p CROSS JOIN conversation c ON c.num = p.conversation"
+            " WHERE p.user_id = ? AND p.read_seq < c.last_seq AND c.last_seq - p.read_seq > (SELECT count(*)"
+            " FROM message x WHERE x.conversation = c.num AND x.seq > p.read_seq AND x.uncounted IS NOT NULL)",
+            (user_id,),
+        ).fetchone()
+    return ConversationPage(tuple(summaries), len(rows) > limit, unread)
 
 
 def list_readers(sql: sqlite3.Connection, parts: Sequence[Part]) -> frozenset[Part]:
@@ -285,8 +295,35 @@ def list_messages(
     return MessagePage(tuple(messages[:limit]), has_more=len(messages) > limit)
 
 
+def get_profiles(sql: sqlite3.Connection, user_ids: Sequence[UserId]) -> list[Profile]:
+    wanted = list(dict.fromkeys(user_ids))
+    profiles = []
+    for chunk in chunks([(place, user_id) for place, user_id in enumerate(wanted)]):
+        look_up = statement(
+            "SELECT json_group_array(json_array(v.column1, p.name, p.avatar)) FROM (VALUES {values}) v"
+            " CROSS JOIN profile p ON p.user_id = v.column2",
+            len(chunk),
+            2,
+        )
+        (text,) = sql.execute(look_up, flat(chunk)).fetchone()
+        profiles += [Profile(wanted[place], name, avatar) for place, name, avatar in json.loads(text)]
+    return profiles
+
+
+def list_profiles(sql: sqlite3.Connection, after: UserId | None, limit: int) -> list[Profile]:
+    rows = sql.execute(
+        f"SELECT user_id, name, avatar FROM profile {'' if after is None else 'WHERE user_id > ?'}"
+        " ORDER BY user_id LIMIT ?",
+        (limit,) if after is None else (after, limit),
+    )
+    return [Profile(*row) for row in rows]
+
+
 def count(sql: sqlite3.Connection) -> Counts:
-    return Counts(*sql.execute("SELECT count(*), ifnull(sum(last_seq), 0) FROM conversation").fetchone())
+    row = sql.execute(
+        "SELECT count(*), ifnull(sum(last_seq), 0), (SELECT count(*) FROM profile) FROM conversation"
+    ).fetchone()
+    return Counts(*row)
 
 
 def list_drafts(sql: sqlite3.Connection, after: ConversationId | None, limit: int) -> list[ConversationDraft]:

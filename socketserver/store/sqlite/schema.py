@@ -63,6 +63,16 @@ MIGRATIONS: Final = (
     ALTER TABLE conversation ADD COLUMN participant_count INTEGER NOT NULL DEFAULT 0;
     UPDATE conversation SET participant_count = (SELECT count(*) FROM participant WHERE conversation = num);
     """,
+    # How users are shown. Who has been here before is known, though under no name yet.
+    """
+    CREATE TABLE profile (
+        user_id TEXT NOT NULL PRIMARY KEY,
+        name    TEXT,
+        avatar  TEXT
+    ) WITHOUT ROWID;
+    INSERT INTO profile (user_id)
+        SELECT user_id FROM participant WHERE read_seq > 0 UNION SELECT created_by FROM conversation;
+    """,
     # Messages are edited, deleted, reacted to: change is no longer seq. The table is written anew, because SQLite takes
     # no CHECK away.
     """

@@ -16,7 +16,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from ...chat.changes import Change
-from ...chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, UserId
+from ...chat.domain import (
+    Conversation,
+    ConversationDraft,
+    ConversationId,
+    Message,
+    MessageDraft,
+    Profile,
+    ProfileUpdate,
+    UserId,
+)
 from ...errors import StoreUnavailable
 from ..base import (
     Appended,
@@ -26,6 +35,7 @@ from ..base import (
     Counts,
     Created,
     MessagePage,
+    ProfileSet,
     ReadAdvance,
     ReadMarkPage,
     Snapshot,
@@ -34,7 +44,7 @@ from ..base import (
 )
 from ..checking import SharedCheck
 from ..encoding import dump_metadata
-from ..writes import Admission, Advance, Alter, Append, Call, Create, Unobserved, settle
+from ..writes import Admission, Advance, Alter, Append, Call, Create, SetProfile, Unobserved, settle
 from . import reads, writes
 from .database import LOG_LIMIT_BYTES, DatabaseFile, SqliteConnection
 from .threads import WRITES_PER_COMMIT, CallQueue, Job, Worker
@@ -172,6 +182,9 @@ class SqliteStore:
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         return await self._queue(Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms))
 
+    async def set_profile(self, update: ProfileUpdate) -> ProfileSet:
+        return await self._queue(SetProfile(self._admit().create_future(), update))
+
     async def newest_activity(self) -> int:
         return await self._read(reads.newest_activity)
 
@@ -232,6 +245,9 @@ class SqliteStore:
             raise ValueError("before_seq and after_seq exclude each other")
         return await self._read(lambda sql: reads.list_messages(sql, conversation_id, before_seq, after_seq, limit))
 
+    async def get_profiles(self, user_ids: Sequence[UserId]) -> Sequence[Profile]:
+        return await self._read(lambda sql: reads.get_profiles(sql, user_ids))
+
     async def count(self) -> Counts:
         return await self._read(reads.count)
 
@@ -244,6 +260,9 @@ class SqliteStore:
                 writes.copy_messages(connection.sql, messages, activity_at_ms)
 
         await self._on_writer(copy)
+
+    async def list_profiles(self, *, after: UserId | None, limit: int) -> Sequence[Profile]:
+        return await self._read(lambda sql: reads.list_profiles(sql, after, limit))
 
     def _opened(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:

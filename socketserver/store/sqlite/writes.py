@@ -16,7 +16,21 @@ from ...errors import ConversationNotFound, IdempotencyConflict
 from ..base import Created
 from ..encoding import dump_extra, dump_later, dump_metadata, int64
 from ..numbering import Standing, plan
-from ..writes import Advance, Alter, Append, Create, Key, Numbered, Part, Place, Write, plan_advances
+from ..writes import (
+    Advance,
+    Alter,
+    Append,
+    Create,
+    Key,
+    Numbered,
+    Part,
+    Place,
+    SetProfile,
+    Write,
+    plan_advances,
+    plan_profiles,
+)
+from .reads import get_profiles
 from .rows import (
     CONVERSATION,
     MESSAGE,
@@ -46,20 +60,25 @@ def apply(sql: sqlite3.Connection, writes: Iterable[Write]) -> None:
     creates: list[Create] = []
     numbered: list[Numbered] = []
     advances: list[Advance] = []
+    profiles: list[SetProfile] = []
     for write in writes:
         write.result = write.error = None  # of a first try that was rolled back
         if isinstance(write, Append | Alter):
             numbered.append(write)
         elif isinstance(write, Create):
             creates.append(write)
-        else:
+        elif isinstance(write, Advance):
             advances.append(write)
+        else:
+            profiles.append(write)
     for create in creates:
         _create(sql, create)
     if numbered:
         _write_messages(sql, numbered)
     if advances:
         _advance(sql, advances)
+    if profiles:
+        _set_profiles(sql, profiles)
 
 
 def _create(sql: sqlite3.Connection, create: Create) -> None:
@@ -301,3 +320,14 @@ def _raise_marks(sql: sqlite3.Connection, marks: _Marks) -> None:
         " WHERE conversation = v.column1 AND user_id = v.column2 AND read_seq < v.column3",
         [(num, user_id, seq, at_ms) for (num, user_id), (seq, at_ms) in marks.items()],
     )
+
+
+def _set_profiles(sql: sqlite3.Connection, calls: Sequence[SetProfile]) -> None:
+    plan = plan_profiles(calls, get_profiles(sql, [call.update.user_id for call in calls]))
+    execute_many(
+        sql,
+        "INSERT INTO profile (user_id, name, avatar) VALUES {values}"
+        " ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, avatar = excluded.avatar",
+        [(profile.user_id, profile.name, profile.avatar) for profile in plan.changed.values()],
+    )
+    plan.settle()

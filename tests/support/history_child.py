@@ -1,4 +1,4 @@
-"""A process of its own that writes at random: `python -m lifechild URL CONVERSATION CALLERS COUNT SEED`.
+"""A process of its own that writes at random: `python -m support.history_child URL CONVERSATION CALLERS COUNT SEED`.
 
 Starts at a line on its input. Says `told CHANGE SEQ` after each write, and `done` at the end. It may be killed at any
 moment.
@@ -15,9 +15,9 @@ from pathlib import Path
 from socketserver.chat.domain import ConversationId, Message, UserId
 from socketserver.store import open_store
 
-from lifekit import Caller
+from support.histories import Caller
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 Child = subprocess.Popen[str]
 
@@ -25,7 +25,7 @@ Child = subprocess.Popen[str]
 def start(url: str, conversation_id: ConversationId, *, callers: int, count: int, seed: int) -> Child:
     """Start such a process; it opens the store, says `ready` and waits for a line."""
     return subprocess.Popen(
-        [sys.executable, "-m", "lifechild", url, conversation_id, str(callers), str(count), str(seed)],
+        [sys.executable, "-m", "support.history_child", url, conversation_id, str(callers), str(count), str(seed)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """The server with a store that can be made to hang: its writer waits before it stores a message while a file exists.
 
-usage: python tests/gatedserver.py GATE [arguments of python -m socketserver]
+usage: python tests/support/gated_server.py GATE [arguments of python -m socketserver]
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "tests")]
 
 from socketserver import cli  # noqa: E402
 from socketserver.store.sqlite.database import DatabaseFile, SqliteConnection  # noqa: E402
 
-import watchedserver  # noqa: E402
+from support import watched_server  # noqa: E402
 
 open_writer = DatabaseFile.writer
 gate = Path(sys.argv[1])
@@ -35,5 +35,5 @@ def gated_writer(file: DatabaseFile, *, create: bool) -> SqliteConnection:
 
 
 DatabaseFile.writer = gated_writer  # type: ignore[assignment,method-assign]
-watchedserver.watch()
+watched_server.watch()
 sys.exit(cli.main(sys.argv[2:]))

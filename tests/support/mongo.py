@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.ports import held_port
+
+from .ports import held_port
 
 DEADLINE_S = 30.0
 

@@ -1,4 +1,4 @@
-"""A process of its own that writes to a store: `python -m storechild URL PREFIX WRITERS COUNT CONVERSATION…`.
+"""A process of its own that writes to a store: `python -m support.store_child URL PREFIX WRITERS COUNT CONVERSATION…`.
 
 Starts at a line on its input. Says on its output `sent CONVERSATION KEY` before each call and `acked CONVERSATION KEY
 SEQ ID` after it, and `done` at the end. It may be killed at any moment.
@@ -16,15 +16,15 @@ from socketserver.chat.domain import ConversationId
 from socketserver.errors import ChatError
 from socketserver.store import Store, open_store
 
-from storekit import message_draft
+from support.stores import message_draft
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def start(url: str, prefix: str, *, writers: int, count: int, ids: Sequence[ConversationId]) -> subprocess.Popen[str]:
     """Start such a process; it opens the store, says `ready` and waits for a line."""
     return subprocess.Popen(
-        [sys.executable, "-m", "storechild", url, prefix, str(writers), str(count), *ids],
+        [sys.executable, "-m", "support.store_child", url, prefix, str(writers), str(count), *ids],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         stdin=subprocess.PIPE,

@@ -23,9 +23,10 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from support.node import require
-from support.ports import held_port
-from support.waiting import DEADLINE_S, eventually
+
+from .node import require
+from .ports import held_port
+from .waiting import DEADLINE_S, eventually
 
 # Debian puts it where only root's PATH leads.
 NGINX: Final = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -24,8 +24,9 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
-from support.servers import MovedClock
-from support.turns import watched_turns
+
+from .servers import MovedClock
+from .turns import watched_turns
 
 DEADLINE_S: Final = 10.0
 _KEYS: Final = itertools.count(1)

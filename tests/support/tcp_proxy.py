@@ -32,16 +32,17 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         assert self._server
         self._server.close()
         self.cut()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def cut(self) -> None:
         """End every connection, and refuse new ones."""
@@ -59,30 +60,30 @@ class Proxy:
         self.reply_delay_s = 0.0
         self.swallow = None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # No coroutine: one that is cancelled before it has begun closes nothing.
+        if self.refusing:
+            self.faults += 1
+            writer.transport.abort()
+            return
+        self._writers.add(writer)
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
-        try:
-            if self.refusing:
-                self.faults += 1
-                writer.transport.abort()
-                return
-            with contextlib.suppress(OSError):
-                await self._connect(reader, writer)
-        except asyncio.CancelledError:
-            pass  # stop(); the streams' own callback would report it
-        finally:
+
+        def done(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+        task.add_done_callback(done)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await self._connect(reader, writer)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            server_reader, server_writer = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.transport.abort()
-            raise
-        both = {writer, server_writer}
-        self._writers |= both
+        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        self._writers.add(server_writer)
         marked = False  # the reply to what this connection asked last is to be cut off
 
         async def up() -> None:
@@ -112,9 +113,8 @@ class Proxy:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            for each in both:
-                each.transport.abort()
-            self._writers -= both
+            server_writer.transport.abort()
+            self._writers.discard(server_writer)
 
 
 @contextlib.asynccontextmanager

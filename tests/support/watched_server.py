@@ -1,6 +1,6 @@
 """The server with a recorder of its longest turns (support/turns.py).
 
-usage: WEBSOCKET_TEST_TURNS=FILE python tests/watchedserver.py [arguments of python -m socketserver]
+usage: WEBSOCKET_TEST_TURNS=FILE python tests/support/watched_server.py [arguments of python -m socketserver]
 
 FILE gets a line for every turn that is too long, as soon as it is over, and one for the longest at the end: JSON.
 Turns count from when the server listens: imports and the first collection of garbage are nobody's waiting.
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 if __name__ == "__main__":
     sys.path[:1] = [str(ROOT), str(ROOT / "tests")]
 

@@ -13,7 +13,7 @@ from socketserver.store import Store
 from socketserver.store.base import ChangePage
 from typing import Any, TypeVar
 
-from storekit import NOW_MS, message_draft, sequence
+from support.stores import NOW_MS, message_draft, sequence
 
 T = TypeVar("T")
 

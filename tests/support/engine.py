@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 UNIT_S = 20.0
 """The deadline of everything that a test waits for."""
 PATIENT: dict[str, Any] = {"ping_interval": 25, "ping_timeout": 20}
