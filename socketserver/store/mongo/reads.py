@@ -51,8 +51,7 @@ async def get_snapshot(
         return None
     (found,) = rows
     change = documents.load_tail(found).change
-    newest = await _page(database, {"conversation": conversation_id}, -1, limit + 1)
-    change, newest = _cut(newest, change)
+    newest, change = await _newest_at(database, conversation_id, change, limit + 1)
     last_seq = newest[0]["seq"] if newest else 0
     page, gap, through = newest[:limit], None, None
     updates: tuple[Message, ...] = ()
@@ -115,20 +114,28 @@ async def get_messages(
     return tuple(documents.load_message(row) for row in await _page(database, which, 1, 0)) if seqs else ()
 
 
-def _cut(newest: list[Document], change: int) -> tuple[int, list[Document]]:
-    """The newest messages as they were at one moment, and the change up to which that is.
+async def _newest_at(
+    database: MongoDatabase, conversation_id: ConversationId, change: int, limit: int
+) -> tuple[list[Document], int]:
+    """The newest messages as they were at one moment, newest first, and the change up to which that is.
 
     Args:
-        newest: newest first, looked for after the conversation stood at `change`.
+        change: at which the conversation stood a moment ago. A message that was created since, with a change in between
+            that has not been seen, is left out.
     """
-    kept: list[Document] = []
-    for row in reversed(newest):
-        born = documents.load_born(row)
-        if born > change + 1:
-            break  # there is something in between that we have not seen
-        change = max(change, born)
-        kept.append(row)
-    return change, kept[::-1]
+    which: Document = {"conversation": conversation_id}
+    while True:
+        rows = await _page(database, which, -1, limit)
+        kept, at = 0, change
+        for row in reversed(rows):
+            born = documents.load_born(row)
+            if born > at + 1:
+                break
+            at = max(at, born)
+            kept += 1
+        if kept == len(rows):
+            return rows, at
+        which["seq"] = {"$lt": rows[len(rows) - 1 - kept]["seq"]}
 
 
 async def _updates(
