@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from .chat.changes import ReactionLimits
 from .chat.domain import Clock, SystemClock
+from .chat.messages import ChangeRules
 from .chat.news import Receivers
 from .chat.service import make_chat
 from .counting import count
@@ -191,6 +193,11 @@ def _make_parts(
         cached_profiles_bytes=settings.cached_profiles_bytes,
         listed_participants=settings.listed_participants,
         joined_participants=settings.joined_participants,
+        rules=ChangeRules(
+            settings.edit_window_s,
+            settings.delete_window_s,
+            ReactionLimits(settings.max_reactions, settings.max_reactions_user, settings.max_reactions_all),
+        ),
         on_lookup=lambda user_id, rows: rates.looked_up(user_id, clock.monotonic_s(), rows=rows),
     )
     witness = Witness(guards, auto_read, metrics, clock)

@@ -16,7 +16,12 @@ of Socket.IO; wire/dumping.py turns an error into an ack, and an end into a `ses
     ├── ConversationNotFound         conversation_not_found   no    missing, or not yours: the two look alike
     ├── NotJoined                    not_joined               no    join the conversation on this socket first
     ├── IdempotencyConflict          idempotency_conflict     no    same key, other content
-    ├── LimitExceeded                limit_exceeded           no    a bound on what one socket may hold open
+    ├── MessageNotFound              message_not_found        no
+    ├── MessageDeleted               message_deleted          no    a tombstone is left
+    ├── Forbidden                    forbidden                no    not in this conversation, or not to this user
+    ├── TooLate                      too_late                 no    the window is over
+    ├── VersionConflict              version_conflict         no    `present` has the message as it is
+    ├── LimitExceeded                limit_exceeded           no    a bound on what a socket or a message may have
     ├── RateLimited                  rate_limited             yes   after `retry_after_ms`
     ├── TooManyConnects              too_many_connects        yes   after `retry_after_ms`; a loop, most likely
     ├── TooManyConnections           too_many_connections     yes   after `retry_after_ms`; too many are open
@@ -44,6 +49,7 @@ class ChatError(Exception):
         fields: what is wrong with which field of the payload, by wire name; lists of sentences, nested like the
             payload. Only InvalidPayload fills it.
         limit_bytes: how large it may be. Only TooLarge has it.
+        present: the message as it is. Only VersionConflict has it.
         servers_fault: whether nothing that the client did is to blame.
     """
 
@@ -52,6 +58,7 @@ class ChatError(Exception):
     servers_fault: bool = False
     default_message: ClassVar[str]
     limit_bytes: int | None = None
+    present: object = None
 
     def __init__(
         self,
@@ -157,8 +164,47 @@ class IdempotencyConflict(ChatError):
     default_message = "This idempotencyKey was used before for other content; use a new key for a new message."
 
 
+class MessageNotFound(ChatError):
+    """The conversation has no message with this seq."""
+
+    code = "message_not_found"
+    default_message = "There is no such message in this conversation."
+
+
+class MessageDeleted(ChatError):
+    """The message was deleted: only its tombstone is left."""
+
+    code = "message_deleted"
+    default_message = "This message was deleted."
+
+
+class Forbidden(ChatError):
+    """The user takes part in the conversation, but may not do this in it."""
+
+    code = "forbidden"
+    default_message = "You may not do this; only its sender changes a message."
+
+
+class TooLate(ChatError):
+    """The time in which this may be done is over."""
+
+    code = "too_late"
+    default_message = "This message is too old to be changed."
+
+
+class VersionConflict(ChatError):
+    """Somebody changed the message since the change that the request was made for."""
+
+    code = "version_conflict"
+    default_message = "The message was changed meanwhile; error.present has it as it is."
+
+    def __init__(self, message: str | None = None, *, present: object = None) -> None:
+        super().__init__(message)
+        self.present = present
+
+
 class LimitExceeded(ChatError):
-    """A bound on what one connection may hold open is reached."""
+    """A bound of this server is reached: what one connection may hold open, or how much a message may have."""
 
     code = "limit_exceeded"
     default_message = "A limit of this server is reached."

@@ -311,6 +311,13 @@ class Settings(BaseSettings):
         ge=0,
     )
 
+    edit_window_s: int = _setting(
+        86_400, "For how long its sender may edit a message. -1: for ever; 0: never.", unit="s", ge=-1
+    )
+    delete_window_s: int = _setting(
+        -1, "For how long its sender may delete a message. -1: for ever; 0: never.", unit="s", ge=-1
+    )
+
     joined_per_socket: int = _setting(
         200, "Conversations that one socket may have joined at a time.", unit="conversations", ge=0
     )
@@ -359,6 +366,12 @@ class Settings(BaseSettings):
         False, "Whether permessage-deflate may be negotiated; it costs about 100 KB of memory a connection."
     )
     max_participants: int = _setting(1000, "Most participants of a conversation.", unit="users", ge=2)
+    max_mentions: int = _setting(50, "Most users whom a message may mention.", unit="users", ge=1)
+    max_reactions: int = _setting(20, "Most different reactions to one message.", unit="reactions", ge=0)
+    max_reactions_user: int = _setting(5, "Most reactions of one user to one message.", unit="reactions", ge=0)
+    max_reactions_all: int = _setting(
+        1000, "Most reactions of all users to one message, together.", unit="reactions", ge=0
+    )
     max_page: int = _setting(200, "Most messages or conversations in one answer.", unit="items", ge=1)
     small_conversation: int = _setting(
         100,

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NewType, Protocol
+from typing import Any, Final, Literal, NewType, Protocol
 
 UserId = NewType("UserId", str)
 ConversationId = NewType("ConversationId", str)
@@ -179,15 +179,48 @@ class ConversationDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """A reaction, and who has reacted so, oldest first."""
+
+    reaction: str
+    user_ids: tuple[UserId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What has happened to a message since it was sent.
+
+    Attributes:
+        born: its change number when it was created; 0 while that is its number still.
+        edited_at_ms, edit_key: of the last edit: when, and its author's name for it; None if there was none.
+        deleted_at_ms, deleted_by: of a deletion.
+        reactions: oldest first, none of them empty.
+    """
+
+    born: int = 0
+    edited_at_ms: int | None = None
+    edit_key: str | None = None
+    deleted_at_ms: int | None = None
+    deleted_by: UserId | None = None
+    reactions: tuple[Reaction, ...] = ()
+
+
+UNTOUCHED: Final = Later()
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One stored message.
+    """One stored message, as it is now.
 
     Attributes:
         seq: position in the conversation: 1, 2, 3, … without a hole.
-        change: the conversation's change number that this message caused; dense from 1 too, and the cursor to
-            resume from. Equal to seq as long as new messages are the only change.
+        change: the number of the conversation's newest change that touched it: when it was created, or edited, or
+            deleted, or reacted to. Dense from 1 as they are given out, and the cursor to resume from.
         idempotency_key: the sender's own name for the message; unique per conversation and sender, for ever.
+        body: empty once it is deleted.
         metadata: a JSON object that the server keeps and hands on without looking into it, or None.
+        reply_to: the seq of the message that it answers.
+        mentions: users whom it names, each once.
     """
 
     id: MessageId
@@ -199,6 +232,29 @@ class Message:
     body: str
     metadata: dict[str, Any] | None
     created_at_ms: int
+    reply_to: int | None = None
+    mentions: tuple[UserId, ...] = ()
+    later: Later = UNTOUCHED
+
+    @property
+    def born(self) -> int:
+        """Its change number when it was created."""
+        return self.later.born or self.change
+
+    @property
+    def moved(self) -> bool:
+        """Whether it has another change number than the one that it was created under."""
+        return self.later.born != 0
+
+    @property
+    def deleted(self) -> bool:
+        """Whether only its tombstone is left."""
+        return self.later.deleted_at_ms is not None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts as unread for whoever has not read it."""
+        return not self.deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +273,8 @@ class MessageDraft:
     metadata: dict[str, Any] | None
     created_at_ms: int
     activity_at_ms: int | None = field(default=None, compare=False)
+    reply_to: int | None = None
+    mentions: tuple[UserId, ...] = ()
 
     @property
     def place_ms(self) -> int:
@@ -235,6 +293,8 @@ class MessageDraft:
             self.body,
             self.metadata,
             self.created_at_ms,
+            self.reply_to,
+            self.mentions,
         )
 
 
@@ -252,9 +312,10 @@ class ConversationSummary:
     """A conversation as one participant's list shows it.
 
     Attributes:
-        last_message: the newest one, None while there is none.
+        last_message: the newest one that is not deleted, None while there is none.
         last_seq, last_change: the conversation's newest numbers, 0 while it is empty.
         read_seq: this participant's read mark.
+        uncounted: how many messages after the mark do not count as unread.
         activity_at_ms: when the last message came, or when the conversation was created, by a clock that never goes
             back; the list's order.
     """
@@ -265,6 +326,12 @@ class ConversationSummary:
     last_change: int
     read_seq: int
     activity_at_ms: int
+    uncounted: int = 0
+
+    @property
+    def unread_count(self) -> int:
+        """How many messages this participant has not read."""
+        return self.last_seq - self.read_seq - self.uncounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +368,16 @@ def conversation_dedupe_key(
 
 
 def same_content(message: Message, draft: MessageDraft) -> bool:
-    """Whether a repeat carries what the original carried. Metadata is compared as JSON: key order does not matter,
-    `1`, `1.0` and `true` differ."""
-    return message.body == draft.body and _canonical(message.metadata) == _canonical(draft.metadata)
+    """Whether a repeat carries what the original carried, as far as that is known: of a message that was edited or
+    deleted it is not any more. Metadata is compared as JSON: key order does not matter, `1`, `1.0`, `true` differ."""
+    if message.later.edited_at_ms is not None or message.deleted:
+        return True
+    return (
+        message.body == draft.body
+        and message.reply_to == draft.reply_to
+        and message.mentions == draft.mentions
+        and same_json(message.metadata, draft.metadata)
+    )
 
 
 def same_conversation(conversation: Conversation, draft: ConversationDraft) -> bool:
@@ -315,5 +389,6 @@ def same_conversation(conversation: Conversation, draft: ConversationDraft) -> b
     )
 
 
-def _canonical(metadata: Mapping[str, Any] | None) -> str:
-    return json.dumps(metadata, sort_keys=True)
+def same_json(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether two JSON objects are equal: key order does not matter, `1`, `1.0` and `true` differ."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -1,7 +1,8 @@
-"""Announcements in the order of `seq`: one lane a conversation, for the messages that are on their way to the store.
+"""Announcements in the order of `change`: one lane a conversation, for the writes that are on their way to the store.
 
-The store numbers a conversation's messages in the order of the calls, but the callers wake up in any order; the lane
-makes the announcements follow the numbers. Source: docs/decisions/0003-announcements-follow-a-lane.md
+The store numbers a conversation's messages and their changes in the order of the calls, but the callers wake up in any
+order; the lane makes the announcements follow the numbers.
+Source: docs/decisions/0003-announcements-follow-a-lane.md
 """
 
 from __future__ import annotations
@@ -9,44 +10,66 @@ from __future__ import annotations
 from collections import deque
 
 from .domain import ConversationId
-from .news import MessageCreated, Receiver
+from .news import MessageCreated, MessageUpdated, Receiver
+
+Numbered = MessageCreated | MessageUpdated
 
 
 class Slot:
-    """A message's place in its conversation's lane, from the call to the announcement."""
+    """A write's place in its conversation's lane, from the call to the announcement."""
 
-    __slots__ = ("created", "settled")
+    __slots__ = ("news", "settled")
 
     def __init__(self) -> None:
         self.settled = False
-        self.created: MessageCreated | None = None
+        self.news: Numbered | None = None
+
+
+class _Lane:
+    """The slots of a conversation, and the newest change that it has announced."""
+
+    __slots__ = ("newest", "slots")
+
+    def __init__(self) -> None:
+        self.slots: deque[Slot] = deque()
+        self.newest = 0
 
 
 class Lanes:
-    """The lanes of all conversations that have messages under way.
+    """The lanes of all conversations that have writes under way.
 
     Args:
-        receiver: told of each message when all before it are settled.
+        receiver: told of each write when all before it are settled. Changes that the store merged into one are told
+            once.
     """
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._lanes: dict[ConversationId, deque[Slot]] = {}
+        self._lanes: dict[ConversationId, _Lane] = {}
 
     def enter(self, conversation_id: ConversationId) -> Slot:
         """Take the next place. Call it right before the store is called, and `settle` whatever comes of it."""
         slot = Slot()
-        self._lanes.setdefault(conversation_id, deque()).append(slot)
+        lane = self._lanes.get(conversation_id)
+        if lane is None:
+            lane = self._lanes[conversation_id] = _Lane()
+        lane.slots.append(slot)
         return slot
 
-    def settle(self, conversation_id: ConversationId, slot: Slot, created: MessageCreated | None) -> None:
-        """Note what became of a message, None if it was not stored; announce what is settled at the lane's head."""
+    def settle(self, conversation_id: ConversationId, slot: Slot, news: Numbered | None) -> None:
+        """Note what became of a write, None if nothing was stored; announce what is settled at the lane's head."""
         slot.settled = True
-        slot.created = created
+        slot.news = news
         lane = self._lanes[conversation_id]
-        while lane and lane[0].settled:
-            ready = lane.popleft()
-            if ready.created is not None:
-                self._receiver.receive(ready.created)
-        if not lane:
+        slots = lane.slots
+        while slots and slots[0].settled:
+            ready = slots.popleft().news
+            if ready is None:
+                continue
+            if ready.message.change > lane.newest:
+                lane.newest = ready.message.change
+            elif not ready.duplicate:
+                continue  # it was stored together with one that was announced a moment ago
+            self._receiver.receive(ready)
+        if not slots:
             del self._lanes[conversation_id]

@@ -1,33 +1,110 @@
-"""Messages: sending one, at most once per idempotency key, and reading what was sent."""
+"""Messages: sending one, at most once per idempotency key, changing it, and reading what was sent and what changed."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from ..errors import ChatError, RateLimited
+from ..errors import (
+    ChatError,
+    Forbidden,
+    IdempotencyConflict,
+    InvalidPayload,
+    LimitExceeded,
+    MessageDeleted,
+    MessageNotFound,
+    RateLimited,
+    TooLate,
+    VersionConflict,
+)
 from ..limits import Buckets, in_ms
-from ..store.base import MessagePage, Store
+from ..store.base import Changed, ChangePage, MessagePage, Store
 from .activity import Activity
+from .changes import Change, Delete, Edit, Outcome, React, ReactionLimits
 from .conversations import Conversations
-from .domain import Clock, Conversation, ConversationId, MessageDraft, MessageId, UserId, new_id
+from .domain import Clock, Conversation, ConversationId, Message, MessageDraft, MessageId, UserId, new_id
 from .lanes import Lanes, Slot
-from .news import MessageCreated, Receiver
+from .news import MessageCreated, MessageUpdated, Receiver
 from .profiles import Profiles
 
 log = logging.getLogger(__name__)
 
+REACTION_TOKENS: Final = 0.25  # of a user's message rate, for a reaction
+_NEVER_MS: Final = 2**62  # nothing was sent as late as that
+
 
 @dataclass(frozen=True, slots=True)
 class SendMessage:
-    """Attributes: idempotency_key: the sender's name for the message. metadata: a JSON object; None for none."""
+    """Attributes: idempotency_key: the sender's name for the message. metadata: a JSON object; None for none.
+    reply_to: the seq of the message that it answers. mentions: participants."""
 
     conversation_id: ConversationId
     idempotency_key: str
     body: str
     metadata: dict[str, Any] | None = None
+    reply_to: int | None = None
+    mentions: tuple[UserId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EditMessage:
+    """The whole new content of a message. `if_change`: only if it stands at that change."""
+
+    conversation_id: ConversationId
+    seq: int
+    idempotency_key: str
+    body: str
+    metadata: dict[str, Any] | None = None
+    mentions: tuple[UserId, ...] = ()
+    if_change: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMessage:
+    """Attributes: seq: of the message."""
+
+    conversation_id: ConversationId
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetReaction:
+    """Attributes: on: whether the user has this reaction to the message from now on."""
+
+    conversation_id: ConversationId
+    seq: int
+    reaction: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FetchChanges:
+    """Attributes: after: the change up to which the client knows everything."""
+
+    conversation_id: ConversationId
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchMessages:
+    """Attributes: seqs: of the messages."""
+
+    conversation_id: ConversationId
+    seqs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRules:
+    """Attributes: edit_window_s, delete_window_s: for how long a message may be edited, and deleted; 0: never, less:
+    for ever. reactions: how many there may be."""
+
+    edit_window_s: int = 86_400
+    delete_window_s: int = -1
+    reactions: ReactionLimits = field(default_factory=ReactionLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +122,9 @@ class Messages:
 
     Args:
         profiles: how senders are shown.
-        receiver: told of every message that is stored.
+        receiver: told of every message that is stored or changed.
         rates: each user's message rate.
+        rules: what may be changed, and for how long.
     """
 
     def __init__(
@@ -58,6 +136,7 @@ class Messages:
         clock: Clock,
         activity: Activity,
         rates: Buckets[UserId],
+        rules: ChangeRules,
     ) -> None:
         self._store = store
         self._conversations = conversations
@@ -65,6 +144,7 @@ class Messages:
         self._clock = clock
         self._activity = activity
         self._rates = rates
+        self._rules = rules
         self._lanes = Lanes(receiver)
         self._orphans: set[asyncio.Task[None]] = set()
 
@@ -75,8 +155,8 @@ class Messages:
             received_s: when it came; only handed on with the news.
         Returns: the news of it; a repeat is the first message again.
         Announces: MessageCreated, for a repeat too (it covers a crash between the write and the fan-out).
-        Raises: ConversationNotFound; RateLimited; IdempotencyConflict; StoreUnavailable (try again with the same key);
-            Overloaded.
+        Raises: ConversationNotFound; RateLimited; MessageNotFound (what it answers); IdempotencyConflict;
+            StoreUnavailable (try again with the same key); Overloaded.
         Source: docs/protocol.md#send_message
         """
         conversation = await self._conversations.get(user_id, command.conversation_id)
@@ -84,6 +164,10 @@ class Messages:
         bucket = self._rates.get(user_id, now_s)
         if wait_s := bucket.take(now_s):
             raise RateLimited(retry_after_ms=in_ms(wait_s))
+        if command.mentions:
+            _check_mentions(conversation, command.mentions)
+        if command.reply_to is not None and not await self._store.get_messages(conversation.id, [command.reply_to]):
+            raise MessageNotFound
         if not self._activity.ready:
             await self._activity.start()
         draft = MessageDraft(
@@ -95,15 +179,15 @@ class Messages:
             metadata=command.metadata,
             created_at_ms=self._clock.now_ms(),
             activity_at_ms=self._activity.next_ms(),
+            reply_to=command.reply_to,
+            mentions=command.mentions,
         )
         slot = self._lanes.enter(conversation.id)
         try:
             appended = await self._store.append_message(draft)
         except asyncio.CancelledError:
             # Nobody waits for the answer any more, but the message may be stored, and then the others must see it.
-            task = asyncio.get_running_loop().create_task(self._finish(conversation, slot, draft, received_s))
-            self._orphans.add(task)
-            task.add_done_callback(self._orphans.discard)
+            self._adopt(self._finish(conversation, slot, draft, received_s))
             raise
         except BaseException:
             self._lanes.settle(conversation.id, slot, None)
@@ -114,6 +198,106 @@ class Messages:
         created = MessageCreated(conversation, appended.message, appended.duplicate, received_s, sender)
         self._lanes.settle(conversation.id, slot, created)
         return created
+
+    async def edit(self, user_id: UserId, command: EditMessage) -> MessageUpdated:
+        """Give a message new content, once per idempotency key; only its sender may, and within the window.
+
+        Announces: MessageUpdated; for a repeat, and for what is so already, again.
+        Raises: ConversationNotFound; RateLimited; Forbidden; TooLate; VersionConflict; MessageNotFound; MessageDeleted;
+            IdempotencyConflict; StoreUnavailable; Overloaded.
+        Source: docs/protocol.md#edit_message
+        """
+        conversation = await self._admit(user_id, command.conversation_id, 1)
+        _check_mentions(conversation, command.mentions)
+        now_ms = self._clock.now_ms()
+        edit = Edit(
+            conversation.id,
+            command.seq,
+            user_id,
+            command.idempotency_key,
+            command.body,
+            now_ms,
+            command.metadata,
+            command.mentions,
+            _since_ms(now_ms, self._rules.edit_window_s),
+            command.if_change,
+        )
+        return await self._change(conversation, edit)
+
+    async def delete(self, user_id: UserId, command: DeleteMessage) -> MessageUpdated:
+        """Leave only a tombstone of a message; its sender may, and within the window.
+
+        Announces: MessageUpdated, as `edit` does.
+        Raises: ConversationNotFound; RateLimited; Forbidden; TooLate; MessageNotFound; StoreUnavailable; Overloaded.
+        Source: docs/protocol.md#delete_message
+        """
+        conversation = await self._admit(user_id, command.conversation_id, 1)
+        now_ms = self._clock.now_ms()
+        since_ms = _since_ms(now_ms, self._rules.delete_window_s)
+        return await self._change(
+            conversation, Delete(conversation.id, command.seq, user_id, now_ms, since_ms=since_ms)
+        )
+
+    async def react(self, user_id: UserId, command: SetReaction) -> MessageUpdated:
+        """Set a user's reaction to a message, or take it back.
+
+        Announces: MessageUpdated, as `edit` does.
+        Raises: ConversationNotFound; RateLimited; MessageNotFound; MessageDeleted; LimitExceeded; StoreUnavailable;
+            Overloaded.
+        Source: docs/protocol.md#set_reaction
+        """
+        conversation = await self._admit(user_id, command.conversation_id, REACTION_TOKENS)
+        limits = self._rules.reactions
+        react = React(conversation.id, command.seq, user_id, command.reaction, command.on, limits)
+        return await self._change(conversation, react)
+
+    async def _admit(self, user_id: UserId, conversation_id: ConversationId, tokens: float) -> Conversation:
+        """The conversation, for a user who may change something in it now."""
+        conversation = await self._conversations.get(user_id, conversation_id)
+        now_s = self._clock.monotonic_s()
+        if wait_s := self._rates.get(user_id, now_s).take(now_s, tokens):
+            raise RateLimited(retry_after_ms=in_ms(wait_s))
+        return conversation
+
+    async def _change(self, conversation: Conversation, change: Change) -> MessageUpdated:
+        """Change a message, and announce it in the order of the numbers."""
+        slot = self._lanes.enter(conversation.id)
+        news: MessageUpdated | None = None
+        try:
+            changed = await self._store.change_message(change)
+            news = _updated(conversation, changed)
+        except asyncio.CancelledError:
+            self._adopt(self._finish_change(conversation, slot, change))
+            raise
+        except BaseException:
+            self._lanes.settle(conversation.id, slot, None)
+            raise
+        self._lanes.settle(conversation.id, slot, news)
+        return news
+
+    def _adopt(self, work: Coroutine[Any, Any, None]) -> None:
+        """Finish a write whose caller is gone."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._orphans.add(task)
+        task.add_done_callback(self._orphans.discard)
+
+    async def changes(self, user_id: UserId, command: FetchChanges) -> ChangePage:
+        """A page of the messages that were created or changed after a change, in the order of `change`.
+
+        Raises: ConversationNotFound; StoreUnavailable.
+        Source: docs/protocol.md#fetch_changes
+        """
+        await self._conversations.get(user_id, command.conversation_id)
+        return await self._store.list_changes(command.conversation_id, after=command.after, limit=command.limit)
+
+    async def some(self, user_id: UserId, command: FetchMessages) -> tuple[Message, ...]:
+        """The messages with some seqs, those that exist, in seq order.
+
+        Raises: ConversationNotFound; StoreUnavailable.
+        Source: docs/protocol.md#fetch_messages
+        """
+        await self._conversations.get(user_id, command.conversation_id)
+        return await self._store.get_messages(command.conversation_id, command.seqs)
 
     async def history(self, user_id: UserId, command: FetchHistory) -> MessagePage:
         """A page of messages in seq order.
@@ -148,3 +332,50 @@ class Messages:
             log.exception("a message whose sender went away was not stored")
         finally:
             self._lanes.settle(conversation.id, slot, created)
+
+    async def _finish_change(self, conversation: Conversation, slot: Slot, change: Change) -> None:
+        # The same change again does nothing if the first one was stored.
+        news: MessageUpdated | None = None
+        try:
+            changed = await self._store.change_message(change)
+            news = _updated(conversation, changed)
+            news.duplicate = False  # nobody was told yet
+        except ChatError as error:
+            log.warning("a change whose author went away was not stored: %s", error.code)
+        except Exception:
+            log.exception("a change whose author went away was not stored")
+        finally:
+            self._lanes.settle(conversation.id, slot, news)
+
+
+_REFUSALS: Final[Mapping[Outcome, type[ChatError]]] = {
+    Outcome.NOT_FOUND: MessageNotFound,
+    Outcome.DELETED: MessageDeleted,
+    Outcome.FORBIDDEN: Forbidden,
+    Outcome.TOO_LATE: TooLate,
+    Outcome.KEY_CONFLICT: IdempotencyConflict,
+}
+
+
+def _updated(conversation: Conversation, changed: Changed) -> MessageUpdated:
+    """The news of a change that was done. Raises: what says why it was not."""
+    outcome, message = changed.outcome, changed.message
+    if outcome is Outcome.VERSION_CONFLICT:
+        raise VersionConflict(present=message)
+    if outcome is Outcome.TOO_MANY:
+        raise LimitExceeded("This message has as many reactions as it may, or was changed too often lately.")
+    if outcome in _REFUSALS or message is None:
+        raise _REFUSALS[outcome]
+    return MessageUpdated(conversation, message, duplicate=outcome is not Outcome.DONE)
+
+
+def _since_ms(now_ms: int, window_s: int) -> int | None:
+    """From when on a message must be for a change that is allowed for so long; None: any may be."""
+    if window_s < 0:
+        return None
+    return now_ms - window_s * 1000 if window_s else _NEVER_MS
+
+
+def _check_mentions(conversation: Conversation, mentions: Sequence[UserId]) -> None:
+    if not all(map(conversation.has, mentions)):
+        raise InvalidPayload(fields={"mentions": ["Name participants only."]})

@@ -42,6 +42,22 @@ class MessageCreated(News):
     wire: Any = field(default=None, compare=False, repr=False)
 
 
+@dataclass(slots=True)
+class MessageUpdated(News):
+    """A message was edited or deleted, or somebody reacted to it; several such changes may be one piece of news.
+
+    Attributes:
+        message: as it is now.
+        duplicate: it was so, and was announced, before; told again for the same reason.
+        wire: as in MessageCreated.
+    """
+
+    conversation: Conversation
+    message: Message
+    duplicate: bool
+    wire: Any = field(default=None, compare=False, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class ConversationCreated(News):
     """A conversation is stored.
@@ -72,7 +88,8 @@ class ProfileChanged(News):
 class Receiver(Protocol):
     """Whoever wants to know. What it is told is stored already, and whoever misses it finds it in the store.
 
-    Of one conversation, new messages come in the order of `seq`; a repeat may come at any time.
+    Of one conversation, new messages and changes of old ones come in the order of `change`; a repeat may come at any
+    time.
     """
 
     def receive(self, news: News) -> None:

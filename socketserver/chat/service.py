@@ -15,7 +15,7 @@ from .activity import Activity
 from .conversation_cache import ConversationCache
 from .conversations import Conversations
 from .domain import Clock, UserId
-from .messages import Messages
+from .messages import ChangeRules, Messages
 from .news import Receiver
 from .profile_cache import ProfileCache
 from .profiles import Profiles
@@ -50,6 +50,7 @@ def make_chat(
     cached_profiles_bytes: int = 0,
     listed_participants: int = 0,
     joined_participants: int = 0,
+    rules: ChangeRules | None = None,
     on_lookup: Callable[[UserId, int], None] = lambda user_id, rows: None,
 ) -> Chat:
     """A chat over a store.
@@ -61,6 +62,7 @@ def make_chat(
         messages, conversations: at which rate each user may send messages, and create conversations.
         cached_conversations, cached_bytes: how many conversations' participants are kept in memory, and about how much
             memory for them; 0 bytes for no bound. They never change, so what is cached is never wrong.
+        rules: what may be changed of a message, and for how long.
         cached_profiles_bytes: about how much memory for how users are shown; 0 for no bound.
         max_participants, listed_participants, joined_participants, on_lookup: as in Conversations.
     """
@@ -81,7 +83,7 @@ def make_chat(
     )
     return Chat(
         opened,
-        Messages(store, opened, profiles, receiver, clock, activity, messages),
+        Messages(store, opened, profiles, receiver, clock, activity, messages, rules or ChangeRules()),
         Reading(store, opened, receiver, clock),
         profiles,
     )

@@ -12,7 +12,7 @@ from ..live.connections import Connection
 from ..live.opened import Opened
 from ..live.watching import Watching
 from ..wire.commands import LeaveConversation
-from ..wire.pages import Page, fit, fit_profiles, gap_before
+from ..wire.pages import Page, fit, fit_profiles, gap_before, updates_through
 from ..wire.protocol import (
     ClientEvent,
     ParticipantWire,
@@ -89,23 +89,29 @@ class ConversationHandlers:
         joined = await self._opened.join(connection, user_id, command)
         snapshot, read = joined.snapshot, joined.read
         messages = fit(snapshot.messages, dump_message, most_bytes=self._page_bytes, newest=True)
-        senders = {message.sender_id for message in snapshot.messages}
+        left_bytes = self._page_bytes and max(1, self._page_bytes - messages.size_bytes)
+        updates = fit(snapshot.updates, dump_message, most_bytes=left_bytes, newest=False)
+        senders = {message.sender_id for message in (*snapshot.messages, *snapshot.updates)}
         people = await self._chat.profiles.find({*senders, *(mark.user_id for mark in snapshot.read_marks)})
         participants = self._shown(joined.participants, people, user_id)
-        self._patience.charge_pages(connection, messages, participants)
+        self._patience.charge_pages(connection, messages, updates, participants)
         ack = dump_ok(
             conversation=dump_conversation(joined.conversation, listed=self._listed_participants),
             participants=participants.items,
             messages=messages.items,
+            updates=updates.items,
             change=snapshot.change,
             lastSeq=snapshot.last_seq,
             readSeq=read.read_seq,
-            unreadCount=max(0, snapshot.last_seq - read.read_seq),
+            unreadCount=max(0, snapshot.last_seq - read.read_seq - snapshot.uncounted),
             typing=joined.typists,
         )
         gap = gap_before(snapshot, len(messages.items), command.after)
         if gap is not None:
             ack["gap"] = dump_gap(gap)
+        through = updates_through(snapshot, len(updates.items))
+        if through is not None:
+            ack["updatesThrough"] = through
         strangers = senders.difference(mark.user_id for mark in snapshot.read_marks)
         if strangers:
             others = {user_id: profile for user_id, profile in people.items() if user_id in strangers}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from ..chat.domain import Clock, UserId
-from ..chat.messages import FetchHistory, SendMessage
+from ..chat.messages import FetchChanges, FetchHistory, FetchMessages, SendMessage
 from ..chat.reading import MarkRead
 from ..chat.service import Chat
 from ..live.connections import Connection
@@ -61,6 +61,8 @@ class MessageHandlers:
         return {
             ClientEvent.SEND_MESSAGE: self._send,
             ClientEvent.FETCH_HISTORY: self._history,
+            ClientEvent.FETCH_CHANGES: self._changes,
+            ClientEvent.FETCH_MESSAGES: self._some,
             ClientEvent.MARK_READ: self._mark_read,
         }
 
@@ -108,8 +110,23 @@ class MessageHandlers:
             ack["profiles"] = fit_profiles(people, self._outbox_bytes).items
         return ack
 
+    async def _changes(self, connection: Connection, user_id: UserId, command: FetchChanges) -> Ack:
+        page = await self._chat.messages.changes(user_id, command)
+        messages = fit(page.messages, dump_message, most_bytes=self._page_bytes, newest=False)
+        self._patience.charge_pages(connection, messages)
+        if len(messages.items) < len(page.messages):
+            change = page.messages[len(messages.items) - 1].change
+            return dump_ok(messages=messages.items, change=change, hasMore=True)
+        return dump_ok(messages=messages.items, change=page.through, hasMore=page.has_more)
+
+    async def _some(self, connection: Connection, user_id: UserId, command: FetchMessages) -> Ack:
+        found = await self._chat.messages.some(user_id, command)
+        messages = fit(found, dump_message, most_bytes=self._page_bytes, newest=False)
+        self._patience.charge_pages(connection, messages)
+        return dump_ok(messages=messages.items, hasMore=len(messages.items) < len(found))
+
     async def _mark_read(self, connection: Connection, user_id: UserId, command: MarkRead) -> Ack:
         advance = await self._chat.reading.mark(user_id, command)
         if advance.mark.read_seq:
             await self._opened.take_part(user_id, command.conversation_id)
-        return dump_ok(readSeq=advance.mark.read_seq, unreadCount=advance.last_seq - advance.mark.read_seq)
+        return dump_ok(readSeq=advance.mark.read_seq, unreadCount=advance.unread_count)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..chat.domain import Clock, Conversation, ConversationId, UserId
-from ..chat.news import ConversationCreated, MessageCreated, MessagesRead, News, ProfileChanged
+from ..chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated, News, ProfileChanged
 from ..wire import protocol
 from ..wire.pages import fit_profiles
 from ..wire.protocol import PresenceWire, ProfileWire, ServerEvent
@@ -77,6 +77,7 @@ class Fanout:
         self._outbox_bytes = outbox_bytes
         self._announce: Final[Mapping[type, Callable[[Any], None]]] = {
             MessageCreated: self.message_created,
+            MessageUpdated: self.message_updated,
             ConversationCreated: self.conversation_created,
             MessagesRead: self.messages_read,
             ProfileChanged: self.profile_changed,
@@ -108,6 +109,14 @@ class Fanout:
             activity = {**protocol.dump_activity(message), **_sender(created, self._listed_participants)}
             sids = [connection.sid for connection in elsewhere]
             self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, activity, room=sids)
+
+    def message_updated(self, updated: MessageUpdated) -> None:
+        """`message_updated` to the sockets that joined."""
+        self._sio.emit_now(
+            ServerEvent.MESSAGE_UPDATED,
+            {"message": protocol.encoded(updated)},
+            room=conversation_room(updated.conversation.id),
+        )
 
     def conversation_created(self, created: ConversationCreated) -> None:
         """`conversation_created` to all participants' sockets."""

@@ -6,10 +6,11 @@ a driver nor the wire. A store is used from one event loop; several stores, in s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..chat.changes import Change, Outcome
 from ..chat.domain import (
     Conversation,
     ConversationDraft,
@@ -47,6 +48,14 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """What came of a change, and the message as it is then; None if there is no such message."""
+
+    outcome: Outcome
+    message: Message | None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A conversation at one moment.
 
@@ -55,8 +64,11 @@ class Snapshot:
             asked for.
         messages: in seq order.
         last_seq, change: the newest numbers at that moment; 0 while it is empty. Everything up to `change` is either in
-            `messages`, or in `gap`, or was known to the caller, or is older than the page.
+            `messages`, or in `updates`, or in `gap`, or was known to the caller, or is older than the page.
         gap: what lies between the caller's `after` and the first message, if not everything fitted.
+        updates: messages created up to the caller's `after` and changed since, in the order of `change`.
+        updates_through: the change up to which `updates` has them all, if not everything fitted; else None.
+        uncounted: how many messages after the reader's mark do not count as unread.
     """
 
     conversation: Conversation
@@ -65,6 +77,9 @@ class Snapshot:
     last_seq: int
     change: int
     gap: Gap | None
+    updates: tuple[Message, ...] = ()
+    updates_through: int | None = None
+    uncounted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,20 @@ class MessagePage:
     """Messages in seq order; `has_more` says whether there are more in the direction that was asked for."""
 
     messages: tuple[Message, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """Messages in the order of `change`.
+
+    Attributes:
+        through: the change up to which everything after the caller's is here: go on from there.
+        has_more: there may be more after it. Then the page may be short, or empty.
+    """
+
+    messages: tuple[Message, ...]
+    through: int
     has_more: bool
 
 
@@ -102,12 +131,18 @@ class ConversationPage:
 class ReadAdvance:
     """A participant's read mark after a call, and the conversation's newest seq at that moment.
 
-    `advanced`: this call moved the mark.
+    `advanced`: this call moved the mark. `uncounted`: how many messages after it do not count as unread.
     """
 
     mark: ReadMark
     last_seq: int
     advanced: bool
+    uncounted: int = 0
+
+    @property
+    def unread_count(self) -> int:
+        """How many messages the participant has not read."""
+        return self.last_seq - self.mark.read_seq - self.uncounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +240,10 @@ class Store(Protocol):
         Read marks: all; or with `participants`, those of the first so many, and of the `reader`. The conversation has
         the ids of those then.
 
-        Messages: with `after` None, the newest `limit`, and no gap. Else those with change > after: all of them, or the
-        newest `limit` and a gap that names the rest. An `after` beyond the newest change (the client knows another
-        database's past) is treated like None.
+        Messages: with `after` None, the newest `limit`, and no gap. Else those created after it: all of them, or the
+        newest `limit` and a gap that names the rest; and as `updates` those created before and changed after it, the
+        first `limit` of them at most. An `after` beyond the newest change (the client knows another database's past)
+        is treated like None.
         Order: contains every message whose append returned before this call was made, and the senders' marks with them.
             A mark that advance_read raises while the snapshot is taken may be missing: announce it to whoever joins.
         """
@@ -254,6 +290,33 @@ class Store(Protocol):
         The caller has checked that the sender takes part.
         """
 
+    async def change_message(self, change: Change) -> Changed:
+        """Edit or delete a message, or set a reaction to it, as `changes.decide` says.
+
+        Atomic: the message gets its new state and the conversation's next change number together; what changes nothing
+        (every outcome but DONE) costs no number. Changes to one message that are stored together share a number, and
+        each of their callers is told the message as all of them have left it.
+        Idempotent: the same call again is DUPLICATE or UNCHANGED.
+        Order: as for append_message; both are numbered in the order in which they were called.
+        Raises: ConversationNotFound. The caller has checked that the user takes part.
+        """
+
+    async def list_changes(self, conversation_id: ConversationId, *, after: int, limit: int) -> ChangePage:
+        """The messages with change > after, as they are now, the first `limit` at most.
+
+        Whoever goes on from `through` while `has_more` ends with every message as it is, whatever is written meanwhile:
+        a message that is changed appears again later. An unknown conversation is an empty page.
+        """
+
+    async def newest_changes(self, ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        """The newest change of each of these conversations, 0 while it is empty; one that does not exist is left out.
+
+        Costs a look or two for each: for whoever must know, for many conversations, whether something was missed.
+        """
+
+    async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
+        """The messages with these seqs, those that exist, in seq order."""
+
     async def list_messages(
         self,
         conversation_id: ConversationId,
@@ -298,4 +361,12 @@ class Copyable(Store, Protocol):
         """Every conversation as it was asked for, by id (by code points); only those after `after`, if given.
 
         `activity_at_ms` is where the conversation stands in lists by now. Fewer than `limit`: there are no more.
+        """
+
+    async def copy_messages(self, messages: Sequence[Message], activity_at_ms: int) -> None:
+        """Store messages of one conversation as they are, with their numbers and all that has happened to them.
+
+        They are in seq order and go on from what is there; nobody else writes to the conversation. Its activity is
+        raised to `activity_at_ms`; read marks are the caller's to raise.
+        Raises: ConversationNotFound; IdempotencyConflict if one of their keys or numbers is taken.
         """

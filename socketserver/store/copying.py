@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ..chat.domain import (
@@ -18,7 +18,6 @@ from ..chat.domain import (
     ConversationDraft,
     ConversationId,
     Message,
-    MessageDraft,
     Profile,
     ProfileUpdate,
     ReadMark,
@@ -90,16 +89,10 @@ async def _copy(source: Copyable, target: Copyable, draft: ConversationDraft, re
     last = known.messages[0].seq if known.messages else 0
     report(last)
     async for page in _pages(source, draft.id, after=last):
-        results = await asyncio.gather(
-            *(target.append_message(_draft(message, draft)) for message in page), return_exceptions=True
-        )
-        for message, result in zip(page, results, strict=True):
-            if isinstance(result, IdempotencyConflict):
-                raise CopyError(_foreign(draft)) from None
-            if isinstance(result, BaseException):
-                raise result
-            if result.message != message:
-                raise CopyError(_foreign(draft))
+        try:
+            await target.copy_messages(page, draft.place_ms)
+        except IdempotencyConflict:
+            raise CopyError(_foreign(draft)) from None
         report(len(page))
     for mark in await _marks(source, draft.id):
         if mark.read_seq:
@@ -127,8 +120,7 @@ async def _checksum(store: Store, conversation_id: ConversationId) -> tuple[str,
 
 
 def _canonical(value: Conversation | Message | ReadMark | None) -> bytes:
-    told = None if value is None else [getattr(value, each.name) for each in fields(value) if each.compare]
-    return json.dumps(told, sort_keys=True).encode()
+    return json.dumps(None if value is None else asdict(value), sort_keys=True).encode()
 
 
 async def _pages(store: Store, conversation_id: ConversationId, *, after: int) -> AsyncIterator[tuple[Message, ...]]:
@@ -188,19 +180,6 @@ async def _each(source: Copyable, step: str, total: int, progress: Callable[[Pro
         for each in workers:
             each.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-
-
-def _draft(message: Message, conversation: ConversationDraft) -> MessageDraft:
-    return MessageDraft(
-        message.id,
-        message.conversation_id,
-        message.sender_id,
-        message.idempotency_key,
-        message.body,
-        message.metadata,
-        message.created_at_ms,
-        conversation.activity_at_ms,
-    )
 
 
 def _update(profile: Profile) -> ProfileUpdate:

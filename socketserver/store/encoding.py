@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from ..chat.domain import UNTOUCHED, Later, Message, MessageDraft, Reaction, UserId
+
 INT64_MAX: Final = 2**63 - 1
 _INT64_MIN: Final = -(2**63)
 
@@ -21,6 +23,52 @@ def load_metadata(text: str | None) -> dict[str, Any] | None:
     """What `dump_metadata` made a text of."""
     loaded: dict[str, Any] | None = None if text is None else json.loads(text)
     return loaded
+
+
+def dump_extra(message: Message | MessageDraft) -> str | None:
+    """What few messages have from the start, as JSON text; None for those that have nothing of it."""
+    if message.reply_to is None and not message.mentions:
+        return None
+    extra: dict[str, Any] = {}
+    if message.reply_to is not None:
+        extra["reply_to"] = message.reply_to
+    if message.mentions:
+        extra["mentions"] = message.mentions
+    return _text(extra)
+
+
+def load_extra(text: str | None) -> tuple[int | None, tuple[UserId, ...]]:
+    """What `dump_extra` made a text of: reply_to and mentions."""
+    if text is None:
+        return None, ()
+    extra = json.loads(text)
+    return extra.get("reply_to"), tuple(extra.get("mentions", ()))
+
+
+def dump_later(later: Later) -> str | None:
+    """What has happened to a message, without `born`, as JSON text; None if that is nothing."""
+    told: dict[str, Any] = {
+        name: value
+        for name in ("edited_at_ms", "edit_key", "deleted_at_ms", "deleted_by")
+        if (value := getattr(later, name)) is not None
+    }
+    if later.reactions:
+        told["reactions"] = [[each.reaction, each.user_ids] for each in later.reactions]
+    return _text(told) if told else None
+
+
+def load_later(born: int | None, text: str | None) -> Later:
+    """What `dump_later` made a text of; `born` is kept beside it, None as long as it is the change number."""
+    if text is None:
+        return UNTOUCHED if born is None else Later(born)
+    told = json.loads(text)
+    reactions = tuple(Reaction(reaction, tuple(user_ids)) for reaction, user_ids in told.pop("reactions", ()))
+    return Later(born or 0, reactions=reactions, **told)
+
+
+def _text(value: dict[str, Any]) -> str:
+    # Not escaped to ASCII: a lone surrogate must not get in as six harmless characters.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def int64(number: int) -> int:

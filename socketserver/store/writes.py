@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+from ..chat.changes import Change, Outcome
 from ..chat.domain import (
     Conversation,
     ConversationDraft,
@@ -26,12 +27,18 @@ from ..chat.domain import (
     same_conversation,
 )
 from ..errors import ConversationNotFound, IdempotencyConflict, InternalError, Overloaded, StoreUnavailable
-from .base import Appended, Created, ProfileSet, ReadAdvance, StoreObserver
+from .base import Appended, Changed, Created, ProfileSet, ReadAdvance, StoreObserver
 
 T = TypeVar("T")
 
 Part = tuple[ConversationId, UserId]
 """Somebody's part in a conversation."""
+
+Key = tuple[ConversationId, UserId, str]
+"""What makes two messages the same: conversation, sender and idempotency key."""
+
+Place = tuple[ConversationId, int]
+"""A message, by conversation and seq."""
 
 # ----------------------------------------------------------------------------------------------------------- calls
 
@@ -57,12 +64,35 @@ class Append(Call[Appended]):
     draft: MessageDraft
     metadata: str | None
 
+    @property
+    def key(self) -> Key:
+        return self.draft.conversation_id, self.draft.sender_id, self.draft.idempotency_key
+
     def repeat(self, original: Message, *, own: bool = False) -> None:
         """Answer with the message that has its key. `own`: this very call stored it, and lost the reply on the way."""
         if own or same_content(original, self.draft):
             self.result = Appended(original, duplicate=not own)
         else:
             self.error = IdempotencyConflict()
+
+
+@dataclass(slots=True, eq=False)
+class Alter(Call[Changed]):
+    """change_message."""
+
+    draft: Change
+
+    @property
+    def place(self) -> Place:
+        """Which message it is about."""
+        return self.draft.conversation_id, self.draft.seq
+
+    def answer(self, outcome: Outcome, message: Message | None) -> None:
+        self.result = Changed(outcome, message)
+
+
+Numbered = Append | Alter
+"""What takes a conversation's numbers, in the order of the calls."""
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +133,7 @@ class SetProfile(Call[ProfileSet]):
     update: ProfileUpdate
 
 
-Write = Append | Create | Advance | SetProfile
+Write = Append | Alter | Create | Advance | SetProfile
 
 
 def settle(calls: Iterable[Call[Any]]) -> None:
@@ -133,18 +163,26 @@ class AdvancePlan:
     moved: Mapping[Part, ReadMark]
     results: Sequence[tuple[Advance, ReadAdvance]]
 
-    def settle(self, ahead: Mapping[Part, ReadMark] | None = None) -> None:
-        """Leave a result in each call.
+    def above(self) -> Iterator[Place]:
+        """The marks' seqs of all results: of what comes after them, it matters what does not count."""
+        return ((call.conversation_id, result.mark.read_seq) for call, result in self.results)
 
-        Args:
-            ahead: the marks that another process has raised further meanwhile, perhaps to a message that came after
-                this one looked for the newest.
-        """
+    def overtaken(self, ahead: Mapping[Part, ReadMark]) -> AdvancePlan:
+        """The plan where another process has raised these marks further meanwhile, perhaps to a message that came after
+        this one looked for the newest."""
+        results = []
         for call, result in self.results:
-            mark = ahead.get((call.conversation_id, call.user_id)) if ahead else None
+            mark = ahead.get((call.conversation_id, call.user_id))
             if mark is not None:
                 result = ReadAdvance(mark, max(result.last_seq, mark.read_seq), advanced=False)
-            call.result = result
+            results.append((call, result))
+        return AdvancePlan(self.moved, results)
+
+    def settle(self, uncounted: Mapping[Place, int]) -> None:
+        """Leave a result in each call, with how many messages after its mark do not count."""
+        for call, result in self.results:
+            count = uncounted.get((call.conversation_id, result.mark.read_seq), 0)
+            call.result = replace(result, uncounted=count) if count else result
 
 
 def plan_advances(

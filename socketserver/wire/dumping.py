@@ -8,7 +8,7 @@ import orjson
 
 from ..chat import domain
 from ..chat.domain import ConversationId, Identity, Profile, UserId
-from ..chat.news import MessageCreated
+from ..chat.news import MessageCreated, MessageUpdated
 from ..chat.profiles import People
 from ..errors import ChatError, End
 from ..settings import Settings
@@ -36,6 +36,7 @@ RECONNECTION_DELAY_MS: Final = 2_000
 RECONNECTION_DELAY_MAX_MS: Final = 10_000
 
 PREVIEW_CHARS: Final = 120
+LISTED_REACTIONS: Final = 20  # users who are named with each reaction
 
 
 def dump_ok(**values: object) -> dict[str, object]:
@@ -57,6 +58,8 @@ def dump_error(error: ChatError) -> ErrorWire:
         wire["fields"] = error.fields
     if error.limit_bytes is not None:
         wire["limitBytes"] = error.limit_bytes
+    if isinstance(error.present, domain.Message):
+        wire["present"] = dump_message(error.present)
     return wire
 
 
@@ -83,7 +86,7 @@ def dump_conversation(conversation: domain.Conversation, *, listed: int = 0) -> 
 
 def dump_message(message: domain.Message) -> MessageWire:
     """A stored message."""
-    return {
+    wire: MessageWire = {
         "id": message.id,
         "conversationId": message.conversation_id,
         "seq": message.seq,
@@ -94,13 +97,37 @@ def dump_message(message: domain.Message) -> MessageWire:
         "metadata": message.metadata,
         "createdAt": message.created_at_ms,
     }
+    if message.reply_to is not None:
+        wire["replyTo"] = message.reply_to
+    if message.mentions:
+        wire["mentions"] = list(message.mentions)
+    if message.later is not domain.UNTOUCHED:
+        _dump_later(wire, message.later)
+    return wire
 
 
-def encoded(created: MessageCreated) -> orjson.Fragment:
+def _dump_later(wire: MessageWire, later: domain.Later) -> None:
+    if later.reactions:
+        wire["reactions"] = [
+            {
+                "reaction": each.reaction,
+                "count": len(each.user_ids),
+                "userIds": list(each.user_ids[:LISTED_REACTIONS]),
+            }
+            for each in later.reactions
+        ]
+    if later.edited_at_ms is not None:
+        wire["editedAt"] = later.edited_at_ms
+    if later.deleted_at_ms is not None:
+        wire["deletedAt"] = later.deleted_at_ms
+        wire["deletedBy"] = later.deleted_by or ""
+
+
+def encoded(news: MessageCreated | MessageUpdated) -> orjson.Fragment:
     """The message of a piece of news as JSON: made once, for every event and ack that it stands in."""
-    if created.wire is None:
-        created.wire = orjson.Fragment(orjson.dumps(dump_message(created.message)))
-    wire: orjson.Fragment = created.wire
+    if news.wire is None:
+        news.wire = orjson.Fragment(orjson.dumps(dump_message(news.message)))
+    wire: orjson.Fragment = news.wire
     return wire
 
 
@@ -112,7 +139,7 @@ def dump_summary(summary: domain.ConversationSummary) -> ConversationSummaryWire
         "lastSeq": summary.last_seq,
         "change": summary.last_change,
         "readSeq": summary.read_seq,
-        "unreadCount": summary.last_seq - summary.read_seq,
+        "unreadCount": summary.unread_count,
         "activityAt": summary.activity_at_ms,
     }
 

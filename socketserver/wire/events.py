@@ -6,33 +6,48 @@ of docs/protocol.md follow from it. So a new event is a row here, and the use ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, NotRequired, Self, TypedDict
+from typing import Any, Final, Self
 
 from marshmallow import fields, validate
 
 from ..chat.conversations import CreateConversation, JoinConversation, ListConversations, ListParticipants
-from ..chat.messages import FetchHistory, SendMessage
+from ..chat.messages import (
+    DeleteMessage,
+    EditMessage,
+    FetchChanges,
+    FetchHistory,
+    FetchMessages,
+    SendMessage,
+    SetReaction,
+)
+from ..chat.news import MessageUpdated
 from ..chat.reading import MarkRead
 from ..errors import (
     AuthUnavailable,
     ConversationNotFound,
+    Forbidden,
     IdempotencyConflict,
     InvalidToken,
     LimitExceeded,
+    MessageDeleted,
+    MessageNotFound,
     NotJoined,
     Overloaded,
     RateLimited,
     StoreUnavailable,
     TokenExpired,
+    TooLate,
     UserMismatch,
+    VersionConflict,
 )
 from ..settings import Settings
 from ..values import MAX_USER_ID_CHARS
-from . import shapes
+from . import acks, shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
-from .dumping import dump_conversation
-from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfUserIds, Metadata, Shown, Text
+from .dumping import dump_conversation, encoded
+from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfSeqs, ListOfUserIds, Metadata, Shown, Text
 from .pages import fit_profiles
 from .rows import Announcement, Request
 
@@ -40,6 +55,8 @@ DEFAULT_PAGE: Final = 50
 MAX_KEY_CHARS: Final = 128
 MAX_TITLE_CHARS: Final = 200
 MAX_TOKEN_CHARS: Final = 8_192
+MAX_REACTION_CHARS: Final = 32
+MAX_SEQS: Final = 50
 
 
 def _conversation_id() -> Text:
@@ -59,144 +76,20 @@ def _user_ids(limits: Settings) -> fields.Field[Any]:
     return ListOfUserIds(most=most, required=True, data_key="participantIds", validate=validate.Length(1))
 
 
-# What is answered beside `ok`. Every key is explained, as in shapes.py.
+def _seq() -> Int:
+    return Int(least=1, required=True)
 
 
-class AuthenticateAck(TypedDict):
-    """The socket has its user.
-
-    Attributes:
-        user: Who the token says you are.
-    """
-
-    user: shapes.UserWire
+def _mentions(limits: Settings) -> fields.Field[Any]:
+    return ListOfUserIds(most=limits.max_mentions)
 
 
-class CreateConversationAck(TypedDict):
-    """The conversation exists.
-
-    Attributes:
-        conversation: The new one, or the one that this request repeats.
-        duplicate: Whether it existed before.
-        profiles: How the users under its `participantIds` are shown.
-    """
-
-    conversation: shapes.ConversationWire
-    duplicate: bool
-    profiles: list[shapes.ProfileWire]
+def _metadata(limits: Settings) -> Metadata:
+    return Metadata(most_bytes=limits.max_metadata_bytes, allow_none=True)
 
 
-class ListConversationsAck(TypedDict):
-    """A page of your conversations.
-
-    Attributes:
-        conversations: At most `limit`, the one with the most recent activity first.
-        presence: The other side of each direct conversation on this page.
-        profiles: How the users are shown whom this page names: `participantIds`, and who wrote a `lastMessage`.
-        hasMore: Whether there are older ones.
-        nextBefore: The `before` of the next page; null on the last. Its form may change.
-        unreadConversations: In how many of all your conversations there is something unread; without `before` only.
-    """
-
-    conversations: list[shapes.ConversationSummaryWire]
-    presence: list[shapes.PresenceWire]
-    profiles: list[shapes.ProfileWire]
-    hasMore: bool
-    nextBefore: str | None
-    unreadConversations: NotRequired[int]
-
-
-class JoinConversationAck(TypedDict):
-    """The conversation as it is now, and what you missed.
-
-    Attributes:
-        conversation: The conversation.
-        participants: The first of them in the order of ids, and you; `list_participants` has the others.
-        messages: In `seq` order: the newest `limit`, or with `after` those whose `change` is greater.
-        change: The newest change at this moment: your next `after`; 0 while there is none.
-        lastSeq: The newest seq at this moment; 0 while there is no message.
-        readSeq: Your read mark: up to which seq you have read; 0 for nothing.
-        unreadCount: `lastSeq` minus `readSeq`; 0 or more.
-        typing: The user ids of who types at this moment, without yourself.
-        gap: What `messages` left out; only if you gave `after` and missed more than fits.
-        profiles: How those are shown who wrote `messages` and are not among `participants`; only if there are any.
-    """
-
-    conversation: shapes.ConversationWire
-    participants: list[shapes.ParticipantWire]
-    messages: list[shapes.MessageWire]
-    change: int
-    lastSeq: int
-    readSeq: int
-    unreadCount: int
-    typing: list[str]
-    gap: NotRequired[shapes.GapWire]
-    profiles: NotRequired[list[shapes.ProfileWire]]
-
-
-class LeaveConversationAck(TypedDict):
-    """The socket hears no more of the conversation."""
-
-
-class SendMessageAck(TypedDict):
-    """The message is stored.
-
-    Attributes:
-        message: As it is stored, with its `seq`.
-        duplicate: Whether it had been stored before; `message` is the first one then.
-    """
-
-    message: shapes.MessageWire
-    duplicate: bool
-
-
-class MarkReadAck(TypedDict):
-    """Your read mark is there, or further.
-
-    Attributes:
-        readSeq: Your read mark now; 0 while there is no message.
-        unreadCount: The newest seq minus `readSeq`; 0 or more.
-    """
-
-    readSeq: int
-    unreadCount: int
-
-
-class FetchHistoryAck(TypedDict):
-    """A page of messages.
-
-    Attributes:
-        messages: In `seq` order: the newest below `beforeSeq`, the oldest above `afterSeq`, or the newest of all.
-        hasMore: Whether there are more in that direction.
-        profiles: How those are shown who wrote `messages`; only in conversations with more participants than a join
-            tells.
-    """
-
-    messages: list[shapes.MessageWire]
-    hasMore: bool
-    profiles: NotRequired[list[shapes.ProfileWire]]
-
-
-class ListParticipantsAck(TypedDict):
-    """A page of participants.
-
-    Attributes:
-        participants: At most `limit`, those after `after` in the order of ids.
-        hasMore: Whether there are more.
-        nextAfter: The `after` of the next page; null on the last.
-    """
-
-    participants: list[shapes.ParticipantWire]
-    hasMore: bool
-    nextAfter: str | None
-
-
-class SetTypingAck(TypedDict):
-    """It is noted."""
-
-
-class SetVisibilityAck(TypedDict):
-    """It is noted."""
+def _dump_updated(updated: MessageUpdated, limits: Settings) -> Mapping[str, object]:
+    return {"message": encoded(updated), "duplicate": updated.duplicate}
 
 
 class ClientEvent(StrEnum):
@@ -216,7 +109,7 @@ class ClientEvent(StrEnum):
         doc="Give the socket its user, if the handshake did not.",
         command=Authenticate,
         fields=lambda limits: {"token": Text(most=MAX_TOKEN_CHARS, required=True)},
-        ack=AuthenticateAck,
+        ack=acks.AuthenticateAck,
         errors=(InvalidToken, TokenExpired, UserMismatch, AuthUnavailable),
     )
     CREATE_CONVERSATION = Request(
@@ -228,7 +121,7 @@ class ClientEvent(StrEnum):
             "title": Shown(most=MAX_TITLE_CHARS, allow_none=True),
             "idempotency_key": _idempotency_key(),
         },
-        ack=CreateConversationAck,
+        ack=acks.CreateConversationAck,
         errors=(RateLimited, IdempotencyConflict, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.conversations.create,
         dump=lambda created, limits: {
@@ -242,7 +135,7 @@ class ClientEvent(StrEnum):
         doc="Get your conversations, the one with the most recent activity first.",
         command=ListConversations,
         fields=lambda limits: {"limit": _page(limits), "before": Cursor()},
-        ack=ListConversationsAck,
+        ack=acks.ListConversationsAck,
         errors=(StoreUnavailable,),
         use_case=lambda chat: chat.conversations.page,
     )
@@ -256,7 +149,7 @@ class ClientEvent(StrEnum):
             "limit": _page(limits),
             "visible": Bool(),
         },
-        ack=JoinConversationAck,
+        ack=acks.JoinConversationAck,
         errors=(ConversationNotFound, LimitExceeded, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.conversations.snapshot,
     )
@@ -265,7 +158,7 @@ class ClientEvent(StrEnum):
         doc="Get no more of the conversation's events on this socket.",
         command=LeaveConversation,
         fields=lambda limits: {"conversation_id": _conversation_id()},
-        ack=LeaveConversationAck,
+        ack=acks.LeaveConversationAck,
         errors=(ConversationNotFound, StoreUnavailable),
     )
     SEND_MESSAGE = Request(
@@ -276,18 +169,89 @@ class ClientEvent(StrEnum):
             "conversation_id": _conversation_id(),
             "idempotency_key": _idempotency_key(required=True),
             "body": Shown(most=limits.max_body_chars, required=True),
-            "metadata": Metadata(most_bytes=limits.max_metadata_bytes, allow_none=True),
+            "metadata": _metadata(limits),
+            "reply_to": Int(least=1, data_key="replyTo"),
+            "mentions": _mentions(limits),
         },
-        ack=SendMessageAck,
-        errors=(ConversationNotFound, RateLimited, IdempotencyConflict, StoreUnavailable, Overloaded),
+        ack=acks.SendMessageAck,
+        errors=(
+            ConversationNotFound,
+            RateLimited,
+            MessageNotFound,
+            IdempotencyConflict,
+            StoreUnavailable,
+            Overloaded,
+        ),
         use_case=lambda chat: chat.messages.send,
+    )
+    EDIT_MESSAGE = Request(
+        name="edit_message",
+        doc="Give a message that you sent new content, for some time after you sent it.",
+        command=EditMessage,
+        fields=lambda limits: {
+            "conversation_id": _conversation_id(),
+            "seq": _seq(),
+            "idempotency_key": _idempotency_key(required=True),
+            "body": Shown(most=limits.max_body_chars, required=True),
+            "metadata": _metadata(limits),
+            "mentions": _mentions(limits),
+            "if_change": Int(least=1, data_key="ifChange"),
+        },
+        ack=acks.EditMessageAck,
+        errors=(
+            ConversationNotFound,
+            RateLimited,
+            MessageNotFound,
+            MessageDeleted,
+            Forbidden,
+            TooLate,
+            VersionConflict,
+            IdempotencyConflict,
+            StoreUnavailable,
+            Overloaded,
+        ),
+        use_case=lambda chat: chat.messages.edit,
+        dump=_dump_updated,
+    )
+    DELETE_MESSAGE = Request(
+        name="delete_message",
+        doc="Delete a message that you sent, for everybody.",
+        command=DeleteMessage,
+        fields=lambda limits: {"conversation_id": _conversation_id(), "seq": _seq()},
+        ack=acks.DeleteMessageAck,
+        errors=(ConversationNotFound, RateLimited, MessageNotFound, Forbidden, TooLate, StoreUnavailable, Overloaded),
+        use_case=lambda chat: chat.messages.delete,
+        dump=_dump_updated,
+    )
+    SET_REACTION = Request(
+        name="set_reaction",
+        doc="React to a message, or take a reaction back.",
+        command=SetReaction,
+        fields=lambda limits: {
+            "conversation_id": _conversation_id(),
+            "seq": _seq(),
+            "reaction": Text(most=MAX_REACTION_CHARS, pattern=r"\A\S+\Z", required=True),
+            "on": Bool(required=True),
+        },
+        ack=acks.SetReactionAck,
+        errors=(
+            ConversationNotFound,
+            RateLimited,
+            MessageNotFound,
+            MessageDeleted,
+            LimitExceeded,
+            StoreUnavailable,
+            Overloaded,
+        ),
+        use_case=lambda chat: chat.messages.react,
+        dump=_dump_updated,
     )
     MARK_READ = Request(
         name="mark_read",
         doc="Move your read mark forward; it never moves back.",
         command=MarkRead,
         fields=lambda limits: {"conversation_id": _conversation_id(), "seq": Int(required=True)},
-        ack=MarkReadAck,
+        ack=acks.MarkReadAck,
         errors=(ConversationNotFound, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.reading.mark,
     )
@@ -302,9 +266,34 @@ class ClientEvent(StrEnum):
             "limit": _page(limits),
         },
         exclusive=("before_seq", "after_seq"),
-        ack=FetchHistoryAck,
+        ack=acks.FetchHistoryAck,
         errors=(ConversationNotFound, StoreUnavailable),
         use_case=lambda chat: chat.messages.history,
+    )
+    FETCH_CHANGES = Request(
+        name="fetch_changes",
+        doc="Read what was created and changed after a change, page by page.",
+        command=FetchChanges,
+        fields=lambda limits: {
+            "conversation_id": _conversation_id(),
+            "after": Int(required=True),
+            "limit": _page(limits),
+        },
+        ack=acks.FetchChangesAck,
+        errors=(ConversationNotFound, StoreUnavailable),
+        use_case=lambda chat: chat.messages.changes,
+    )
+    FETCH_MESSAGES = Request(
+        name="fetch_messages",
+        doc="Get some messages by their places, for a quote of one that is not on a page.",
+        command=FetchMessages,
+        fields=lambda limits: {
+            "conversation_id": _conversation_id(),
+            "seqs": ListOfSeqs(most=MAX_SEQS, required=True),
+        },
+        ack=acks.FetchMessagesAck,
+        errors=(ConversationNotFound, StoreUnavailable),
+        use_case=lambda chat: chat.messages.some,
     )
     LIST_PARTICIPANTS = Request(
         name="list_participants",
@@ -315,7 +304,7 @@ class ClientEvent(StrEnum):
             "after": Text(most=MAX_USER_ID_CHARS),
             "limit": _page(limits),
         },
-        ack=ListParticipantsAck,
+        ack=acks.ListParticipantsAck,
         errors=(ConversationNotFound, StoreUnavailable),
         use_case=lambda chat: chat.conversations.participants,
     )
@@ -324,7 +313,7 @@ class ClientEvent(StrEnum):
         doc="Say that the user types, or has stopped; repeat true every three seconds while it lasts.",
         command=SetTyping,
         fields=lambda limits: {"conversation_id": _conversation_id(), "typing": Bool(required=True)},
-        ack=SetTypingAck,
+        ack=acks.SetTypingAck,
         errors=(ConversationNotFound, NotJoined, StoreUnavailable),
     )
     SET_VISIBILITY = Request(
@@ -332,7 +321,7 @@ class ClientEvent(StrEnum):
         doc="Say whether the user is looking at the conversation on this socket; true marks everything as read.",
         command=SetVisibility,
         fields=lambda limits: {"conversation_id": _conversation_id(), "visible": Bool(required=True)},
-        ack=SetVisibilityAck,
+        ack=acks.SetVisibilityAck,
         errors=(ConversationNotFound, NotJoined, StoreUnavailable, Overloaded),
     )
 
@@ -364,6 +353,12 @@ class ServerEvent(StrEnum):
             "list_conversations": "conversations",
             "fetch_history": "messages",
         },
+    )
+    MESSAGE_UPDATED = Announcement(
+        name="message_updated",
+        doc="A message was edited, deleted or reacted to: to every socket that joined. It can come twice.",
+        payload=shapes.MessageUpdatedWire,
+        snapshot={"join_conversation": "updates", "fetch_changes": "messages", "fetch_history": "messages"},
     )
     CONVERSATION_ACTIVITY = Announcement(
         name="conversation_activity",

@@ -184,6 +184,22 @@ class UserId(fields.Field[str]):
             raise ValidationError(f"It {error}.") from None
 
 
+class ListOfSeqs(fields.Field[Any]):
+    """A JSON list of 1 to `most` positions; read as a tuple."""
+
+    def __init__(self, *, most: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._most = most
+        self._seq = Int(least=1)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if type(value) is not list:
+            raise ValidationError("Not a list.")
+        if not 0 < len(value) <= self._most:
+            raise ValidationError(f"Not 1 to {self._most} of them.")
+        return tuple(self._seq.deserialize(each) for each in value)
+
+
 class ListOfUserIds(fields.List[str]):
     """A JSON list of at most `most` user ids; read as a tuple."""
 

@@ -66,3 +66,8 @@ def gap_before(snapshot: Snapshot, kept: int, after: int | None) -> Gap | None:
         return snapshot.gap
     first = snapshot.messages[0].seq if snapshot.gap is None else snapshot.gap.from_seq
     return Gap(first, snapshot.messages[left_out - 1].seq)
+
+
+def updates_through(snapshot: Snapshot, kept: int) -> int | None:
+    """The change up to which a client has all updates, when only the first `kept` are sent; None: all there are."""
+    return snapshot.updates_through if kept == len(snapshot.updates) else snapshot.updates[kept - 1].change

@@ -1,7 +1,7 @@
 """The room's front: what the other rooms use of the contract with clients. docs/protocol.md in code.
 
-The contract itself: events.py (the table), shapes.py (what goes out), dumping.py (how it is made), loading.py (what
-comes in), fields.py (of what).
+The contract itself: events.py (the table), shapes.py and acks.py (what goes out), dumping.py (how it is made),
+loading.py (what comes in), fields.py (of what).
 """
 
 from __future__ import annotations

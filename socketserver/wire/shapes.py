@@ -62,19 +62,39 @@ class ConversationWire(TypedDict):
     createdAt: int
 
 
+class ReactionWire(TypedDict):
+    """A reaction to a message.
+
+    Attributes:
+        reaction: What it is, mostly an emoji; 1 to 32 characters without white space.
+        count: How many users have reacted so.
+        userIds: The first 20 of them, oldest first.
+    """
+
+    reaction: str
+    count: int
+    userIds: list[str]
+
+
 class MessageWire(TypedDict):
-    """One stored message.
+    """One stored message, as it is now. A key of the second half is absent while there is nothing to say.
 
     Attributes:
         id: For comparing, nothing more.
         conversationId: The conversation's id.
         seq: Position in the conversation: 1, 2, 3, … without a hole, the same for everybody.
-        change: Number of the change that stored it, dense from 1 too: the cursor to resume from.
+        change: Number of the newest change that touched it, dense from 1 too: the cursor to resume from.
         senderId: The sender's user id.
         idempotencyKey: The sender's own name for it: how the sender finds the bubble that was waiting.
-        body: The text, as it was sent.
-        metadata: The sender's object, as it was sent; null for none.
+        body: The text, as it was sent, or edited; empty once it is deleted.
+        metadata: The sender's object, as it was sent, or edited; null for none.
         createdAt: When the server got it, UTC milliseconds. Sort by `seq`, not by this.
+        replyTo: The `seq` of the message that it answers.
+        mentions: The user ids of participants whom it names.
+        reactions: The reactions to it, oldest first.
+        editedAt: When its text was edited last, UTC milliseconds.
+        deletedAt: When it was deleted, UTC milliseconds: then this is its tombstone.
+        deletedBy: The user id of who deleted it.
     """
 
     id: str
@@ -86,17 +106,23 @@ class MessageWire(TypedDict):
     body: str
     metadata: dict[str, Any] | None
     createdAt: int
+    replyTo: NotRequired[int]
+    mentions: NotRequired[list[str]]
+    reactions: NotRequired[list[ReactionWire]]
+    editedAt: NotRequired[int]
+    deletedAt: NotRequired[int]
+    deletedBy: NotRequired[str]
 
 
 class ConversationSummaryWire(ConversationWire):
     """A conversation as a user's list shows it.
 
     Attributes:
-        lastMessage: The newest message; null while there is none.
+        lastMessage: The newest message that is not deleted; null while there is none.
         lastSeq: The newest message's seq; 0 while there is none.
         change: The newest change; a place to resume from only for a client that has everything before it.
         readSeq: Your read mark: up to which seq you have read; 0 for nothing.
-        unreadCount: `lastSeq` minus `readSeq`; 0 or more.
+        unreadCount: `lastSeq` minus `readSeq`, without deleted messages; 0 or more.
         activityAt: When the last message came, or the conversation was created, UTC milliseconds; the list's order.
             It never goes back.
     """
@@ -155,6 +181,7 @@ class ErrorWire(TypedDict):
         retryable: Whether the same request can succeed later without a change.
         retryAfterMs: How long to wait before that, in milliseconds; absent where it is not known.
         limitBytes: With `too_large`: how many bytes it may have.
+        present: With `version_conflict`: the message as it is.
         fields: With `invalid_payload`: lists of sentences by field, nested like the payload; `payload` for the whole.
         help: In the body of a refused handshake: what to look at.
     """
@@ -164,6 +191,7 @@ class ErrorWire(TypedDict):
     retryable: bool
     retryAfterMs: NotRequired[int]
     limitBytes: NotRequired[int]
+    present: NotRequired[MessageWire]
     fields: NotRequired[Mapping[str, object]]
     help: NotRequired[str]
 
@@ -246,6 +274,16 @@ class MessageCreatedWire(TypedDict):
 
     message: MessageWire
     sender: NotRequired[ProfileWire]
+
+
+class MessageUpdatedWire(TypedDict):
+    """A message was edited or deleted, or somebody reacted to it.
+
+    Attributes:
+        message: The message as it is now; drop it if you have it with this `change`, or a greater one.
+    """
+
+    message: MessageWire
 
 
 class ActivityWire(TypedDict):

@@ -51,6 +51,7 @@ _FIELDS: Final[Mapping[type, str]] = {
     fields.Bool: "boolean",
     fields.Metadata: "Record<string, unknown>",
     fields.ListOfUserIds: "string[]",
+    fields.ListOfSeqs: "number[]",
 }
 # Where TypeScript can say more than a TypedDict does: (name of the shape, key) → type.
 _NARROWER: Final[Mapping[tuple[str, str], str]] = {

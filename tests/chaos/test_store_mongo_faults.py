@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from socketserver.chat.domain import ConversationId, new_id
+from socketserver.chat.domain import ConversationId, UserId, new_id
 from socketserver.errors import Overloaded, StoreUnavailable
 from socketserver.store.mongo.mongo_store import MongoStore
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from pymongo.uri_parser import parse_uri
+from support.histories import Caller, Reader, check_state, present
 from support.mongo import MongoServer, own_server, skip_or_fail, with_database
 from support.stores import BOB, NOW_MS, Watching, conversation_draft, group, message_draft, sequence
 from support.tcp_proxy import Proxy, proxy_to
@@ -229,6 +230,50 @@ async def test_faults_at_random_under_load(store: MongoStore, proxy: Proxy, caps
         )
     assert not +faults
     assert rows == len(acked)
+
+
+@pytest.mark.timeout(180)
+async def test_faults_at_random_among_changes(mongo_url: str, proxy: Proxy) -> None:
+    """Cuts, lost replies and delays while two processes edit, delete and react: each change is there once, and all
+    readers end with the same messages."""
+    name = f"test_{new_id()}"
+    store = MongoStore(f"mongodb://127.0.0.1:{proxy.port}/{name}?{OPTIONS}")
+    other = MongoStore(with_database(mongo_url, name))
+    await store.open()
+    await other.open()
+    here = await group(store)
+    dice = random.Random(7)
+    callers = [
+        Caller((store, store, other)[number % 3], here, UserId(f"u{number % 3}"), random.Random(number))
+        for number in range(6)
+    ]
+    writing = [asyncio.ensure_future(caller.run(100)) for caller in callers]
+    reader = Reader()
+    while not all(task.done() for task in writing):
+        fault = dice.choice(["cut", "cut_once", "insert", "update", "delay"])
+        if fault == "cut":
+            proxy.cut()
+        elif fault == "cut_once":
+            proxy.cut_once()
+        elif fault == "delay":
+            proxy.reply_delay_s = 3
+        else:
+            proxy.swallow, proxy.swallow_times = b"\x02" + fault.encode() + b"\x00", dice.randint(1, 3)
+        await asyncio.sleep(dice.uniform(0, 0.5))  # how long a fault lasts
+        proxy.heal()
+        await reader.catch_up(other, here)
+        await asyncio.wait(writing, timeout=1)
+    await asyncio.gather(*writing)
+    given = set().union(*(caller.given for caller in callers))
+    newest = max(change for change, _ in given)
+    assert len({change for change, _ in given}) == len(given), "no number was given out twice"
+    await check_state(other, here, newest, [reader, Reader(), Reader()])
+    messages = await present(other, here)
+    assert sorted(each.idempotency_key for each in messages) == sorted(key for c in callers for key in c.sent)
+    await store.close()
+    await other.close()
+    with MongoClient[dict[str, Any]](with_database(mongo_url, name)) as client:
+        client.drop_database(name)
 
 
 # -- the server itself

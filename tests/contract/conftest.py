@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from socketserver.chat.domain import new_id
 from socketserver.store import Store
+from socketserver.store.mongo import mongo_store
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from pymongo import MongoClient
 from support.mongo import mongo_url, with_database
 from support.stores import Backend
 
-__all__ = ["mongo_url"]  # pytest finds the fixture here
+# pytest finds the fixture here; the driver is imported here, as that reads files, and not while an event loop runs
+__all__ = ["mongo_store", "mongo_url"]
 
 IN_MEMORY = ["sqlite-memory"]
 SHARED = ["sqlite-file", "mongo"]

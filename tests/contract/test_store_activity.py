@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from socketserver.chat.changes import Edit
 from socketserver.chat.domain import ConversationId
 from socketserver.store import Copyable, Store, open_store
 from socketserver.store.copying import copy_store
@@ -118,6 +119,46 @@ async def test_a_sqlite_file_of_the_first_schema_is_taken_up(tmp_path: Path) -> 
     assert found is not None
     assert (found.participant_ids, found.participant_count) == ((ANN, BOB), 2)
     await store.close()
+
+
+async def test_a_sqlite_file_from_before_messages_could_change_is_taken_up(tmp_path: Path) -> None:
+    """Its messages are there, in their order and with their numbers; and now they can be changed."""
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as old:
+        for script in MIGRATIONS[:2]:
+            old.executescript(script)
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 2")
+        for num in (1, 2):
+            old.execute(
+                "INSERT INTO conversation VALUES (?, ?, 'group', NULL, 'ann', 1, NULL, 3, 3, ?, 2)",
+                (num, f"c{num}", NOW_MS),
+            )
+            old.executemany("INSERT INTO participant VALUES (?, ?, 3, 5)", [(num, "ann"), (num, "bob")])
+        for seq in (1, 2, 3):
+            for num in (1, 2):
+                old.execute(
+                    "INSERT INTO message VALUES (?, ?, ?, ?, 'ann', ?, ?, ?, ?)",
+                    (num, seq, seq, f"m{num}.{seq}", f"k{seq}", f"body {seq}", '{"a":1}', NOW_MS),
+                )
+        old.commit()
+    store: Copyable = open_store(f"sqlite:///{path}")
+    await store.open()
+    here = ConversationId("c1")
+    page = await store.list_messages(here, limit=10)
+    assert [(each.id, each.seq, each.change, each.body, each.metadata) for each in page.messages] == [
+        (f"m1.{seq}", seq, seq, f"body {seq}", {"a": 1}) for seq in (1, 2, 3)
+    ]
+    changed = await store.change_message(Edit(here, 2, ANN, "e", "edited", NOW_MS))
+    assert changed.message
+    assert (changed.message.change, changed.message.body) == (4, "edited")
+    assert (await store.append_message(message_draft(here, "body 1", key="k1", metadata={"a": 1}))).duplicate
+    appended = (await store.append_message(message_draft(here))).message
+    assert (appended.seq, appended.change) == (4, 5)
+    await store.close()
+    with closing(sqlite3.connect(path)) as now:
+        assert now.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert now.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 async def test_mongodb_documents_of_the_first_version_are_taken_up(shared_backend: Backend) -> None:

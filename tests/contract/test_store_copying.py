@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from socketserver.chat.domain import ConversationId, MessageDraft, Profile, ProfileUpdate
+from collections.abc import AsyncIterator, Sequence
+from socketserver.chat.changes import Delete, Edit, React
+from socketserver.chat.domain import ConversationId, Message, Profile, ProfileUpdate
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Copyable, Store, open_store
-from socketserver.store.base import Appended, Counts
+from socketserver.store.base import Counts
 from socketserver.store.copying import CopyError, Progress, copy_store
 
 import pytest
@@ -40,6 +41,11 @@ async def fill(store: Store) -> list[ConversationId]:
     await store.append_message(message_draft(direct, "a\x00b", by=BOB, key="$ne", metadata=hostile, at_ms=NOW_MS + 5))
     await store.append_message(message_draft(direct, "before", at_ms=NOW_MS - 5))
     await store.append_message(message_draft(keyed))
+    for seq, on in ((3, True), (3, False), (70, True), (12, True)):
+        await store.change_message(React(busy, seq, CAT, "👍", on))
+    await store.change_message(React(busy, 70, BOB, "👍", True))
+    await store.change_message(Edit(busy, 5, ANN, "e", "other", NOW_MS + 50, {"a": 1}, (BOB,)))
+    await store.change_message(Delete(busy, 6, ANN, NOW_MS + 51))
     await store.set_profile(ProfileUpdate(ANN, "Ann\x00 😀", "https://example.com/ann.png"))
     await store.set_profile(ProfileUpdate(CAT))
     return [direct, keyed, empty, busy]
@@ -49,6 +55,8 @@ async def seen(store: Copyable, ids: list[ConversationId]) -> object:
     """What anybody can see of these conversations."""
     return (
         [await store.get_snapshot(each, after=0, limit=500) for each in ids],
+        [await store.get_snapshot(each, after=40, limit=500) for each in ids],
+        [await store.list_changes(each, after=0, limit=500) for each in ids],
         [await store.list_conversations(user_id, limit=10, before=None) for user_id in (ANN, BOB, CAT)],
         await store.list_profiles(after=None, limit=10),
     )
@@ -83,18 +91,16 @@ async def test_an_interrupted_copy_is_started_again(
 ) -> None:
     ids = await fill(memory)
     target = await backend.open()
-    real = target.append_message
-    left = 20
+    real = target.copy_messages
 
-    async def fails_after_some(draft: MessageDraft) -> Appended:
-        nonlocal left
-        left -= 1
-        if left < 0:
+    async def fails_half_way(messages: Sequence[Message], activity_at_ms: int) -> None:
+        if len(messages) > 20:
+            await real(messages[:20], activity_at_ms)
             raise StoreUnavailable
-        return await real(draft)
+        await real(messages, activity_at_ms)
 
     with monkeypatch.context() as patch:
-        patch.setattr(target, "append_message", fails_after_some)
+        patch.setattr(target, "copy_messages", fails_half_way)
         with pytest.raises(StoreUnavailable):
             await copy_store(memory, target, silent)
     for _ in range(2):  # and once more, with nothing left to do

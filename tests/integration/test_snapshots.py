@@ -48,6 +48,8 @@ class Scene:
         return {
             "list_conversations": await again.client.ok("list_conversations", {}),
             "join_conversation": await again.join(self.chat),
+            "join again": await again.join(self.chat, after=1),
+            "fetch_changes": await again.client.ok("fetch_changes", {"conversationId": self.chat, "after": 1}),
             "fetch_history": await again.client.ok("fetch_history", {"conversationId": self.chat}),
         }
 
@@ -58,6 +60,14 @@ class Scene:
         await self.ben.join(self.chat)
         await self.ann.send(self.chat, "hello")
         return await self.ben.client.wait("message_created")
+
+    async def message_updated(self) -> Any:
+        await self.ben.join(self.chat)
+        await self.ann.send(self.chat, "hello")
+        await self.ann.client.ok(
+            "edit_message", {"conversationId": self.chat, "seq": 1, "idempotencyKey": "e", "body": "good day"}
+        )
+        return await self.ben.client.wait("message_updated")
 
     async def conversation_activity(self) -> Any:
         await self.ann.send(self.chat, "hello")
@@ -98,6 +108,9 @@ def in_the_answers(event: ServerEvent, seen: dict[str, Any], answers: Answers, c
     if event == ServerEvent.MESSAGE_CREATED:
         assert seen["message"] == joined["messages"][-1] == history["messages"][-1]
         assert seen["message"] == entry(listed["conversations"], id=chat)["lastMessage"]
+    elif event == ServerEvent.MESSAGE_UPDATED:
+        assert [seen["message"]] == joined["messages"] == history["messages"]
+        assert [seen["message"]] == answers["join again"]["updates"] == answers["fetch_changes"]["messages"]
     elif event == ServerEvent.CONVERSATION_ACTIVITY:
         assert seen["seq"] == entry(listed["conversations"], id=chat)["lastSeq"]
     elif event == ServerEvent.CONVERSATION_CREATED:

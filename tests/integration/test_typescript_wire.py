@@ -66,6 +66,18 @@ async def test_acks_and_events_have_their_declared_shapes(tmp_path: Path) -> Non
         for key, metadata in (("1", None), ("2", {"a": [1, {"b": None}]}), ("3", None)):
             message = {**where, "idempotencyKey": key, "body": f"message {key}", "metadata": metadata}
             await ask(ana, ClientEvent.SEND_MESSAGE, message)
+        here = {**where, "seq": 2}
+        edit = {**here, "idempotencyKey": "e", "body": "other"}
+        await ask(ana, ClientEvent.EDIT_MESSAGE, edit)
+        await ask(ana, ClientEvent.SET_REACTION, {**here, "reaction": "+", "on": True})
+        await ask(ana, ClientEvent.FETCH_CHANGES, {**where, "after": 0})
+        await ask(ana, ClientEvent.FETCH_MESSAGES, {**where, "seqs": [2]})
+        conflict = await ana.client.emit(ClientEvent.EDIT_MESSAGE, {**edit, "idempotencyKey": "f", "ifChange": 1})
+        assert conflict["error"]["code"] == "version_conflict"
+        check(conflict["error"], ErrorWire, "error")
+        await ask(ana, ClientEvent.DELETE_MESSAGE, {**where, "seq": 1})
+        reply = {**where, "idempotencyKey": "4", "body": "message 4", "replyTo": 2, "mentions": ["ben"]}
+        await ask(ana, ClientEvent.SEND_MESSAGE, reply)
         resumed = await ask(ben, ClientEvent.JOIN_CONVERSATION, {**where, "after": 1, "limit": 1, "visible": True})
         assert "gap" in resumed
         await ask(ben, ClientEvent.LIST_CONVERSATIONS, {"limit": 1})

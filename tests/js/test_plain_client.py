@@ -87,3 +87,32 @@ async def test_a_plain_application_has_everything(tmp_path: Path) -> None:
 
                 await again.people("ana")  # elsewhere
                 await eventually("why it was ended", lambda: {"ended": "replaced"} in ana.lines)
+
+
+async def test_a_plain_application_shows_what_changed(tmp_path: Path) -> None:
+    """Edits, deletions and reactions: live, and those that were made while it was away."""
+    require(missing_node())
+    async with running(tmp_path / "chat.db", messages_per_second=0) as server, wire_to(server.url) as wire:
+        (ben,) = await wire.people("ben")
+        chat = await ben.create("ana")
+        where: dict[str, Any] = {"conversationId": chat}
+        for number in range(1, 31):
+            await ben.send(chat, f"message {number}")
+        async with plain_client(server, "ana", chat) as ana:
+            await eventually("the history", lambda: len(ana.shown) == 30)
+            await ben.client.ok("edit_message", {**where, "seq": 2, "idempotencyKey": "e", "body": "edited"})
+            await ben.client.ok("set_reaction", {**where, "seq": 3, "reaction": "+", "on": True})
+            await ben.client.ok("delete_message", {**where, "seq": 4})
+            await eventually("live changes", lambda: len(ana.shown) == 33)
+            assert ana.shown[30:] == [(2, "edited"), (3, "message 3"), (4, "")]
+            assert ana.lines[31]["reactions"] == [{"reaction": "+", "count": 1, "userIds": ["ben"]}]
+
+            await server.kill()
+            await server.start()
+            async with wire_to(server.url) as again:
+                (ben,) = await again.people("ben")
+                for number in range(10, 20):
+                    edit = {**where, "seq": number, "idempotencyKey": "f", "body": f"edited {number}"}
+                    await ben.client.ok("edit_message", edit)
+                await eventually("what changed meanwhile", lambda: len(ana.shown) == 43, deadline_s=30)
+                assert sorted(ana.shown[33:]) == [(number, f"edited {number}") for number in range(10, 20)]

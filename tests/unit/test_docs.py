@@ -35,6 +35,7 @@ OBJECTS: dict[str, type] = {
     "conversation": shapes.ConversationWire,
     "conversation summary": shapes.ConversationSummaryWire,
     "message": shapes.MessageWire,
+    "reaction": shapes.ReactionWire,
     "participant": shapes.ParticipantWire,
     "profile": shapes.ProfileWire,
     "presence": shapes.PresenceWire,
@@ -179,6 +180,7 @@ def test_payload_table(event: ClientEvent) -> None:
             "Bool": "boolean",
             "Metadata": "object",
             "ListOfUserIds": "string[]",
+            "ListOfSeqs": "integer[]",
         }[type(field).__name__]
         assert row["Type"] == (f"{kind} or null" if field.allow_none else kind)
         if field.required:

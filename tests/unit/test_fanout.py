@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, Profile, ReadMark, UserId
-from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead, ProfileChanged
+from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated, ProfileChanged
 from socketserver.live.auto_read import Seen
 from socketserver.live.connections import Connection
 from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
@@ -91,6 +91,18 @@ def test_no_activity_when_everybody_has_joined() -> None:
     stage.show("bob", BOB, visible=False)
     stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=False))
     assert [emitted.event for emitted in stage.sio.take()] == ["message_created"]
+
+
+def test_a_change_is_told_to_those_who_joined_and_nobody_else() -> None:
+    """It is no activity: it moves no conversation up a list."""
+    stage = Stage()
+    stage.show("bob", BOB, visible=True)
+    stage.connect("cat", CAT)
+    stage.fanout.receive(MessageUpdated(CONVERSATION, MESSAGE, duplicate=False))
+    assert stage.sio.take() == [
+        Emitted("message_updated", {"message": protocol.dump_message(MESSAGE)}, (conversation_room(C),))
+    ]
+    assert stage.seen() == []
 
 
 def test_who_looks_has_read() -> None:

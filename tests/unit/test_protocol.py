@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from socketserver.chat import conversations, domain, messages, reading
 from socketserver.chat.domain import ConversationId, Identity, MessageId, UserId
-from socketserver.errors import ENDS, ChatError, InvalidPayload, RateLimited, UnknownEvent
+from socketserver.errors import ENDS, ChatError, InvalidPayload, RateLimited, UnknownEvent, VersionConflict
 from socketserver.settings import Settings
 from socketserver.wire import commands, protocol
 from socketserver.wire.protocol import ClientEvent, Payloads
@@ -26,6 +27,26 @@ SMALLEST: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
     ClientEvent.SEND_MESSAGE: (
         {"conversationId": "c", "idempotencyKey": "k", "body": "hi"},
         messages.SendMessage(ConversationId("c"), "k", "hi"),
+    ),
+    ClientEvent.EDIT_MESSAGE: (
+        {"conversationId": "c", "seq": 2, "idempotencyKey": "k", "body": "hi"},
+        messages.EditMessage(ConversationId("c"), 2, "k", "hi"),
+    ),
+    ClientEvent.DELETE_MESSAGE: (
+        {"conversationId": "c", "seq": 2},
+        messages.DeleteMessage(ConversationId("c"), 2),
+    ),
+    ClientEvent.SET_REACTION: (
+        {"conversationId": "c", "seq": 2, "reaction": "👍", "on": True},
+        messages.SetReaction(ConversationId("c"), 2, "👍", True),
+    ),
+    ClientEvent.FETCH_CHANGES: (
+        {"conversationId": "c", "after": 0},
+        messages.FetchChanges(ConversationId("c"), 0, 50),
+    ),
+    ClientEvent.FETCH_MESSAGES: (
+        {"conversationId": "c", "seqs": [3, 1]},
+        messages.FetchMessages(ConversationId("c"), (3, 1)),
     ),
     ClientEvent.MARK_READ: ({"conversationId": "c", "seq": 0}, reading.MarkRead(ConversationId("c"), 0)),
     ClientEvent.FETCH_HISTORY: ({"conversationId": "c"}, messages.FetchHistory(ConversationId("c"), 50)),
@@ -50,8 +71,27 @@ EVERYTHING: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
         conversations.JoinConversation(ConversationId("c"), 200, 3, True),
     ),
     ClientEvent.SEND_MESSAGE: (
-        {"conversationId": "c", "idempotencyKey": "k", "body": "hi", "metadata": {"a": [1]}},
-        messages.SendMessage(ConversationId("c"), "k", "hi", {"a": [1]}),
+        {
+            "conversationId": "c",
+            "idempotencyKey": "k",
+            "body": "hi",
+            "metadata": {"a": [1]},
+            "replyTo": 7,
+            "mentions": ["bob"],
+        },
+        messages.SendMessage(ConversationId("c"), "k", "hi", {"a": [1]}, 7, (UserId("bob"),)),
+    ),
+    ClientEvent.EDIT_MESSAGE: (
+        {
+            "conversationId": "c",
+            "seq": 2,
+            "idempotencyKey": "k",
+            "body": "hi",
+            "metadata": {"a": [1]},
+            "mentions": ["bob"],
+            "ifChange": 9,
+        },
+        messages.EditMessage(ConversationId("c"), 2, "k", "hi", {"a": [1]}, (UserId("bob"),), 9),
     ),
     ClientEvent.FETCH_HISTORY: (
         {"conversationId": "c", "afterSeq": 0, "limit": 1},
@@ -217,6 +257,41 @@ def test_message() -> None:
         "metadata": {"a": 1},
         "createdAt": 5,
     }
+
+
+def test_a_message_tells_what_happened_to_it_and_nothing_else() -> None:
+    users = tuple(UserId(f"u{number}") for number in range(30))
+    later = domain.Later(2, 7, "secret key", None, None, (domain.Reaction("👍", users),))
+    message = replace(MESSAGE, reply_to=1, mentions=(UserId("bob"),), later=later)
+    assert protocol.dump_message(message) == {
+        **protocol.dump_message(MESSAGE),
+        "replyTo": 1,
+        "mentions": ["bob"],
+        "editedAt": 7,
+        "reactions": [{"reaction": "👍", "count": 30, "userIds": list(users[:20])}],
+    }
+    gone = replace(MESSAGE, body="", later=domain.Later(2, deleted_at_ms=8, deleted_by=UserId("ann")))
+    assert protocol.dump_message(gone) == {
+        **protocol.dump_message(MESSAGE),
+        "body": "",
+        "deletedAt": 8,
+        "deletedBy": "ann",
+    }
+
+
+def test_a_version_conflict_shows_the_message_as_it_is() -> None:
+    assert protocol.dump_error(VersionConflict(present=MESSAGE))["present"] == protocol.dump_message(MESSAGE)
+
+
+@pytest.mark.parametrize("reaction", ["", "a b", " ", "x" * 33, "\u2028", "+\n"])
+def test_a_reaction_is_short_and_has_no_white_space(reaction: str) -> None:
+    payload = {"conversationId": "c", "seq": 2, "reaction": reaction, "on": True}
+    assert list(errors_of("set_reaction", payload)) == ["reaction"]
+
+
+@pytest.mark.parametrize("seqs", [[], [0], [1.5], list(range(1, 52)), "1"])
+def test_places_are_a_short_list_of_numbers(seqs: object) -> None:
+    assert list(errors_of("fetch_messages", {"conversationId": "c", "seqs": seqs})) == ["seqs"]
 
 
 def test_activity_has_a_preview() -> None:

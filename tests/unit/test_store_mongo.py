@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from socketserver.chat.domain import ConversationId, ReadMark, new_id
+from socketserver.chat.changes import React
+from socketserver.chat.domain import ConversationId, Gap, ReadMark, new_id
 from socketserver.errors import InternalError, LimitExceeded, Overloaded, StoreUnavailable
 from socketserver.store.base import Appended
 from socketserver.store.mongo.database import MongoDatabase, options_for
-from socketserver.store.mongo.documents import INDEXES, Document
+from socketserver.store.mongo.documents import INDEXES, Document, Move
 from socketserver.store.mongo.mongo_store import MongoStore
 from typing import Any
 
@@ -147,7 +148,7 @@ class Spoiled(MongoDatabase):
     async def find_messages(
         self, which: Document, fields: Document | None = None, *, sort: tuple[str, int] | None = None, limit: int = 0
     ) -> list[Document]:
-        if self.before_own is not None and fields is not None:  # a page of messages comes with all of its fields
+        if self.before_own is not None and fields is not None and "sender" in fields:  # not a page: that has all fields
             await self.before_own()
         return await super().find_messages(which, fields, sort=sort, limit=limit)
 
@@ -157,10 +158,10 @@ class Spoiled(MongoDatabase):
             return None
         return await super().find_conversation(which, fields)
 
-    async def insert_messages(self, rows: Sequence[Document]) -> int:
+    async def write_messages(self, writes: Sequence[Document | Move]) -> int:
         if self.insert_error is not None:
             raise self.insert_error
-        return await super().insert_messages(rows)
+        return await super().write_messages(writes)
 
 
 async def folded(plain: MongoClient[dict[str, Any]], seq: int) -> dict[str, Any]:
@@ -301,4 +302,36 @@ async def test_a_conversation_made_elsewhere_but_not_committed_is_waited_for_wit
     database.looks = 3
     with pytest.raises(Overloaded):
         await store.create_conversation(conversation_draft(BOB))
+    await store.close()
+
+
+async def test_who_joins_while_much_is_written_misses_nothing(url: str) -> None:
+    """Between the look at the newest change and the page of messages, a message was changed and more were sent than the
+    page holds: the page had none that was known to be complete, and the answer was empty, without a gap or updates."""
+
+    class Late(MongoDatabase):
+        before_page: Callable[[], Awaitable[None]] | None = None
+
+        async def find_messages(self, which: Document, *more: Any, **options: Any) -> list[Document]:
+            if self.before_page is not None:
+                before, self.before_page = self.before_page, None
+                await before()
+            return await super().find_messages(which, *more, **options)
+
+    database = Late(url)
+    store = MongoStore(database)
+    await store.open()
+    here = await group(store)
+    await say(store, here, 3)
+
+    async def meanwhile() -> None:
+        await store.change_message(React(here, 1, BOB, "+", on=True))  # 4
+        await say(store, here, 4)  # 5 to 8
+
+    database.before_page = meanwhile
+    snapshot = await store.get_snapshot(here, after=1, limit=1)
+    assert snapshot is not None
+    assert ([each.seq for each in snapshot.messages], snapshot.gap) == ([3], Gap(2, 2))
+    assert (snapshot.last_seq, snapshot.change) == (3, 3)
+    assert [each.seq for each in snapshot.updates] == []
     await store.close()

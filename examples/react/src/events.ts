@@ -26,7 +26,17 @@ export type ErrorCode =
   | "not_joined"
   /** The idempotency key was used before, by the same sender in the same place, for other content. */
   | "idempotency_conflict"
-  /** A bound on what one connection may hold open is reached. */
+  /** The conversation has no message with this seq. */
+  | "message_not_found"
+  /** The message was deleted: only its tombstone is left. */
+  | "message_deleted"
+  /** The user takes part in the conversation, but may not do this in it. */
+  | "forbidden"
+  /** The time in which this may be done is over. */
+  | "too_late"
+  /** Somebody changed the message since the change that the request was made for. */
+  | "version_conflict"
+  /** A bound of this server is reached: what one connection may hold open, or how much a message may have. */
   | "limit_exceeded"
   /** More requests than the user's rate allows. */
   | "rate_limited"
@@ -73,6 +83,50 @@ export type EndCode =
   /** The connection was found dead or unknown by the regular sweep. */
   | "stale";
 
+/** A reaction to a message. */
+export interface Reaction {
+  /** What it is, mostly an emoji; 1 to 32 characters without white space. */
+  reaction: string;
+  /** How many users have reacted so. */
+  count: number;
+  /** The first 20 of them, oldest first. */
+  userIds: string[];
+}
+
+/** One stored message, as it is now. A key of the second half is absent while there is nothing to say. */
+export interface Message {
+  /** For comparing, nothing more. */
+  id: string;
+  /** The conversation's id. */
+  conversationId: string;
+  /** Position in the conversation: 1, 2, 3, … without a hole, the same for everybody. */
+  seq: number;
+  /** Number of the newest change that touched it, dense from 1 too: the cursor to resume from. */
+  change: number;
+  /** The sender's user id. */
+  senderId: string;
+  /** The sender's own name for it: how the sender finds the bubble that was waiting. */
+  idempotencyKey: string;
+  /** The text, as it was sent, or edited; empty once it is deleted. */
+  body: string;
+  /** The sender's object, as it was sent, or edited; null for none. */
+  metadata: Record<string, unknown> | null;
+  /** When the server got it, UTC milliseconds. Sort by `seq`, not by this. */
+  createdAt: number;
+  /** The `seq` of the message that it answers. */
+  replyTo?: number;
+  /** The user ids of participants whom it names. */
+  mentions?: string[];
+  /** The reactions to it, oldest first. */
+  reactions?: Reaction[];
+  /** When its text was edited last, UTC milliseconds. */
+  editedAt?: number;
+  /** When it was deleted, UTC milliseconds: then this is its tombstone. */
+  deletedAt?: number;
+  /** The user id of who deleted it. */
+  deletedBy?: string;
+}
+
 /** Why a request was refused. */
 export interface ErrorDetails {
   /** Stable, so compare it. */
@@ -85,6 +139,8 @@ export interface ErrorDetails {
   retryAfterMs?: number;
   /** With `too_large`: how many bytes it may have. */
   limitBytes?: number;
+  /** With `version_conflict`: the message as it is. */
+  present?: Message;
   /** With `invalid_payload`: lists of sentences by field, nested like the payload; `payload` for the whole. */
   fields?: Record<string, unknown>;
   /** In the body of a refused handshake: what to look at. */
@@ -153,28 +209,6 @@ export interface Welcome {
   limits: Limits;
 }
 
-/** One stored message. */
-export interface Message {
-  /** For comparing, nothing more. */
-  id: string;
-  /** The conversation's id. */
-  conversationId: string;
-  /** Position in the conversation: 1, 2, 3, … without a hole, the same for everybody. */
-  seq: number;
-  /** Number of the change that stored it, dense from 1 too: the cursor to resume from. */
-  change: number;
-  /** The sender's user id. */
-  senderId: string;
-  /** The sender's own name for it: how the sender finds the bubble that was waiting. */
-  idempotencyKey: string;
-  /** The text, as it was sent. */
-  body: string;
-  /** The sender's object, as it was sent; null for none. */
-  metadata: Record<string, unknown> | null;
-  /** When the server got it, UTC milliseconds. Sort by `seq`, not by this. */
-  createdAt: number;
-}
-
 /** How somebody is shown. */
 export interface Profile {
   /** Whose profile it is. */
@@ -193,6 +227,12 @@ export interface MessageCreated {
   message: Message;
   /** How the sender is shown; only in conversations with more participants than a join tells. */
   sender?: Profile;
+}
+
+/** A message was edited or deleted, or somebody reacted to it. */
+export interface MessageUpdated {
+  /** The message as it is now; drop it if you have it with this `change`, or a greater one. */
+  message: Message;
 }
 
 /** A message was stored in a conversation that the socket has not joined. */
@@ -301,7 +341,7 @@ export interface CreateConversationAck {
 
 /** A conversation as a user's list shows it. */
 export interface ConversationSummary extends Conversation {
-  /** The newest message; null while there is none. */
+  /** The newest message that is not deleted; null while there is none. */
   lastMessage: Message | null;
   /** The newest message's seq; 0 while there is none. */
   lastSeq: number;
@@ -309,7 +349,7 @@ export interface ConversationSummary extends Conversation {
   change: number;
   /** Your read mark: up to which seq you have read; 0 for nothing. */
   readSeq: number;
-  /** `lastSeq` minus `readSeq`; 0 or more. */
+  /** `lastSeq` minus `readSeq`, without deleted messages; 0 or more. */
   unreadCount: number;
   /** When the last message came, or the conversation was created, UTC milliseconds; the list's order. It never goes back. */
   activityAt: number;
@@ -365,21 +405,25 @@ export interface JoinConversationAck {
   conversation: Conversation;
   /** The first of them in the order of ids, and you; `list_participants` has the others. */
   participants: Participant[];
-  /** In `seq` order: the newest `limit`, or with `after` those whose `change` is greater. */
+  /** In `seq` order: the newest `limit`, or with `after` those created after that change. */
   messages: Message[];
+  /** Older messages that changed after `after`, as they are now, in the order of `change`. */
+  updates: Message[];
+  /** Only if `updates` did not all fit: the change up to which it has them; `fetch_changes` goes on. */
+  updatesThrough?: number;
   /** The newest change at this moment: your next `after`; 0 while there is none. */
   change: number;
   /** The newest seq at this moment; 0 while there is no message. */
   lastSeq: number;
   /** Your read mark: up to which seq you have read; 0 for nothing. */
   readSeq: number;
-  /** `lastSeq` minus `readSeq`; 0 or more. */
+  /** `lastSeq` minus `readSeq`, without deleted messages; 0 or more. */
   unreadCount: number;
   /** The user ids of who types at this moment, without yourself. */
   typing: string[];
   /** What `messages` left out; only if you gave `after` and missed more than fits. */
   gap?: Gap;
-  /** How those are shown who wrote `messages` and are not among `participants`; only if there are any. */
+  /** How those are shown who wrote `messages` or `updates` and are not among `participants`; only if there are any. */
   profiles?: Profile[];
 }
 
@@ -390,7 +434,31 @@ export type LeaveConversationAck = object;
 export interface SendMessageAck {
   /** As it is stored, with its `seq`. */
   message: Message;
-  /** Whether it had been stored before; `message` is the first one then. */
+  /** Whether it had been stored before; `message` is the first one then, as it is now. */
+  duplicate: boolean;
+}
+
+/** The message has the new content. */
+export interface EditMessageAck {
+  /** As it is now. */
+  message: Message;
+  /** Whether it had that content before. */
+  duplicate: boolean;
+}
+
+/** The message is deleted. */
+export interface DeleteMessageAck {
+  /** Its tombstone. */
+  message: Message;
+  /** Whether it was deleted before. */
+  duplicate: boolean;
+}
+
+/** The reaction is set, or gone. */
+export interface SetReactionAck {
+  /** As it is now. */
+  message: Message;
+  /** Whether it was so before. */
   duplicate: boolean;
 }
 
@@ -398,7 +466,7 @@ export interface SendMessageAck {
 export interface MarkReadAck {
   /** Your read mark now; 0 while there is no message. */
   readSeq: number;
-  /** The newest seq minus `readSeq`; 0 or more. */
+  /** The newest seq minus `readSeq`, without deleted messages; 0 or more. */
   unreadCount: number;
 }
 
@@ -410,6 +478,24 @@ export interface FetchHistoryAck {
   hasMore: boolean;
   /** How those are shown who wrote `messages`; only in conversations with more participants than a join tells. */
   profiles?: Profile[];
+}
+
+/** A page of what was created and changed. */
+export interface FetchChangesAck {
+  /** As they are now, in the order of `change`. */
+  messages: Message[];
+  /** The `after` of the next page: up to here you know everything. */
+  change: number;
+  /** Whether there may be more. A page with more behind it can be short, or empty. */
+  hasMore: boolean;
+}
+
+/** Some messages. */
+export interface FetchMessagesAck {
+  /** Those that exist, in `seq` order. */
+  messages: Message[];
+  /** Whether not all of them fitted: ask for the others again. */
+  hasMore: boolean;
 }
 
 /** A page of participants. */
@@ -465,6 +551,33 @@ export interface SendMessage {
   idempotencyKey: string;
   body: string;
   metadata?: Record<string, unknown> | null;
+  replyTo?: number;
+  mentions?: string[];
+}
+
+/** Give a message that you sent new content, for some time after you sent it. */
+export interface EditMessage {
+  conversationId: string;
+  seq: number;
+  idempotencyKey: string;
+  body: string;
+  metadata?: Record<string, unknown> | null;
+  mentions?: string[];
+  ifChange?: number;
+}
+
+/** Delete a message that you sent, for everybody. */
+export interface DeleteMessage {
+  conversationId: string;
+  seq: number;
+}
+
+/** React to a message, or take a reaction back. */
+export interface SetReaction {
+  conversationId: string;
+  seq: number;
+  reaction: string;
+  on: boolean;
 }
 
 /** Move your read mark forward; it never moves back. */
@@ -479,6 +592,19 @@ export interface FetchHistory {
   beforeSeq?: number;
   afterSeq?: number;
   limit?: number;
+}
+
+/** Read what was created and changed after a change, page by page. */
+export interface FetchChanges {
+  conversationId: string;
+  after: number;
+  limit?: number;
+}
+
+/** Get some messages by their places, for a quote of one that is not on a page. */
+export interface FetchMessages {
+  conversationId: string;
+  seqs: number[];
 }
 
 /** Get who takes part, page by page in the order of ids. */
@@ -513,10 +639,20 @@ export interface ClientToServerEvents {
   leave_conversation: (payload: LeaveConversation, ack: (answer: Answer<LeaveConversationAck>) => void) => void;
   /** Store a message, and tell everybody in the conversation. */
   send_message: (payload: SendMessage, ack: (answer: Answer<SendMessageAck>) => void) => void;
+  /** Give a message that you sent new content, for some time after you sent it. */
+  edit_message: (payload: EditMessage, ack: (answer: Answer<EditMessageAck>) => void) => void;
+  /** Delete a message that you sent, for everybody. */
+  delete_message: (payload: DeleteMessage, ack: (answer: Answer<DeleteMessageAck>) => void) => void;
+  /** React to a message, or take a reaction back. */
+  set_reaction: (payload: SetReaction, ack: (answer: Answer<SetReactionAck>) => void) => void;
   /** Move your read mark forward; it never moves back. */
   mark_read: (payload: MarkRead, ack: (answer: Answer<MarkReadAck>) => void) => void;
   /** Read older messages, or fill a gap. */
   fetch_history: (payload: FetchHistory, ack: (answer: Answer<FetchHistoryAck>) => void) => void;
+  /** Read what was created and changed after a change, page by page. */
+  fetch_changes: (payload: FetchChanges, ack: (answer: Answer<FetchChangesAck>) => void) => void;
+  /** Get some messages by their places, for a quote of one that is not on a page. */
+  fetch_messages: (payload: FetchMessages, ack: (answer: Answer<FetchMessagesAck>) => void) => void;
   /** Get who takes part, page by page in the order of ids. */
   list_participants: (payload: ListParticipants, ack: (answer: Answer<ListParticipantsAck>) => void) => void;
   /** Say that the user types, or has stopped; repeat true every three seconds while it lasts. */
@@ -530,6 +666,8 @@ export interface ServerToClientEvents {
   welcome: (payload: Welcome) => void;
   /** A message was stored: to every socket that joined the conversation, the sender's too. It can come twice. */
   message_created: (payload: MessageCreated) => void;
+  /** A message was edited, deleted or reacted to: to every socket that joined. It can come twice. */
+  message_updated: (payload: MessageUpdated) => void;
   /** A message was stored in a conversation that this socket has not joined. It can come twice. */
   conversation_activity: (payload: Activity) => void;
   /** Somebody created a conversation in which you take part. */
@@ -554,8 +692,13 @@ export interface Requests {
   join_conversation: { payload: JoinConversation; ack: JoinConversationAck };
   leave_conversation: { payload: LeaveConversation; ack: LeaveConversationAck };
   send_message: { payload: SendMessage; ack: SendMessageAck };
+  edit_message: { payload: EditMessage; ack: EditMessageAck };
+  delete_message: { payload: DeleteMessage; ack: DeleteMessageAck };
+  set_reaction: { payload: SetReaction; ack: SetReactionAck };
   mark_read: { payload: MarkRead; ack: MarkReadAck };
   fetch_history: { payload: FetchHistory; ack: FetchHistoryAck };
+  fetch_changes: { payload: FetchChanges; ack: FetchChangesAck };
+  fetch_messages: { payload: FetchMessages; ack: FetchMessagesAck };
   list_participants: { payload: ListParticipants; ack: ListParticipantsAck };
   set_typing: { payload: SetTyping; ack: SetTypingAck };
   set_visibility: { payload: SetVisibility; ack: SetVisibilityAck };

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import ReadPreference, UpdateOne, WriteConcern
+from pymongo import InsertOne, ReadPreference, UpdateOne, WriteConcern
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
@@ -26,9 +26,9 @@ from pymongo.uri_parser import parse_uri
 from ...chat.domain import ConversationId, UserId
 from ...errors import StoreUnavailable
 from ..base import StoreUnusable
+from ..writes import Key, Place
 from . import queries
-from .documents import CONVERSATIONS, INDEXES, MESSAGES, PROFILES, Document, Index
-from .plans import Key
+from .documents import CONVERSATIONS, INDEXES, MESSAGES, PROFILES, Document, Index, Move
 
 MongoError = PyMongoError
 """What every method here may raise."""
@@ -130,17 +130,26 @@ class MongoDatabase:
 
     # --------------------------------------------------------------------------------------------------- messages
 
-    async def insert_messages(self, rows: Sequence[Document]) -> int:
-        """Insert messages durably and in order, up to the first whose key or number is taken; how many are stored."""
+    async def write_messages(self, writes: Sequence[Document | Move]) -> int:
+        """Insert and change messages durably and in order, up to the first whose key or number is taken, or that is not
+        in the state that is to be changed; how many are done."""
         try:
             # In order: a row that is stored after a refused one would leave a hole.
-            await self._messages.insert_many(rows, ordered=True)
+            rows = [each for each in writes if not isinstance(each, Move)]
+            if len(rows) == len(writes):
+                await self._messages.insert_many(rows, ordered=True)
+            else:
+                await self._messages.bulk_write([_request(each) for each in writes], ordered=True)
         except BulkWriteError as error:
             failed = error.details["writeErrors"]
             if error.details["writeConcernErrors"] or [each["code"] for each in failed] != [_DUPLICATE_KEY]:
                 raise
             return int(failed[0]["index"])
-        return len(rows)
+        return len(writes)
+
+    async def find_places(self, places: Iterable[Place]) -> list[Document]:
+        """The durable messages at these places."""
+        return await self.find_messages(queries.places(places))
 
     async def find_stored(self, keys: Iterable[Key]) -> list[Document]:
         """The durable messages that have one of these keys."""
@@ -211,6 +220,13 @@ class MongoDatabase:
             await self._messages.count_documents({}, hint="_id_"),
             await self._profiles.count_documents({}, hint="_id_"),
         )
+
+
+def _request(write: Document | Move) -> InsertOne[Document] | UpdateOne:
+    if isinstance(write, Move):
+        # An upsert, because one that finds nothing must be refused too: its _id is taken.
+        return UpdateOne(write.which, {"$set": write.changes}, upsert=True)
+    return InsertOne(write)
 
 
 def _upsert(user_id: UserId, fields: Document) -> UpdateOne:

@@ -12,23 +12,23 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 
 from ...chat.domain import (
+    UNTOUCHED,
     Conversation,
     ConversationDraft,
     ConversationSummary,
     Message,
-    MessageDraft,
     Profile,
     ProfileUpdate,
     ReadMark,
     UserId,
 )
 from ...errors import LimitExceeded
-from ..encoding import int64, load_metadata
+from ..encoding import dump_extra, dump_later, dump_metadata, int64, load_extra, load_later, load_metadata
 
 Document = dict[str, Any]
 
@@ -41,9 +41,12 @@ DOCUMENT_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024  # MongoDB's limit, less wh
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index that must exist exactly so. `sparse`: a document without the field is not in it.
+    """An index that must exist exactly so.
 
-    (Not a partial index on `$type: string`: MongoDB does not see that a search for a text may use it.)
+    Attributes:
+        sparse: a document without the field is not in it. (Not a partial index on `$type: string`: MongoDB does not see
+            that a search for a text may use it.)
+        only: a field; documents in which it is not true are not in it.
     """
 
     collection: str
@@ -51,9 +54,14 @@ class Index:
     keys: tuple[str, ...]
     unique: bool = True
     sparse: bool = False
+    only: str | None = None
 
     def options(self) -> Document:
-        return {"name": self.name, "unique": self.unique, "sparse": self.sparse}
+        options: Document = {"name": self.name, "unique": self.unique, "sparse": self.sparse}
+        if self.only is not None:
+            del options["sparse"]  # not both, says MongoDB, whatever the value
+            options["partialFilterExpression"] = {self.only: True}
+        return options
 
     def fits(self, found: Mapping[str, Any]) -> bool:
         """Whether what the server lists under this name is this index."""
@@ -61,7 +69,7 @@ class Index:
             list(found["key"].items()) == [(key, 1) for key in self.keys]
             and bool(found.get("unique", False)) == self.unique
             and bool(found.get("sparse", False)) == self.sparse
-            and "partialFilterExpression" not in found
+            and found.get("partialFilterExpression") == (None if self.only is None else {self.only: True})
         )
 
 
@@ -72,7 +80,14 @@ INDEXES: Final = (
     Index(MESSAGES, "seq", ("conversation", "seq")),
     Index(MESSAGES, "change", ("conversation", "change")),
     Index(MESSAGES, "key", ("conversation", "sender", "key")),
+    Index(MESSAGES, "moved", ("conversation", "moved", "latest"), unique=False, only="moved"),
+    Index(MESSAGES, "uncounted", ("conversation", "uncounted", "seq"), unique=False, only="uncounted"),
 )
+
+# For how long a number that a message has had stays taken, and how many of them one message may have. Nobody writes by
+# what was true longer ago (appends.py).
+KEPT_MS: Final = 90_000
+KEPT_NUMBERS: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +105,12 @@ class Tail:
     activity_at_ms: int
     folded: int
 
-    def after(self, draft: MessageDraft) -> Tail:
-        return Tail(self.seq + 1, self.change + 1, max(self.activity_at_ms, draft.place_ms), self.folded)
+
+class Move(NamedTuple):
+    """A message that goes on to another number: which document, in which state, and what becomes of it."""
+
+    which: Document
+    changes: Document
 
 
 def dump_conversation(draft: ConversationDraft, write: object) -> Document:
@@ -167,19 +186,24 @@ def load_tail(document: Mapping[str, Any]) -> Tail:
     """Of a conversation that was looked up with `queries.LAST`."""
     last = document.get("last")
     if last is not None:
-        return Tail(last["seq"], last["change"], last["activity_at_ms"], document["folded"])
+        change = max(load_change(last), document.get("newest", {}).get("latest", 0))
+        return Tail(last["seq"], change, last["activity_at_ms"], document["folded"])
     return Tail(0, 0, document.get("activity_at_ms", document["created_at_ms"]), document["folded"])
 
 
-def load_summary(document: Mapping[str, Any], mark: ReadMark) -> ConversationSummary:
+def load_summary(
+    document: Mapping[str, Any], last: Mapping[str, Any] | None, mark: ReadMark, uncounted: int
+) -> ConversationSummary:
+    """Of a conversation that was looked up with `queries.LAST`; `last` is the message to show."""
     tail = load_tail(document)
     return ConversationSummary(
         load_conversation(document),
-        load_message(document["last"]) if "last" in document else None,
+        None if last is None else load_message(last),
         tail.seq,
         tail.change,
         mark.read_seq,
         tail.activity_at_ms,
+        uncounted,
     )
 
 
@@ -188,16 +212,16 @@ def new_write() -> ObjectId:
     return ObjectId()
 
 
-def write_id(draft: MessageDraft) -> ObjectId:
+def write_id(place_ms: int) -> ObjectId:
     """A name for a call that stores a message. They are in the order of activity, by seconds, and not of a clock that
     may go back: the newest activity of all is found among the last of them."""
-    second = max(0, min(draft.place_ms // 1000, 2**32 - 1))
+    second = max(0, min(place_ms // 1000, 2**32 - 1))
     return ObjectId(second.to_bytes(4, "big") + ObjectId().binary[4:])
 
 
 def dump_message(message: Message, metadata: str | None, activity_at_ms: int, write: object) -> Document:
     """`_id` names the call that stored the message, so that a repeated insert can tell its own row from another's."""
-    return {
+    document = {
         "_id": write,
         "id": message.id,
         "conversation": message.conversation_id,
@@ -210,20 +234,88 @@ def dump_message(message: Message, metadata: str | None, activity_at_ms: int, wr
         "created_at_ms": message.created_at_ms,
         "activity_at_ms": activity_at_ms,
     }
+    extra = dump_extra(message)
+    if extra is not None:
+        document["extra"] = extra
+    if message.later is not UNTOUCHED:
+        document |= _dump_later(message)
+    return document
+
+
+def dump_move(before: Mapping[str, Any], message: Message, at_ms: int) -> Move:
+    """A message that goes on to the number of `message`.
+
+    Its earlier numbers stay taken for a while, in the same field and so in the same unique index: somebody who has not
+    heard of them yet must not get one a second time. They go in two steps, so that one time is enough to know when.
+    """
+    numbers, mark = load_numbers(before), before.get("taken")
+    age_ms = at_ms - mark["at_ms"] if mark is not None else 0
+    if mark is not None and age_ms >= KEPT_MS:
+        numbers = [number for number in numbers if number > mark["number"]]
+    if mark is None or abs(age_ms) >= KEPT_MS:  # or the clock of who set it was far ahead
+        mark = {"at_ms": at_ms, "number": message.change}
+    which = {"_id": before["_id"]}
+    which |= {"latest": before["latest"]} if "latest" in before else {"change": before["change"], "latest": None}
+    changes = {
+        "body": message.body,
+        "metadata": dump_metadata(message.metadata),
+        "extra": dump_extra(message),
+        **_dump_later(message),
+        "change": [*numbers, message.change],
+        "taken": mark,
+    }
+    return Move(which, changes)
+
+
+def _dump_later(message: Message) -> Document:
+    document: Document = {"later": dump_later(message.later)}
+    if message.moved:
+        document |= {"moved": True, "latest": message.change, "born": message.later.born}
+    if not message.counts:
+        document["uncounted"] = True
+    return document
 
 
 def load_message(document: Mapping[str, Any]) -> Message:
+    later = document.get("later")
+    reply_to, mentions = load_extra(document.get("extra"))
     return Message(
         document["id"],
         document["conversation"],
         document["seq"],
-        document["change"],
+        load_change(document),
         document["sender"],
         document["key"],
         document["body"],
         load_metadata(document["metadata"]),
         document["created_at_ms"],
+        reply_to,
+        mentions,
+        load_later(document.get("born"), later),
     )
+
+
+def is_full(document: Mapping[str, Any], at_ms: int) -> bool:
+    """Whether a message has had so many numbers lately that it can only be deleted."""
+    return len(load_numbers(document)) >= KEPT_NUMBERS and at_ms - document["taken"]["at_ms"] < KEPT_MS
+
+
+def load_numbers(document: Mapping[str, Any]) -> list[int]:
+    """The change numbers that a message keeps taken, its present one among them."""
+    numbers: int | list[int] = document["change"]
+    return [numbers] if isinstance(numbers, int) else numbers
+
+
+def load_change(document: Mapping[str, Any]) -> int:
+    """A message's change number."""
+    change: int = document["latest"] if "latest" in document else document["change"]
+    return change
+
+
+def load_born(document: Mapping[str, Any]) -> int:
+    """The change number under which a message was created."""
+    born: int = document["born"] if "born" in document else document["change"]
+    return born
 
 
 def load_profile(document: Mapping[str, Any]) -> Profile:

@@ -7,11 +7,11 @@ messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from ...chat.domain import ConversationId, ReadMark, UserId
-from ..writes import Advance, Part, plan_advances
+from ..writes import Advance, Part, Place, plan_advances
 from . import documents, queries
 from .database import MongoDatabase
 from .documents import Document
@@ -55,7 +55,27 @@ async def advance(database: MongoDatabase, calls: Sequence[Advance]) -> None:
     wanted = dict.fromkeys((call.conversation_id, call.user_id) for call in calls)
     marks = await find_marks(database, found, [part for part in wanted if part[0] in found])
     plan = plan_advances(calls, marks, {each: documents.load_tail(row).seq for each, row in found.items()})
-    plan.settle(await _move(database, plan.moved, found) if plan.moved else {})
+    if plan.moved:
+        plan = plan.overtaken(await _move(database, plan.moved, found))
+    plan.settle(await count_uncounted(database, plan.above()))
+
+
+async def count_uncounted(database: MongoDatabase, above: Iterable[Place]) -> dict[Place, int]:
+    """How many messages above a seq of a conversation do not count; only where there are some."""
+    wanted = dict.fromkeys(above)
+    if not wanted:
+        return {}
+    lowest: dict[ConversationId, int] = {}
+    for conversation_id, seq in wanted:
+        lowest[conversation_id] = min(seq, lowest.get(conversation_id, seq))
+    seqs: dict[ConversationId, list[int]] = {}
+    for row in await database.find_messages(*queries.uncounted(lowest.items())):
+        seqs.setdefault(row["conversation"], []).append(row["seq"])
+    return {
+        (conversation_id, seq): sum(each > seq for each in seqs[conversation_id])
+        for conversation_id, seq in wanted
+        if conversation_id in seqs
+    }
 
 
 async def _move(

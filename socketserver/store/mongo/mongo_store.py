@@ -13,21 +13,25 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from ...chat.changes import Change, Delete, Edit, React
 from ...chat.domain import (
     Conversation,
     ConversationDraft,
     ConversationId,
+    Message,
     MessageDraft,
     Profile,
     ProfileUpdate,
     UserId,
 )
-from ...errors import Overloaded, StoreUnavailable
+from ...errors import ConversationNotFound, IdempotencyConflict, Overloaded, StoreUnavailable
 from ..base import (
     Appended,
+    Changed,
+    ChangePage,
     ConversationPage,
     Counts,
     Created,
@@ -44,6 +48,7 @@ from ..lanes import Lanes
 from ..writes import (
     Admission,
     Advance,
+    Alter,
     Call,
     Create,
     Outages,
@@ -58,7 +63,7 @@ from . import documents, marks, profiles, queries, reads
 from .appends import ATTEMPTS, RETRY_AFTER_MS, Appender, pause
 from .database import MongoDatabase, MongoError, is_away
 from .documents import Document
-from .plans import NamedAppend
+from .plans import NamedAppend, Numbered
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +106,7 @@ class MongoStore:
         self._attempts = attempts
         self._loop: asyncio.AbstractEventLoop | None = None  # set while the store is open
         self._appender = Appender(self._database, self._need_fold, self._observer.retried)
-        self._appends: Lanes[NamedAppend] = Lanes(self._fly_appends, flights=_FLIGHTS, most=_WRITES_PER_FLIGHT)
+        self._numbered: Lanes[Numbered] = Lanes(self._fly_numbered, flights=_FLIGHTS, most=_WRITES_PER_FLIGHT)
         self._advances: Lanes[Advance] = Lanes(self._fly_advances, flights=1, most=_WRITES_PER_FLIGHT)
         self._profiles: Lanes[SetProfile] = Lanes(self._fly_profiles, flights=1, most=_WRITES_PER_FLIGHT)
         self._creating: set[asyncio.Task[None]] = set()
@@ -128,7 +133,7 @@ class MongoStore:
 
     async def close(self) -> None:
         self._loop = None
-        await self._appends.drain()
+        await self._numbered.drain()
         await self._advances.drain()
         await self._profiles.drain()
         if self._creating:
@@ -168,10 +173,23 @@ class MongoStore:
             draft.idempotency_key,
             draft.body,
             metadata,
+            *draft.mentions,
             at_ms=draft.created_at_ms,
         )
-        call = NamedAppend(self._admit().create_future(), draft, metadata, documents.write_id(draft))
-        return await self._queue(self._appends, draft.conversation_id, call)
+        call = NamedAppend(self._admit().create_future(), draft, metadata, documents.write_id(draft.place_ms))
+        return await self._queue(self._numbered, draft.conversation_id, call)
+
+    async def change_message(self, change: Change) -> Changed:
+        match change:
+            case Edit(at_ms=at_ms):
+                texts = (change.key, change.body, dump_metadata(change.metadata), *change.mentions)
+            case Delete(at_ms=at_ms):
+                texts = ()
+            case React():
+                texts, at_ms = (change.reaction,), 0
+        documents.check_value(change.conversation_id, change.user_id, *texts, at_ms=at_ms)
+        call = Alter(self._admit().create_future(), change)
+        return await self._queue(self._numbered, change.conversation_id, call)
 
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         documents.check_value(conversation_id, user_id, at_ms=at_ms)
@@ -211,9 +229,9 @@ class MongoStore:
                 await pause(attempt)
         raise Overloaded(retry_after_ms=RETRY_AFTER_MS)
 
-    async def _fly_appends(self, calls: Sequence[NamedAppend]) -> None:
+    async def _fly_numbered(self, calls: Sequence[Numbered]) -> None:
         with self._landing(calls):
-            await self._appender.append(calls)
+            await self._appender.write(calls)
 
     async def _fly_advances(self, calls: Sequence[Advance]) -> None:
         with self._landing(calls):
@@ -285,6 +303,21 @@ class MongoStore:
         async with self._answering():
             return await reads.list_readers(self._database, parts)
 
+    async def list_changes(self, conversation_id: ConversationId, *, after: int, limit: int) -> ChangePage:
+        documents.check_value(conversation_id)
+        async with self._answering():
+            return await reads.list_changes(self._database, conversation_id, after, limit)
+
+    async def newest_changes(self, ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        documents.check_value(*ids)
+        async with self._answering():
+            return await reads.newest_changes(self._database, ids)
+
+    async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
+        documents.check_value(conversation_id)
+        async with self._answering():
+            return await reads.get_messages(self._database, conversation_id, seqs)
+
     async def list_messages(
         self,
         conversation_id: ConversationId,
@@ -311,6 +344,19 @@ class MongoStore:
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         async with self._answering():
             return await reads.list_drafts(self._database, after, limit)
+
+    async def copy_messages(self, messages: Sequence[Message], activity_at_ms: int) -> None:
+        rows = []
+        for each in messages:
+            metadata = dump_metadata(each.metadata)
+            documents.check_value(each.id, each.sender_id, each.idempotency_key, each.body, metadata)
+            write = documents.write_id(activity_at_ms)
+            rows.append(documents.dump_message(each, metadata, activity_at_ms, write))
+        async with self._answering():
+            if await reads.get_conversation(self._database, messages[0].conversation_id) is None:
+                raise ConversationNotFound
+            if await self._database.write_messages(rows) < len(rows):
+                raise IdempotencyConflict
 
     async def list_profiles(self, *, after: UserId | None, limit: int) -> Sequence[Profile]:
         documents.check_value(after)

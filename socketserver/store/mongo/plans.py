@@ -1,7 +1,7 @@
 """What a try at storing messages comes to, before and after it. Pure: values in, values out, no database.
 
-A plan numbers the calls whose keys are new, one after the other, each conversation from where it stands. Another
-process may be first to one of these numbers; then the database stores the rows before it, and the plan says which calls
+Which numbers the calls take is `numbering.plan`'s to say. Another process may be first to one of these numbers, or to
+one of the messages that are to be changed; then the database stores what comes before it, and the plan says which calls
 that answers.
 """
 
@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from ...chat.domain import ConversationId, Message, UserId
-from ...errors import ConversationNotFound
-from ..base import Appended
-from ..writes import Append
+from ...chat.changes import Delete, Outcome
+from ...chat.domain import ConversationId
+from ..numbering import Standing, Step, plan
+from ..writes import Alter, Append, Key, Place
 from . import documents
-from .documents import Document, Tail
-
-Key = tuple[ConversationId, UserId, str]
-"""What makes two messages the same: conversation, sender and idempotency key."""
+from .documents import Document, Move, Tail
 
 
 @dataclass(slots=True, eq=False)
@@ -32,74 +28,80 @@ class NamedAppend(Append):
 
     write: object
 
-    @property
-    def key(self) -> Key:
-        return self.draft.conversation_id, self.draft.sender_id, self.draft.idempotency_key
 
-
-class Insert(NamedTuple):
-    """A call, the message that it becomes, and where its conversation stands then."""
-
-    call: NamedAppend
-    message: Message
-    tail: Tail
+Numbered = NamedAppend | Alter
 
 
 @dataclass(frozen=True, slots=True)
-class AppendPlan:
-    """What is to be inserted for some calls.
+class WritePlan:
+    """What is to be written for some calls, in order.
 
     Attributes:
-        inserts: in order.
-        repeats: calls with the key of an insert, and the call of that insert.
+        steps: the messages.
+        writes: the document of each that is new, the Move of each that is not.
+        folded: of the conversations, as in their tails.
     """
 
-    inserts: Sequence[Insert]
-    repeats: Sequence[tuple[NamedAppend, NamedAppend]]
-
-    def rows(self) -> list[Document]:
-        """The documents to insert, in order."""
-        return [
-            documents.dump_message(message, call.metadata, tail.activity_at_ms, call.write)
-            for call, message, tail in self.inserts
-        ]
+    steps: Sequence[Step]
+    writes: Sequence[Document | Move]
+    folded: Mapping[ConversationId, int]
 
     def tails(self, done: int) -> dict[ConversationId, Tail]:
-        """Where the conversations stand when the first `done` rows are stored; those that got none are left out."""
-        return {message.conversation_id: tail for _, message, tail in self.inserts[:done]}
+        """Where the conversations stand when the first `done` steps are stored; those that got none are left out."""
+        tails = {}
+        for step in self.steps[:done]:
+            message = step.message
+            folded = self.folded[message.conversation_id]
+            tails[message.conversation_id] = Tail(step.seq, message.change, step.activity_at_ms, folded)
+        return tails
 
-    def settle(self, done: int) -> NamedAppend | None:
-        """Answer what the first `done` rows answer. Returns: the call whose row came next, and was refused."""
-        for stored, message, _ in self.inserts[:done]:
-            stored.result = Appended(message, duplicate=False)
-        for call, first in self.repeats:
-            if first.result is not None:
-                call.repeat(first.result.message)
-        return self.inserts[done].call if done < len(self.inserts) else None
+    def settle(self, done: int) -> ConversationId | None:
+        """Answer what the first `done` steps answer. Returns: the conversation whose step came next and was refused."""
+        for step in self.steps[:done]:
+            step.settle()
+        return self.steps[done].message.conversation_id if done < len(self.steps) else None
 
 
-def plan_appends(
-    calls: Sequence[NamedAppend], stored: Mapping[Key, Document], tails: Mapping[ConversationId, Tail]
-) -> AppendPlan:
-    """Answer the calls that repeat a stored message or have no conversation, and number the others in their order.
+def plan_writes(
+    calls: Sequence[Numbered],
+    originals: Mapping[Key, Document],
+    stored: Mapping[Place, Document],
+    tails: Mapping[ConversationId, Tail],
+    at_ms: int,
+) -> WritePlan:
+    """Answer the calls that need nothing stored, and number the others in their order.
 
     Args:
-        stored: messages that are there already, as far as it was looked for them.
+        originals: messages that have the keys of some calls already, as far as it was looked for them.
+        stored: the messages that are to be changed, those that exist.
         tails: where the conversations stand; one that is missing does not exist.
+        at_ms: the time.
     """
-    ends = dict(tails)
-    first: dict[Key, NamedAppend] = {}
-    inserts: list[Insert] = []
-    repeats: list[tuple[NamedAppend, NamedAppend]] = []
+    left: list[Numbered] = []
     for call in calls:
-        draft, key = call.draft, call.key
-        if (original := stored.get(key)) is not None:
-            call.repeat(documents.load_message(original), own=original["_id"] == call.write)
-        elif (tail := ends.get(draft.conversation_id)) is None:
-            call.error = ConversationNotFound()
-        elif (earlier := first.setdefault(key, call)) is not call:
-            repeats.append((call, earlier))
+        if isinstance(call, Alter) and not isinstance(call.draft, Delete):
+            row = stored.get(call.place)
+            if row is not None and documents.is_full(row, at_ms):
+                # Not an error after which to try again: what waits behind it in its lane would have to as well.
+                call.answer(Outcome.TOO_MANY, documents.load_message(row))
+                continue
+        original = originals.get(call.key) if isinstance(call, NamedAppend) else None
+        if original is not None and isinstance(call, NamedAppend) and original["_id"] == call.write:
+            call.repeat(documents.load_message(original), own=True)
         else:
-            tail = ends[draft.conversation_id] = tail.after(draft)
-            inserts.append(Insert(call, draft.numbered(tail.seq, tail.change), tail))
-    return AppendPlan(inserts, repeats)
+            left.append(call)
+    steps = plan(
+        left,
+        {each: Standing(tail.seq, tail.change, tail.activity_at_ms) for each, tail in tails.items()},
+        {key: documents.load_message(row) for key, row in originals.items()},
+        {place: documents.load_message(row) for place, row in stored.items()},
+    )
+    writes: list[Document | Move] = []
+    for step in steps:
+        message = step.message
+        if isinstance(step.call, NamedAppend):
+            writes.append(documents.dump_message(message, step.metadata, step.activity_at_ms, step.call.write))
+        else:
+            row = stored[message.conversation_id, message.seq]
+            writes.append(documents.dump_move(row, message, at_ms))
+    return WritePlan(steps, writes, {each: tail.folded for each, tail in tails.items()})

@@ -12,18 +12,26 @@ from ...chat.domain import ConversationId, UserId
 from ..encoding import int64
 from .documents import MESSAGES, Document
 
-# The newest message of each conversation, in `last` if there is one: a seek in the index `seq` for each.
+_COUNTED: Final[Document] = {"$match": {"uncounted": {"$ne": True}}}
+
+
+def _one_of_each(name: str, *stages: Document) -> list[Document]:
+    """Stages over conversations: one message of each, in the field `name` if there is one."""
+    lookup = {
+        "from": MESSAGES,
+        "localField": "_id",
+        "foreignField": "conversation",
+        "pipeline": [*stages, {"$limit": 1}],
+        "as": name,
+    }
+    return [{"$lookup": lookup}, {"$unwind": {"path": f"${name}", "preserveNullAndEmptyArrays": True}}]
+
+
+# The newest message of each conversation, in `last`: a seek in the index `seq` for each. And the one that moved last,
+# in `newest`: a seek in the index `moved`; one of the two has the conversation's newest change.
 LAST: Final[Sequence[Document]] = (
-    {
-        "$lookup": {
-            "from": MESSAGES,
-            "localField": "_id",
-            "foreignField": "conversation",
-            "pipeline": [{"$sort": {"seq": -1}}, {"$limit": 1}],
-            "as": "last",
-        }
-    },
-    {"$unwind": {"path": "$last", "preserveNullAndEmptyArrays": True}},
+    *_one_of_each("last", {"$sort": {"seq": -1}}),
+    *_one_of_each("newest", {"$match": {"moved": True}}, {"$sort": {"latest": -1}}, {"$project": {"latest": 1}}),
 )
 
 _MARK_FIELDS: Final = {"_id": 0, "conversation": 1, "sender": 1, "seq": 1, "created_at_ms": 1}
@@ -73,18 +81,21 @@ def unread_conversations(user_id: UserId) -> list[Document]:
     """Pipeline over conversations: in how many of a user's there is something unread, as `unread`; no row for none.
 
     Whose own message is the newest has read everything. For all others that user's own messages do not matter: they are
-    older than the newest, and so the stored mark alone tells.
+    older than the newest that counts, and so the stored mark alone tells. (Except that one's own deleted message, with
+    only deleted ones after it, is overlooked until read marks are folded.)
     """
     own = {"$indexOfArray": ["$participants", user_id]}
     return [
         {"$match": {"participants": user_id}},
         {"$project": {"mark": {"$arrayElemAt": ["$marks", own]}}},
-        *LAST,
+        *_one_of_each("last", {"$sort": {"seq": -1}}),
+        *_one_of_each("counted", _COUNTED, {"$sort": {"seq": -1}}),
         {
             "$match": {
-                "last.seq": {"$gt": 0},  # there is a message
+                "counted.seq": {"$gt": 0},  # there is a message
                 "last.sender": {"$ne": user_id},
-                "$expr": {"$lt": ["$mark.seq", "$last.seq"]},
+                "counted.sender": {"$ne": user_id},
+                "$expr": {"$lt": ["$mark.seq", "$counted.seq"]},
             }
         },
         {"$count": "unread"},
@@ -106,6 +117,26 @@ def own_messages(above: Iterable[tuple[ConversationId, int, UserId | None]]) -> 
             clause["sender"] = sender_id
         clauses.append(clause)
     return either(clauses), _MARK_FIELDS
+
+
+def last_counted(ids: Sequence[ConversationId]) -> list[Document]:
+    """Pipeline over conversations: these, each with its newest message that counts, in `last`."""
+    counted = _one_of_each("last", _COUNTED, {"$sort": {"seq": -1}})
+    return [{"$match": {"_id": {"$in": list(ids)}}}, {"$project": {"_id": 1}}, *counted]
+
+
+def uncounted(above: Iterable[tuple[ConversationId, int]]) -> tuple[Document, Document]:
+    """Filter and projection over messages: those that do not count above a seq."""
+    clauses: list[Document] = [{"conversation": c, "uncounted": True, "seq": {"$gt": int64(seq)}} for c, seq in above]
+    return either(clauses), {"_id": 0, "conversation": 1, "seq": 1}
+
+
+def places(wanted: Iterable[tuple[ConversationId, int]]) -> Document:
+    """Filter over messages: those at these places."""
+    seqs: dict[ConversationId, list[int]] = {}
+    for conversation_id, seq in wanted:
+        seqs.setdefault(conversation_id, []).append(int64(seq))
+    return either([{"conversation": each, "seq": {"$in": own}} for each, own in seqs.items()])
 
 
 def stored_keys(keys: Iterable[tuple[ConversationId, UserId, str]]) -> Document:

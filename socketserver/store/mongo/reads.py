@@ -9,16 +9,19 @@ import bisect
 from collections.abc import Sequence
 from typing import Final
 
-from ...chat.domain import Conversation, ConversationDraft, ConversationId, Gap, Profile, UserId
-from ..base import ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
+from ...chat.domain import Conversation, ConversationDraft, ConversationId, Gap, Message, Profile, UserId
+from ..base import ChangePage, ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import int64
+from ..numbering import page_of_changes
 from ..writes import Part
 from . import documents, queries
 from .database import MongoDatabase
 from .documents import Document
-from .marks import MARK_FIELDS, find_marks, find_own_messages
+from .marks import MARK_FIELDS, count_uncounted, find_marks, find_own_messages
 
 _NEWEST_MESSAGES: Final = 1000  # among which the newest activity is found
+_LOOKED_AT: Final = 300  # messages among which a page of changes is looked for, so that it costs little whatever moved
+_PROBES: Final = 32
 _ACTIVITY: Final = {"_id": 0, "activity_at_ms": 1}
 
 
@@ -41,20 +44,29 @@ async def get_snapshot(
     reader: UserId | None,
     participants: int | None,
 ) -> Snapshot | None:
-    # The conversation before its messages: its read marks are then never ahead of them.
-    found = await database.find_conversation({"_id": conversation_id})
-    if found is None:
+    # The conversation and its newest numbers before its messages: its read marks are then never ahead of them, and
+    # nothing up to that change is missing.
+    rows = await database.aggregate_conversations(queries.with_last([conversation_id]))
+    if not rows:
         return None
-    newest = await _page(database, {"conversation": conversation_id}, -1, limit + 1)
-    last_seq, last_change = (newest[0]["seq"], newest[0]["change"]) if newest else (0, 0)
-    page, gap = newest[:limit], None
-    if after is not None and after <= last_change:
-        missed = [row for row in newest if row["change"] > after]
+    (found,) = rows
+    change = documents.load_tail(found).change
+    newest, change = await _newest_at(database, conversation_id, change, limit + 1)
+    last_seq = newest[0]["seq"] if newest else 0
+    page, gap, through = newest[:limit], None, None
+    updates: tuple[Message, ...] = ()
+    if after is not None and after <= change:
+        after = max(after, 0)
+        missed = [row for row in newest if documents.load_born(row) > after]
         page = missed[:limit]
-        if len(missed) > limit:
-            above: Document = {"conversation": conversation_id, "change": {"$gt": int64(after)}}
-            (first,) = await database.find_messages(above, {"seq": 1}, sort=("change", 1), limit=1)
-            gap = Gap(first["seq"], missed[limit]["seq"])
+        if len(missed) < len(newest) or len(missed) == last_seq:
+            known = last_seq - len(missed)
+        else:
+            known = await _created_up_to(database, conversation_id, after, last_seq, change)
+        if page and page[-1]["seq"] > known + 1:
+            gap = Gap(known + 1, page[-1]["seq"] - 1)
+        if change > last_seq:
+            updates, through = await _updates(database, conversation_id, after, known, limit)
     unfolded = newest
     if newest and newest[-1]["seq"] > found["folded"] + 1:
         unfolded = await find_own_messages(database, [(conversation_id, found["folded"], None)])
@@ -64,7 +76,108 @@ async def get_snapshot(
     if reader in marks and reader not in conversation.participant_ids:
         shown.append(marks[reader])
     messages = tuple(documents.load_message(row) for row in reversed(page))
-    return Snapshot(conversation, tuple(shown), messages, last_seq, last_change, gap)
+    uncounted = 0
+    if reader in marks:
+        place = conversation_id, marks[reader].read_seq
+        uncounted = (await count_uncounted(database, [place])).get(place, 0)
+    return Snapshot(conversation, tuple(shown), messages, last_seq, change, gap, updates, through, uncounted)
+
+
+async def list_changes(database: MongoDatabase, conversation_id: ConversationId, after: int, limit: int) -> ChangePage:
+    rows = await database.aggregate_conversations(queries.with_last([conversation_id], "created_at_ms", "folded"))
+    tail = documents.load_tail(rows[0]) if rows else None
+    if tail is None or after >= tail.change:
+        return ChangePage((), tail.change if tail else 0, has_more=False)
+    after = max(after, 0)
+    known = await _created_up_to(database, conversation_id, after, tail.seq, tail.change)
+    last, through = known + _LOOKED_AT, tail.change
+    if last < tail.seq:
+        through = min(through, (await _find_born(database, conversation_id, [last]))[last])
+    # What moved before what did not: one that moves in between is in neither, and comes again later.
+    moved: Document = {"conversation": conversation_id, "moved": True, "latest": {"$gt": after, "$lte": through}}
+    found = await database.find_messages(moved, sort=("latest", 1), limit=limit + 1)
+    still: Document = {"conversation": conversation_id, "seq": {"$gt": known, "$lte": last}, "moved": {"$ne": True}}
+    found += await _page(database, still, 1, limit + 1)
+    messages = [documents.load_message(row) for row in found]
+    return page_of_changes([each for each in messages if each.change <= through], through, tail.change, limit)
+
+
+async def newest_changes(database: MongoDatabase, ids: Sequence[ConversationId]) -> dict[ConversationId, int]:
+    rows = await database.aggregate_conversations(queries.with_last(ids, "created_at_ms", "folded"))
+    return {row["_id"]: documents.load_tail(row).change for row in rows}
+
+
+async def get_messages(
+    database: MongoDatabase, conversation_id: ConversationId, seqs: Sequence[int]
+) -> tuple[Message, ...]:
+    which = queries.places((conversation_id, seq) for seq in set(seqs))
+    return tuple(documents.load_message(row) for row in await _page(database, which, 1, 0)) if seqs else ()
+
+
+async def _newest_at(
+    database: MongoDatabase, conversation_id: ConversationId, change: int, limit: int
+) -> tuple[list[Document], int]:
+    """The newest messages as they were at one moment, newest first, and the change up to which that is.
+
+    Args:
+        change: at which the conversation stood a moment ago. A message that was created since, with a change in between
+            that has not been seen, is left out.
+    """
+    which: Document = {"conversation": conversation_id}
+    while True:
+        rows = await _page(database, which, -1, limit)
+        kept, at = 0, change
+        for row in reversed(rows):
+            born = documents.load_born(row)
+            if born > at + 1:
+                break
+            at = max(at, born)
+            kept += 1
+        if kept == len(rows):
+            return rows, at
+        which["seq"] = {"$lt": rows[len(rows) - 1 - kept]["seq"]}
+
+
+async def _updates(
+    database: MongoDatabase, conversation_id: ConversationId, after: int, known: int, limit: int
+) -> tuple[tuple[Message, ...], int | None]:
+    """Messages up to the seq `known` that changed after `after`, and how far that goes if it is not all of them."""
+    moved: Document = {"conversation": conversation_id, "moved": True, "latest": {"$gt": int64(after)}}
+    fields = {"_id": 0, "seq": 1, "latest": 1}
+    keys = await database.find_messages(moved, fields, sort=("latest", 1), limit=_LOOKED_AT + 1)
+    through = keys[_LOOKED_AT - 1]["latest"] if len(keys) > _LOOKED_AT else None
+    wanted = [row for row in keys[:_LOOKED_AT] if row["seq"] <= known]
+    if len(wanted) > limit:
+        wanted = wanted[:limit]
+        through = wanted[-1]["latest"]
+    found = await get_messages(database, conversation_id, [row["seq"] for row in wanted])
+    return tuple(sorted(found, key=lambda message: message.change)), through
+
+
+async def _created_up_to(
+    database: MongoDatabase, conversation_id: ConversationId, change: int, last_seq: int, last_change: int
+) -> int:
+    """The newest seq that was created up to a change number of the conversation; 0 if there is none.
+
+    Messages are created in the order of seq, and a creation number is ahead of its seq by the number of changes before
+    it. Each look is at some seqs between, so that a few are enough; without changes it needs none.
+    """
+    low, high = max(0, change - (last_change - last_seq)), min(change, last_seq)
+    while low < high:
+        step = -(-(high - low) // _PROBES)
+        probes = [*range(low + step, high, step), high]
+        for seq, born in sorted((await _find_born(database, conversation_id, probes)).items()):
+            if born > change:
+                high = seq - 1
+                break
+            low = seq
+    return low
+
+
+async def _find_born(database: MongoDatabase, conversation_id: ConversationId, seqs: list[int]) -> dict[int, int]:
+    which: Document = {"conversation": conversation_id, "seq": {"$in": seqs}}
+    rows = await database.find_messages(which, {"_id": 0, "seq": 1, "change": 1, "born": 1})
+    return {row["seq"]: documents.load_born(row) for row in rows}
 
 
 async def list_read_marks(
@@ -95,8 +208,18 @@ async def list_conversations(
         unread = counted[0]["unread"] if counted else 0
     page = {row["_id"]: row for row in rows[:limit]}
     marks = await find_marks(database, page, [(conversation_id, user_id) for conversation_id in page])
+    above = {each: marks[each, user_id].read_seq for each in page}
+    uncounted = await count_uncounted(database, above.items())
+    last = {each: row.get("last") for each, row in page.items()}
+    if hidden := [each for each, row in last.items() if row is not None and row.get("uncounted")]:
+        last |= dict.fromkeys(hidden)
+        found = await database.aggregate_conversations(queries.last_counted(hidden))
+        last |= {row["_id"]: row.get("last") for row in found}
     return ConversationPage(
-        tuple(documents.load_summary(row, marks[each, user_id]) for each, row in page.items()),
+        tuple(
+            documents.load_summary(row, last[each], marks[each, user_id], uncounted.get((each, above[each]), 0))
+            for each, row in page.items()
+        ),
         has_more=len(rows) > limit,
         unread=unread,
     )

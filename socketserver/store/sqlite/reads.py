@@ -23,8 +23,9 @@ from ...chat.domain import (
     ReadMark,
     UserId,
 )
-from ..base import ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
+from ..base import ChangePage, ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import INT64_MAX, int64
+from ..numbering import page_of_changes
 from ..writes import Part
 from .rows import (
     CONVERSATION,
@@ -35,10 +36,12 @@ from .rows import (
     flat,
     load_conversation,
     load_message,
+    packed,
     statement,
 )
 
 _NEWEST_MESSAGES: Final = 1000  # among which the newest activity is found
+_LOOKED_AT: Final = 300  # messages among which a page of changes is looked for, so that it costs little whatever moved
 
 
 def newest_activity(sql: sqlite3.Connection) -> int:
@@ -76,22 +79,139 @@ def get_snapshot(
     marks = _marks(sql, num, None, -1 if participants is None else participants)
     if reader is not None and reader not in conversation.participant_ids:
         marks += _marks_of(sql, num, reader)
-    gap = None
+    read_seq = next((mark.read_seq for mark in marks if mark.user_id == reader), last_seq)
+    (uncounted,) = sql.execute(
+        "SELECT count(*) FROM message WHERE conversation = ? AND seq > ? AND uncounted IS NOT NULL", (num, read_seq)
+    ).fetchone()
+    gap = through = None
+    updates: list[Message] = []
     if after is None or after > last_change:
         messages = _newest(sql, conversation_id, num, INT64_MAX, limit)
     else:
-        after = max(after, 0)  # a change, which is the seq of its message: the schema sees to that
-        messages = [
-            load_message(conversation_id, message)
-            for message in sql.execute(
-                f"SELECT {MESSAGE} FROM message m WHERE m.conversation = ? AND m.seq > ? ORDER BY m.seq DESC LIMIT ?",
-                (num, after, limit + 1),
-            )
-        ]
+        after = max(after, 0)
+        known = _created_up_to(sql, num, after, last_seq, last_change)
+        messages = _load(
+            sql,
+            conversation_id,
+            f"SELECT {MESSAGE} FROM message m WHERE m.conversation = ? AND m.seq > ? ORDER BY m.seq DESC LIMIT ?",
+            (num, known, limit + 1),
+        )
         if len(messages) > limit:
-            gap = Gap(after + 1, messages.pop().seq)
+            gap = Gap(known + 1, messages.pop().seq)
         messages.reverse()
-    return Snapshot(conversation, tuple(marks), tuple(messages), last_seq, last_change, gap)
+        if last_change > last_seq:
+            updates, through = _updates(sql, conversation_id, num, after, known, limit)
+    return Snapshot(
+        conversation,
+        tuple(marks),
+        tuple(messages),
+        last_seq,
+        last_change,
+        gap,
+        tuple(updates),
+        through,
+        uncounted,
+    )
+
+
+def list_changes(sql: sqlite3.Connection, conversation_id: ConversationId, after: int, limit: int) -> ChangePage:
+    row = sql.execute("SELECT num, last_seq, last_change FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
+    if row is None or after >= row[2]:
+        return ChangePage((), 0 if row is None else row[2], has_more=False)
+    num, last_seq, last_change = row
+    after = max(after, 0)
+    known = _created_up_to(sql, num, after, last_seq, last_change)
+    last = known + _LOOKED_AT
+    through = last_change if last >= last_seq else _born(sql, num, last)
+    found = _load(
+        sql,
+        conversation_id,
+        f"SELECT {MESSAGE} FROM message m WHERE m.conversation = ? AND m.seq > ? AND m.seq <= ? AND m.born IS NULL"
+        " ORDER BY m.seq LIMIT ?",
+        (num, known, last, limit + 1),
+    )
+    if last_change > last_seq:
+        found += _load(
+            sql,
+            conversation_id,
+            f"SELECT {MESSAGE} FROM message m WHERE m.conversation = ? AND m.change > ? AND m.change <= ?"
+            " AND m.born IS NOT NULL ORDER BY m.change LIMIT ?",
+            (num, after, through, limit + 1),
+        )
+    return page_of_changes(found, through, last_change, limit)
+
+
+def newest_changes(sql: sqlite3.Connection, ids: Sequence[ConversationId]) -> dict[ConversationId, int]:
+    ordered = list(dict.fromkeys(ids))
+    return {
+        ordered[place]: change
+        for place, change in packed(
+            sql,
+            "SELECT group_concat(v.column1 || ' ' || c.last_change) FROM (VALUES {values}) v"
+            " CROSS JOIN conversation c ON c.id = v.column2",
+            list(enumerate(ordered)),
+        )
+    }
+
+
+def get_messages(sql: sqlite3.Connection, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
+    row = sql.execute("SELECT num FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
+    if row is None:
+        return ()
+    found: list[Message] = []
+    for chunk in chunks([(row[0], int64(seq)) for seq in sorted(set(seqs))]):
+        look_up = statement(
+            f"SELECT {MESSAGE} FROM (VALUES {{values}}) v CROSS JOIN message m"
+            " ON m.conversation = v.column1 AND m.seq = v.column2",
+            len(chunk),
+            2,
+        )
+        found += _load(sql, conversation_id, look_up, flat(chunk))
+    return tuple(found)
+
+
+def _updates(
+    sql: sqlite3.Connection, conversation_id: ConversationId, num: int, after: int, known: int, limit: int
+) -> tuple[list[Message], int | None]:
+    """Messages up to the seq `known` that changed after `after`, and how far that goes if it is not all of them."""
+    horizon = sql.execute(
+        "SELECT change FROM message WHERE conversation = ? AND change > ? AND born IS NOT NULL ORDER BY change"
+        f" LIMIT 2 OFFSET {_LOOKED_AT - 1}",
+        (num, after),
+    ).fetchall()
+    through = horizon[0][0] if len(horizon) == 2 else None
+    found = _load(
+        sql,
+        conversation_id,
+        f"SELECT {MESSAGE} FROM message m WHERE m.conversation = ? AND m.change > ? AND m.change <= ?"
+        " AND m.born IS NOT NULL AND m.seq <= ? ORDER BY m.change LIMIT ?",
+        (num, after, INT64_MAX if through is None else through, known, limit + 1),
+    )
+    return (found, through) if len(found) <= limit else (found[:limit], found[limit - 1].change)
+
+
+def _created_up_to(sql: sqlite3.Connection, num: int, change: int, last_seq: int, last_change: int) -> int:
+    """The newest seq that was created up to a change number of the conversation; 0 if there is none.
+
+    Messages are created in the order of seq, and a creation number is ahead of its seq by the number of changes before
+    it. So it is found in as many looks as that number has binary digits; without changes it needs none.
+    """
+    low, high = max(0, change - (last_change - last_seq)), min(change, last_seq)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _born(sql, num, middle) <= change:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _born(sql: sqlite3.Connection, num: int, seq: int) -> int:
+    born: int
+    (born,) = sql.execute(
+        "SELECT ifnull(born, change) FROM message WHERE conversation = ? AND seq = ?", (num, seq)
+    ).fetchone()
+    return born
 
 
 def list_read_marks(
@@ -112,26 +232,32 @@ def list_conversations(
     # Sorted when it is asked for: an index in this order would be rewritten for every participant at every message.
     # First which conversations, by their own rows alone, then what is shown of them.
     rows = sql.execute(
-        "SELECT c.last_seq, c.last_change, c.activity_at_ms, p.read_seq,"
+        "SELECT c.last_seq, c.last_change, c.activity_at_ms, p.read_seq, (SELECT count(*) FROM message x"
+        " WHERE x.conversation = c.num AND x.seq > p.read_seq AND x.uncounted IS NOT NULL),"
         f" {conversation_columns(-1 if participants is None else participants)}, {MESSAGE} FROM ("
         "SELECT c.num FROM participant p CROSS JOIN conversation c ON c.num = p.conversation WHERE p.user_id = ?"
         f" {'' if before is None else 'AND (c.activity_at_ms, c.id) < (?, ?)'}"
         " ORDER BY c.activity_at_ms DESC, c.id DESC LIMIT ?) v CROSS JOIN conversation c ON c.num = v.num"
         " CROSS JOIN participant p ON p.conversation = v.num AND p.user_id = ?"
-        " LEFT JOIN message m ON m.conversation = c.num AND m.seq = c.last_seq"
+        " LEFT JOIN message m ON m.conversation = c.num AND m.seq = (SELECT x.seq FROM message x"
+        " WHERE x.conversation = c.num AND x.uncounted IS NULL ORDER BY x.seq DESC LIMIT 1)"
         " ORDER BY c.activity_at_ms DESC, c.id DESC",
         (user_id, *(() if before is None else (int64(before[0]), before[1])), limit + 1, user_id),
     ).fetchall()
     summaries = []
-    for last_seq, last_change, activity_at_ms, read_seq, *row in rows[:limit]:
+    for last_seq, last_change, activity_at_ms, read_seq, uncounted, *row in rows[:limit]:
         conversation = load_conversation(row[:CONVERSATION_WIDTH])
-        message = None if last_seq == 0 else load_message(conversation.id, row[CONVERSATION_WIDTH:])
-        summaries.append(ConversationSummary(conversation, message, last_seq, last_change, read_seq, activity_at_ms))
+        last = row[CONVERSATION_WIDTH:]
+        message = None if last[0] is None else load_message(conversation.id, last)
+        summaries.append(
+            ConversationSummary(conversation, message, last_seq, last_change, read_seq, activity_at_ms, uncounted)
+        )
     unread = None
     if before is None:
         (unread,) = sql.execute(
             "SELECT count(*) FROM participant p CROSS JOIN conversation c ON c.num = p.conversation"
-            " WHERE p.user_id = ? AND p.read_seq < c.last_seq",
+            " WHERE p.user_id = ? AND p.read_seq < c.last_seq AND c.last_seq - p.read_seq > (SELECT count(*)"
+            " FROM message x WHERE x.conversation = c.num AND x.seq > p.read_seq AND x.uncounted IS NOT NULL)",
             (user_id,),
         ).fetchone()
     return ConversationPage(tuple(summaries), len(rows) > limit, unread)
@@ -160,12 +286,13 @@ def list_messages(
         below = INT64_MAX if before_seq is None else int64(before_seq)
         messages = _newest(sql, conversation_id, row[0], below, limit + 1)
         return MessagePage(tuple(messages[-limit:] if limit else ()), has_more=len(messages) > limit)
-    found = sql.execute(
+    messages = _load(
+        sql,
+        conversation_id,
         f"SELECT {MESSAGE} FROM message m WHERE m.conversation = ? AND m.seq > ? ORDER BY m.seq LIMIT ?",
         (row[0], int64(after_seq), limit + 1),
-    ).fetchall()
-    messages = [load_message(conversation_id, message) for message in found[:limit]]
-    return MessagePage(tuple(messages), has_more=len(found) > limit)
+    )
+    return MessagePage(tuple(messages[:limit]), has_more=len(messages) > limit)
 
 
 def get_profiles(sql: sqlite3.Connection, user_ids: Sequence[UserId]) -> list[Profile]:
@@ -226,11 +353,19 @@ def list_drafts(sql: sqlite3.Connection, after: ConversationId | None, limit: in
 def _newest(
     sql: sqlite3.Connection, conversation_id: ConversationId, num: int, below: int, limit: int
 ) -> list[Message]:
-    rows = sql.execute(
+    found = _load(
+        sql,
+        conversation_id,
         f"SELECT {MESSAGE} FROM message m WHERE m.conversation = ? AND m.seq < ? ORDER BY m.seq DESC LIMIT ?",
         (num, below, limit),
-    ).fetchall()
-    return [load_message(conversation_id, row) for row in reversed(rows)]
+    )
+    return found[::-1]
+
+
+def _load(
+    sql: sqlite3.Connection, conversation_id: ConversationId, query: str, parameters: Sequence[str | int | None]
+) -> list[Message]:
+    return [load_message(conversation_id, row) for row in sql.execute(query, parameters)]
 
 
 def _marks(sql: sqlite3.Connection, num: int, after: UserId | None, limit: int) -> list[ReadMark]:

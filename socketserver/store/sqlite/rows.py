@@ -16,16 +16,19 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from ...chat.domain import Conversation, ConversationId, Message, MessageId
-from ..encoding import load_metadata
+from ...chat.domain import UNTOUCHED, Conversation, ConversationId, Message, MessageId
+from ..encoding import load_extra, load_later, load_metadata
 
 Row = tuple[str | int | None, ...]
 
-# 256 rows of nine columns stay far below the 32 766 parameters that a statement may have.
+# 256 rows of thirteen columns stay far below the 32 766 parameters that a statement may have.
 _ROWS_PER_STATEMENT: Final = 256
 
 # As `load_message` reads them.
-MESSAGE: Final = "m.seq, m.change, m.id, m.sender_id, m.idempotency_key, m.body, m.metadata, m.created_at_ms"
+MESSAGE: Final = (
+    "m.seq, m.change, m.id, m.sender_id, m.idempotency_key, m.body, m.metadata, m.created_at_ms,"
+    " m.extra, m.born, m.later"
+)
 
 
 def conversation_columns(participants: int = -1) -> str:
@@ -47,7 +50,8 @@ CONVERSATION_WIDTH: Final = 8
 
 def load_message(conversation_id: ConversationId, row: Sequence[Any]) -> Message:
     """Of the columns of MESSAGE."""
-    seq, change, message_id, sender_id, key, body, metadata, created_at_ms = row
+    seq, change, message_id, sender_id, key, body, metadata, created_at_ms, extra, born, later = row
+    reply_to, mentions = load_extra(extra)
     return Message(
         MessageId(message_id),
         conversation_id,
@@ -58,6 +62,9 @@ def load_message(conversation_id: ConversationId, row: Sequence[Any]) -> Message
         body,
         load_metadata(metadata),
         created_at_ms,
+        reply_to,
+        mentions,
+        UNTOUCHED if born is None and later is None else load_later(born, later),
     )
 
 

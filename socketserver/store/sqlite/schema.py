@@ -15,7 +15,8 @@ APPLICATION_ID: Final = 0x534B4353
 #
 # A conversation has a small number of its own, so that its 32-digit id is stored once and not in every row and index.
 # Messages lie in the order in which they came, conversations mixed: clustered by conversation, each message would
-# write, and now and then split, a page of its own. For the same reason one index serves seq and change, equal so far.
+# write, and now and then split, a page of its own. For the same reason no index has the change of every message: those
+# that have the number of their creation are found by seq, and an index has only those that moved since.
 # STRICT tables would be welcome, but need 3.37.
 MIGRATIONS: Final = (
     """
@@ -71,5 +72,34 @@ MIGRATIONS: Final = (
     ) WITHOUT ROWID;
     INSERT INTO profile (user_id)
         SELECT user_id FROM participant WHERE read_seq > 0 UNION SELECT created_by FROM conversation;
+    """,
+    # Messages are edited, deleted, reacted to: change is no longer seq. The table is written anew, because SQLite takes
+    # no CHECK away.
+    """
+    CREATE TABLE message_3 (
+        conversation    INTEGER NOT NULL REFERENCES conversation (num),
+        seq             INTEGER NOT NULL,
+        change          INTEGER NOT NULL,
+        id              TEXT    NOT NULL,
+        sender_id       TEXT    NOT NULL,
+        idempotency_key TEXT    NOT NULL,
+        body            TEXT    NOT NULL,
+        metadata        TEXT,
+        created_at_ms   INTEGER NOT NULL,
+        extra           TEXT,
+        born            INTEGER,
+        later           TEXT,
+        uncounted       INTEGER
+    );
+    INSERT INTO message_3
+        SELECT conversation, seq, change, id, sender_id, idempotency_key, body, metadata, created_at_ms,
+            NULL, NULL, NULL, NULL
+        FROM message ORDER BY rowid;
+    DROP TABLE message;
+    ALTER TABLE message_3 RENAME TO message;
+    CREATE UNIQUE INDEX message_seq ON message (conversation, seq);
+    CREATE UNIQUE INDEX message_key ON message (conversation, sender_id, idempotency_key);
+    CREATE UNIQUE INDEX message_moved ON message (conversation, change) WHERE born IS NOT NULL;
+    CREATE INDEX message_uncounted ON message (conversation, seq) WHERE uncounted IS NOT NULL;
     """,
 )

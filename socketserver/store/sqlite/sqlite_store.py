@@ -12,13 +12,15 @@ import asyncio
 import contextlib
 import queue
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from ...chat.changes import Change
 from ...chat.domain import (
     Conversation,
     ConversationDraft,
     ConversationId,
+    Message,
     MessageDraft,
     Profile,
     ProfileUpdate,
@@ -27,6 +29,8 @@ from ...chat.domain import (
 from ...errors import StoreUnavailable
 from ..base import (
     Appended,
+    Changed,
+    ChangePage,
     ConversationPage,
     Counts,
     Created,
@@ -40,8 +44,8 @@ from ..base import (
 )
 from ..checking import SharedCheck
 from ..encoding import dump_metadata
-from ..writes import Admission, Advance, Append, Call, Create, SetProfile, Unobserved, settle
-from . import reads
+from ..writes import Admission, Advance, Alter, Append, Call, Create, SetProfile, Unobserved, settle
+from . import reads, writes
 from .database import LOG_LIMIT_BYTES, DatabaseFile, SqliteConnection
 from .threads import WRITES_PER_COMMIT, CallQueue, Job, Worker
 from .write_ahead_log import LOOK_S, LogKeeper
@@ -172,6 +176,9 @@ class SqliteStore:
         metadata = dump_metadata(draft.metadata)
         return await self._queue(Append(self._admit().create_future(), draft, metadata))
 
+    async def change_message(self, change: Change) -> Changed:
+        return await self._queue(Alter(self._admit().create_future(), change))
+
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         return await self._queue(Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms))
 
@@ -217,6 +224,15 @@ class SqliteStore:
     ) -> frozenset[tuple[ConversationId, UserId]]:
         return await self._read(lambda sql: reads.list_readers(sql, parts))
 
+    async def list_changes(self, conversation_id: ConversationId, *, after: int, limit: int) -> ChangePage:
+        return await self._read(lambda sql: reads.list_changes(sql, conversation_id, after, limit))
+
+    async def newest_changes(self, ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        return await self._read(lambda sql: reads.newest_changes(sql, ids))
+
+    async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
+        return await self._read(lambda sql: reads.get_messages(sql, conversation_id, seqs))
+
     async def list_messages(
         self,
         conversation_id: ConversationId,
@@ -237,6 +253,13 @@ class SqliteStore:
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         return await self._read(lambda sql: reads.list_drafts(sql, after, limit))
+
+    async def copy_messages(self, messages: Sequence[Message], activity_at_ms: int) -> None:
+        def copy(connection: SqliteConnection) -> None:
+            with connection.transaction():
+                writes.copy_messages(connection.sql, messages, activity_at_ms)
+
+        await self._on_writer(copy)
 
     async def list_profiles(self, *, after: UserId | None, limit: int) -> Sequence[Profile]:
         return await self._read(lambda sql: reads.list_profiles(sql, after, limit))

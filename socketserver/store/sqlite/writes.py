@@ -8,13 +8,28 @@ Many calls need a constant number of statements, whatever their number (rows.py 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
-from ...chat.domain import ConversationId, Message, ReadMark, UserId
-from ...errors import ConversationNotFound
-from ..base import Appended, Created
-from ..writes import Advance, Append, Create, Part, SetProfile, Write, plan_advances, plan_profiles
+from ...chat.domain import UNTOUCHED, ConversationId, Message, ReadMark, UserId
+from ...errors import ConversationNotFound, IdempotencyConflict
+from ..base import Created
+from ..encoding import dump_extra, dump_later, dump_metadata, int64
+from ..numbering import Standing, plan
+from ..writes import (
+    Advance,
+    Alter,
+    Append,
+    Create,
+    Key,
+    Numbered,
+    Part,
+    Place,
+    SetProfile,
+    Write,
+    plan_advances,
+    plan_profiles,
+)
 from .reads import get_profiles
 from .rows import (
     CONVERSATION,
@@ -29,8 +44,7 @@ from .rows import (
     statement,
 )
 
-_Key = tuple[int, UserId, str]
-"""What makes two messages the same: the conversation's number, the sender and the idempotency key."""
+_PLAIN: Final = 9  # columns of a message to which nothing has happened and that has nothing special
 
 _Marks = dict[tuple[int, UserId], tuple[int, int | None]]
 """Read marks to be raised: seq and time, by conversation number and user."""
@@ -44,13 +58,13 @@ def apply(sql: sqlite3.Connection, writes: Iterable[Write]) -> None:
     Raises: sqlite3.Error, ValueError or OverflowError; then nothing counts, and the transaction must be rolled back.
     """
     creates: list[Create] = []
-    appends: list[Append] = []
+    numbered: list[Numbered] = []
     advances: list[Advance] = []
     profiles: list[SetProfile] = []
     for write in writes:
         write.result = write.error = None  # of a first try that was rolled back
-        if isinstance(write, Append):
-            appends.append(write)
+        if isinstance(write, Append | Alter):
+            numbered.append(write)
         elif isinstance(write, Create):
             creates.append(write)
         elif isinstance(write, Advance):
@@ -59,8 +73,8 @@ def apply(sql: sqlite3.Connection, writes: Iterable[Write]) -> None:
             profiles.append(write)
     for create in creates:
         _create(sql, create)
-    if appends:
-        _append(sql, appends)
+    if numbered:
+        _write_messages(sql, numbered)
     if advances:
         _advance(sql, advances)
     if profiles:
@@ -102,118 +116,165 @@ def _create(sql: sqlite3.Connection, create: Create) -> None:
     create.result = Created(draft.made(), duplicate=False)
 
 
-@dataclass(slots=True)
-class _Numbers:
-    """Where a conversation stands: its row's number, its newest seq and change, its activity."""
-
-    num: int
-    seq: int
-    change: int
-    activity_at_ms: int
-
-
-def _append(sql: sqlite3.Connection, appends: Sequence[Append]) -> None:
-    numbers = _load_numbers(sql, {append.draft.conversation_id for append in appends})
-    rows, marks = _number(appends, numbers, _load_originals(sql, numbers, appends))
-    if not rows:
+def _write_messages(sql: sqlite3.Connection, calls: Sequence[Numbered]) -> None:
+    nums, standings = _load_standings(sql, {call.draft.conversation_id for call in calls})
+    appends = [call for call in calls if isinstance(call, Append) and call.draft.conversation_id in nums]
+    alters = [call for call in calls if isinstance(call, Alter) and call.draft.conversation_id in nums]
+    originals = _load_originals(sql, nums, appends) if appends else {}
+    steps = plan(calls, standings, originals, _load_stored(sql, nums, alters) if alters else {})
+    if not steps:
         return
+    marks: _Marks = {}
+    new: list[Row] = []
+    moved: list[Row] = []
+    for step in steps:
+        message = step.message
+        num = nums[message.conversation_id]
+        if step.before is not None:
+            moved.append(_moved_row(num, message, step.metadata))
+        else:
+            new.append(_row(num, message, step.metadata))
+            marks[num, message.sender_id] = (message.seq, message.created_at_ms)
+    _insert(sql, new)
     execute_many(
         sql,
-        "INSERT INTO message (conversation, seq, change, id, sender_id, idempotency_key, body, metadata, created_at_ms)"
-        " VALUES {values}",
-        rows,
+        "UPDATE message SET change = v.column3, body = v.column4, metadata = v.column5, extra = v.column6,"
+        " born = v.column7, later = v.column8, uncounted = v.column9 FROM (VALUES {values}) v"
+        " WHERE conversation = v.column1 AND seq = v.column2",
+        moved,
     )
+    _raise_conversations(sql, [(nums[each], at) for each, at in standings.items()])
+    _raise_marks(sql, marks)
+    for step in steps:
+        step.settle()
+
+
+def copy_messages(sql: sqlite3.Connection, messages: Sequence[Message], activity_at_ms: int) -> None:
+    """The method of `Copyable`, in the transaction that is open."""
+    conversation_id = messages[0].conversation_id
+    nums, standings = _load_standings(sql, {conversation_id})
+    if conversation_id not in nums:
+        raise ConversationNotFound
+    num, at = nums[conversation_id], standings[conversation_id]
+    try:
+        _insert(sql, [_row(num, message, dump_metadata(message.metadata)) for message in messages])
+    except sqlite3.IntegrityError as error:
+        raise IdempotencyConflict from error
+    at.seq = messages[-1].seq
+    at.change = max(at.change, *(message.change for message in messages))
+    at.activity_at_ms = max(at.activity_at_ms, activity_at_ms)
+    _raise_conversations(sql, [(num, at)])
+
+
+def _insert(sql: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Insert messages, in order: those that are plain, as nearly all are, without the columns that are empty then."""
+    start = 0
+    while start < len(rows):
+        width = len(rows[start])
+        end = start + 1
+        while end < len(rows) and len(rows[end]) == width:
+            end += 1
+        execute_many(
+            sql,
+            "INSERT INTO message (conversation, seq, change, id, sender_id, idempotency_key, body, metadata,"
+            f" created_at_ms{', extra, born, later, uncounted' if width > _PLAIN else ''}) VALUES {{values}}",
+            rows[start:end],
+        )
+        start = end
+
+
+def _row(num: int, message: Message, metadata: str | None) -> Row:
+    """The columns of a message, as `_insert` names them; `metadata` is the message's, as JSON text."""
+    plain = (
+        num,
+        message.seq,
+        message.change,
+        message.id,
+        message.sender_id,
+        message.idempotency_key,
+        message.body,
+        metadata,
+        message.created_at_ms,
+    )
+    if message.later is UNTOUCHED and message.reply_to is None and not message.mentions:
+        return plain
+    return *plain, dump_extra(message), *_later(message)
+
+
+def _moved_row(num: int, message: Message, metadata: str | None) -> Row:
+    """A message's place, and what changes with its number."""
+    return num, message.seq, message.change, message.body, metadata, dump_extra(message), *_later(message)
+
+
+def _later(message: Message) -> Row:
+    return message.later.born or None, dump_later(message.later), None if message.counts else 1
+
+
+def _raise_conversations(sql: sqlite3.Connection, standings: Sequence[tuple[int, Standing]]) -> None:
     execute_many(
         sql,
         "UPDATE conversation SET last_seq = v.column2, last_change = v.column3, activity_at_ms = v.column4"
         " FROM (VALUES {values}) v WHERE num = v.column1",
-        [(at.num, at.seq, at.change, at.activity_at_ms) for at in numbers.values()],
+        [(num, at.seq, at.change, at.activity_at_ms) for num, at in standings],
     )
-    _raise_marks(sql, marks)
 
 
-def _number(
-    appends: Sequence[Append], numbers: Mapping[ConversationId, _Numbers], known: dict[_Key, Message]
-) -> tuple[list[Row], _Marks]:
-    """Answer calls in their order, each that is new under the next number of its conversation.
-
-    Args:
-        numbers: where the conversations stand; moved on. One that is missing does not exist.
-        known: the messages that are stored already; those of these calls are added.
-
-    Returns: the rows of the new messages, and the read marks of their senders.
-    """
-    rows: list[Row] = []
-    marks: _Marks = {}
-    for append in appends:
-        draft = append.draft
-        at = numbers.get(draft.conversation_id)
-        if at is None:
-            append.error = ConversationNotFound()
-            continue
-        key = (at.num, draft.sender_id, draft.idempotency_key)
-        original = known.get(key)
-        if original is not None:
-            append.repeat(original)
-            continue
-        at.seq += 1
-        at.change += 1
-        at.activity_at_ms = max(at.activity_at_ms, draft.place_ms)
-        known[key] = message = draft.numbered(at.seq, at.change)
-        marks[at.num, draft.sender_id] = (at.seq, draft.created_at_ms)
-        rows.append(
-            (
-                at.num,
-                at.seq,
-                at.change,
-                draft.id,
-                draft.sender_id,
-                draft.idempotency_key,
-                draft.body,
-                append.metadata,
-                draft.created_at_ms,
-            )
-        )
-        append.result = Appended(message, duplicate=False)
-    return rows, marks
-
-
-def _load_numbers(sql: sqlite3.Connection, ids: Iterable[ConversationId]) -> dict[ConversationId, _Numbers]:
+def _load_standings(
+    sql: sqlite3.Connection, ids: Iterable[ConversationId]
+) -> tuple[dict[ConversationId, int], dict[ConversationId, Standing]]:
+    """The rows' numbers of those conversations that exist, and where they stand."""
     ordered = list(ids)
-    found = {}
+    nums: dict[ConversationId, int] = {}
+    standings: dict[ConversationId, Standing] = {}
     for place, num, seq, change, activity_at_ms in packed(
         sql,
         "SELECT group_concat(v.column1 || ' ' || c.num || ' ' || c.last_seq || ' ' || c.last_change || ' '"
         " || c.activity_at_ms) FROM (VALUES {values}) v CROSS JOIN conversation c ON c.id = v.column2",
         [(place, conversation_id) for place, conversation_id in enumerate(ordered)],
     ):
-        found[ordered[place]] = _Numbers(num, seq, change, activity_at_ms)
-    return found
+        nums[ordered[place]] = num
+        standings[ordered[place]] = Standing(seq, change, activity_at_ms)
+    return nums, standings
 
 
 def _load_originals(
-    sql: sqlite3.Connection, numbers: dict[ConversationId, _Numbers], appends: Sequence[Append]
-) -> dict[_Key, Message]:
+    sql: sqlite3.Connection, nums: Mapping[ConversationId, int], appends: Sequence[Append]
+) -> dict[Key, Message]:
     """The messages that are stored already. Few: most keys are new."""
-    ids = {at.num: conversation_id for conversation_id, at in numbers.items()}
-    keys = [
-        (at.num, append.draft.sender_id, append.draft.idempotency_key)
-        for append in appends
-        if (at := numbers.get(append.draft.conversation_id)) is not None
-    ]
-    found = {}
-    for chunk in chunks(keys):
-        # CROSS JOIN keeps this order: for each wanted key one look into the index message_key.
-        look_up = statement(
-            f"SELECT m.conversation, {MESSAGE} FROM (VALUES {{values}}) v CROSS JOIN message m"
-            " ON m.conversation = v.column1 AND m.sender_id = v.column2 AND m.idempotency_key = v.column3",
-            len(chunk),
-            3,
-        )
-        for num, *row in sql.execute(look_up, flat(chunk)):
-            message = load_message(ids[num], row)
-            found[num, message.sender_id, message.idempotency_key] = message
-    return found
+    keys = [(nums[conversation_id], sender_id, key) for conversation_id, sender_id, key in (a.key for a in appends)]
+    # CROSS JOIN keeps this order: for each wanted key one look into the index message_key.
+    found = _load(
+        sql,
+        nums,
+        f"SELECT m.conversation, {MESSAGE} FROM (VALUES {{values}}) v CROSS JOIN message m"
+        " ON m.conversation = v.column1 AND m.sender_id = v.column2 AND m.idempotency_key = v.column3",
+        keys,
+    )
+    return {(each.conversation_id, each.sender_id, each.idempotency_key): each for each in found}
+
+
+def _load_stored(
+    sql: sqlite3.Connection, nums: Mapping[ConversationId, int], alters: Sequence[Alter]
+) -> dict[Place, Message]:
+    """The messages that are to be changed, those that exist."""
+    places = dict.fromkeys((nums[conversation_id], int64(seq)) for conversation_id, seq in (a.place for a in alters))
+    found = _load(
+        sql,
+        nums,
+        f"SELECT m.conversation, {MESSAGE} FROM (VALUES {{values}}) v CROSS JOIN message m"
+        " ON m.conversation = v.column1 AND m.seq = v.column2",
+        list(places),
+    )
+    return {(each.conversation_id, each.seq): each for each in found}
+
+
+def _load(
+    sql: sqlite3.Connection, nums: Mapping[ConversationId, int], template: str, wanted: Sequence[Row]
+) -> Iterator[Message]:
+    ids = {num: conversation_id for conversation_id, num in nums.items()}
+    for chunk in chunks(wanted):
+        for num, *row in sql.execute(statement(template, len(chunk), len(chunk[0])), flat(chunk)):
+            yield load_message(ids[num], row)
 
 
 def _advance(sql: sqlite3.Connection, advances: Sequence[Advance]) -> None:
@@ -231,15 +292,25 @@ def _advance(sql: sqlite3.Connection, advances: Sequence[Advance]) -> None:
         conversation_id, user_id = wanted[place]
         marks[conversation_id, user_id] = ReadMark(user_id, read_seq, read_at_ms[0] if read_at_ms else None)
         nums[conversation_id], last_seqs[conversation_id] = num, last_seq
-    plan = plan_advances(advances, marks, last_seqs)
+    moves = plan_advances(advances, marks, last_seqs)
     _raise_marks(
         sql,
         {
             (nums[conversation_id], user_id): (mark.read_seq, mark.read_at_ms)
-            for (conversation_id, user_id), mark in plan.moved.items()
+            for (conversation_id, user_id), mark in moves.moved.items()
         },
     )
-    plan.settle()
+    above = list(dict.fromkeys(moves.above()))
+    uncounted = {
+        above[place]: count
+        for place, count in packed(
+            sql,
+            "SELECT group_concat(v.column1 || ' ' || (SELECT count(*) FROM message WHERE conversation = v.column2"
+            " AND seq > v.column3 AND uncounted IS NOT NULL)) FROM (VALUES {values}) v",
+            [(place, nums[conversation_id], seq) for place, (conversation_id, seq) in enumerate(above)],
+        )
+    }
+    moves.settle(uncounted)
 
 
 def _raise_marks(sql: sqlite3.Connection, marks: _Marks) -> None:

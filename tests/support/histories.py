@@ -1,0 +1,165 @@
+"""Readers of a conversation whose messages change, and callers that change them at random, for the tests of stores."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from socketserver.chat.changes import Change, Delete, Edit, Outcome, React
+from socketserver.chat.domain import ConversationId, Message, UserId, new_id
+from socketserver.errors import ChatError
+from socketserver.store import Store
+from socketserver.store.base import ChangePage
+from typing import Any, TypeVar
+
+from support.stores import NOW_MS, message_draft, sequence
+
+T = TypeVar("T")
+
+
+async def present(store: Store, conversation_id: ConversationId) -> list[Message]:
+    """Every message of a conversation as it is, in seq order."""
+    found: list[Message] = []
+    while True:
+        page = await store.list_messages(conversation_id, after_seq=found[-1].seq if found else 0, limit=500)
+        found += page.messages
+        if not page.has_more:
+            return found
+
+
+class Reader:
+    """Somebody who knows a conversation up to a change, as a client does.
+
+    Attributes:
+        known: the messages by seq, in the newest state that was seen.
+    """
+
+    def __init__(self, cursor: int = 0, known: Iterable[Message] = ()) -> None:
+        self.cursor = cursor
+        self.known = {each.seq: each for each in known}
+
+    def messages(self) -> list[Message]:
+        return [self.known[seq] for seq in sorted(self.known)]
+
+    def apply(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            old = self.known.get(message.seq)
+            if old is None or old.change < message.change:
+                self.known[message.seq] = message
+
+    def take(self, page: ChangePage) -> None:
+        assert page.through >= self.cursor
+        changes = [each.change for each in page.messages]
+        assert changes == sorted(set(changes))
+        self.apply(page.messages)
+        self.cursor = page.through
+
+    async def catch_up(self, store: Store, conversation_id: ConversationId, *, limit: int = 7) -> None:
+        """Page through what has changed."""
+        while True:
+            page = await store.list_changes(conversation_id, after=self.cursor, limit=limit)
+            self.take(page)
+            if not page.has_more:
+                return
+
+    async def join(self, store: Store, conversation_id: ConversationId, *, limit: int = 7) -> None:
+        """Join again: what was missed, and the updates; where a gap or an end of the updates says that it is not all,
+        the rest by pages."""
+        snapshot = await store.get_snapshot(conversation_id, after=self.cursor, limit=limit)
+        assert snapshot
+        if snapshot.gap is not None:
+            page = await store.list_messages(conversation_id, after_seq=snapshot.gap.from_seq - 1, limit=1000)
+            self.apply(page.messages)
+        self.apply(snapshot.messages)
+        self.apply(snapshot.updates)
+        if snapshot.updates_through is None:
+            self.cursor = max(self.cursor, snapshot.change)
+        else:
+            self.cursor = snapshot.updates_through
+            await self.catch_up(store, conversation_id, limit=limit)
+
+
+async def check_state(store: Store, where: ConversationId, newest: int, readers: Sequence[Reader]) -> None:
+    """Everybody ends with the same messages, and the conversation stands at the newest number."""
+    messages = await present(store, where)
+    assert await sequence(store, where) == list(range(1, len(messages) + 1))
+    assert max(each.change for each in messages) == newest
+    assert len({each.change for each in messages}) == len(messages)
+    born = [each.born for each in messages]
+    assert born == sorted(set(born))
+    for number, reader in enumerate(readers):
+        if number % 2:
+            await reader.join(store, where)
+        else:
+            await reader.catch_up(store, where)
+        assert reader.cursor == newest
+        assert reader.messages() == messages
+
+
+@dataclass
+class Caller:
+    """One user who writes at random: sends, edits, deletes, reacts, and repeats a part of it.
+
+    Attributes:
+        given: the numbers that this caller was told, each with the seq of its message.
+        sent: the keys of the messages sent.
+        told: called with every answer.
+    """
+
+    store: Store
+    conversation_id: ConversationId
+    user_id: UserId
+    random: random.Random
+    given: set[tuple[int, int]] = field(default_factory=set)
+    sent: list[str] = field(default_factory=list)
+    last_seq: int = 0
+    told: Callable[[Message], None] = lambda message: None
+
+    async def run(self, count: int) -> None:
+        for _ in range(count):
+            await self.step()
+
+    async def step(self) -> None:
+        """One write, until it is answered; one in five is made twice."""
+        kind = self.random.choices(("send", "edit", "delete", "react"), (4, 3, 1, 6))[0]
+        times = 1 + (self.random.random() < 0.2)
+        if kind == "send" or not self.last_seq:
+            draft = message_draft(self.conversation_id, new_id(), by=self.user_id)
+            self.sent.append(draft.idempotency_key)
+            for _ in range(times):
+                message = (await until(lambda: self.store.append_message(draft))).message
+                self._note(message)
+            return
+        change = self._change(kind)
+        for _ in range(times):
+            changed = await until(lambda: self.store.change_message(change))
+            if changed.message is not None:
+                # Also what was done before: the answer that told it may be lost.
+                self._note(changed.message)
+            assert changed.outcome not in {Outcome.NOT_FOUND, Outcome.KEY_CONFLICT, Outcome.TOO_LATE}
+
+    def _change(self, kind: str) -> Change:
+        seq = self.random.randint(max(1, self.last_seq - 5), self.last_seq)
+        if kind == "edit":
+            return Edit(self.conversation_id, seq, self.user_id, new_id(), new_id(), NOW_MS)
+        if kind == "delete":
+            return Delete(self.conversation_id, seq, self.user_id, NOW_MS, others=self.random.random() < 0.3)
+        reaction, on = self.random.choice("abc"), self.random.random() < 0.6
+        return React(self.conversation_id, seq, self.user_id, reaction, on)
+
+    def _note(self, message: Message) -> None:
+        self.given.add((message.change, message.seq))
+        self.last_seq = max(self.last_seq, message.seq)
+        self.told(message)
+
+
+async def until(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Make a call until it is not refused with an error after which it is to be made again."""
+    while True:
+        try:
+            return await call()
+        except ChatError as error:
+            if not error.retryable:
+                raise
+            await asyncio.sleep(0.01)
