@@ -4,7 +4,7 @@ A conversation's changes are numbered 1, 2, 3, …, and one message has one numb
 changes it moves it to the next number. Calls of one plan are stored together or not at all, from the first on; a
 message that several of them touch moves once, to the number that the first of them takes, and has the state in which
 the last of them leaves it.
-Source: docs/decisions/0021-a-row-whose-number-moves.md
+Source: docs/decisions/0022-a-row-whose-number-moves.md
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ order, up to the first refusal. Nothing remembered is trusted, because a number 
 and a message that has moved on meanwhile is not found in the state that it was planned from. And a message that moves
 keeps its earlier numbers taken for longer (documents.KEPT_MS) than anybody remembers where a conversation stands: else
 who remembers would give out a number again that somebody has had and left.
-Source: docs/decisions/0021-a-row-whose-number-moves.md
+Source: docs/decisions/0022-a-row-whose-number-moves.md
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ MIGRATIONS: Final = (
     # Messages are edited, deleted, reacted to: change is no longer seq. The table is written anew, because SQLite takes
     # no CHECK away.
     """
-    CREATE TABLE message_3 (
+    CREATE TABLE message_4 (
         conversation    INTEGER NOT NULL REFERENCES conversation (num),
         seq             INTEGER NOT NULL,
         change          INTEGER NOT NULL,
@@ -91,12 +91,12 @@ MIGRATIONS: Final = (
         later           TEXT,
         uncounted       INTEGER
     );
-    INSERT INTO message_3
+    INSERT INTO message_4
         SELECT conversation, seq, change, id, sender_id, idempotency_key, body, metadata, created_at_ms,
             NULL, NULL, NULL, NULL
         FROM message ORDER BY rowid;
     DROP TABLE message;
-    ALTER TABLE message_3 RENAME TO message;
+    ALTER TABLE message_4 RENAME TO message;
     CREATE UNIQUE INDEX message_seq ON message (conversation, seq);
     CREATE UNIQUE INDEX message_key ON message (conversation, sender_id, idempotency_key);
     CREATE UNIQUE INDEX message_moved ON message (conversation, change) WHERE born IS NOT NULL;
