@@ -7,6 +7,9 @@ PY := $(VENV)/bin/python
 REACT := examples/react
 REACT_SOURCES := $(wildcard $(REACT)/*.json $(REACT)/*.html $(REACT)/*.ts $(REACT)/*.js $(REACT)/src/* $(REACT)/public/*)
 
+CLIENT := clients/js
+CLIENT_SOURCES := $(wildcard $(CLIENT)/*.json $(CLIENT)/src/*)
+
 NEXT := tests/browser/next
 
 # What only the tests of others' programs need: where nothing may be skipped they are set up, elsewhere not.
@@ -29,6 +32,14 @@ node_modules/.ready: package.json package-lock.json
 		echo npm ci && npm ci --no-audit --no-fund --loglevel=error && touch $@; \
 	else \
 		echo "Node.js is not installed: going on without it"; \
+	fi
+
+# The client's types, made from its comments, which are checked on the way; again only after a change, and not without Node.
+$(CLIENT)/types/chat.d.ts: node_modules/.ready $(CLIENT_SOURCES)
+	@if [ -e $< ]; then \
+		echo npm run types in $(CLIENT) && npm run --prefix $(CLIENT) --silent types && touch $@; \
+	else \
+		echo "Node.js is not installed: the JavaScript client is not checked"; \
 	fi
 
 $(REACT)/node_modules/.ready: $(REACT)/package.json $(REACT)/package-lock.json
@@ -71,7 +82,7 @@ $(VENV)/.attack: $(VENV)/.ready
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test,attack]'
 	touch $@
 
-check: setup $(REACT)/dist/index.html
+check: setup $(CLIENT)/types/chat.d.ts $(REACT)/dist/index.html
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
@@ -101,5 +112,5 @@ $(NEXT)/node_modules/.ready: $(NEXT)/package.json $(NEXT)/package-lock.json
 	touch $@
 
 clean:
-	rm -rf $(VENV) node_modules benchmarks/node_modules $(NEXT)/node_modules $(NEXT)/.next-* $(REACT)/node_modules $(REACT)/dist build dist *.egg-info .coverage* .mypy_cache .ruff_cache \
+	rm -rf $(VENV) node_modules benchmarks/node_modules $(NEXT)/node_modules $(NEXT)/.next-* $(REACT)/node_modules $(REACT)/dist $(CLIENT)/types build dist *.egg-info .coverage* .mypy_cache .ruff_cache \
 		.pytest_cache .hypothesis

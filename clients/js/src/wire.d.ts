@@ -1,0 +1,532 @@
+// The wire of the chat server, as TypeScript. Generated: do not edit, run `python -m socketserver types > events.ts`.
+// Times are UTC in milliseconds. docs/protocol.md says what the events mean.
+
+export type ErrorCode =
+  /** The payload does not have the shape that docs/protocol.md gives for the event. */
+  | "invalid_payload"
+  /** What the client sent is larger than this server takes. It was read past, and nothing of it was kept. */
+  | "too_large"
+  /** The server has no event of that name. */
+  | "unknown_event"
+  /** The socket has no user yet. */
+  | "auth_required"
+  /** The token is malformed, not signed by the configured key, or not meant for this server. */
+  | "invalid_token"
+  /** The token was valid once. */
+  | "token_expired"
+  /** The socket belongs to another user already. */
+  | "user_mismatch"
+  /** The keys to check a token with cannot be fetched at present. */
+  | "auth_unavailable"
+  /** The page that asks was not served from an allowed origin. */
+  | "origin_not_allowed"
+  /** There is no such conversation, or the user does not take part in it; nobody can tell which. */
+  | "conversation_not_found"
+  /** The request is about a conversation that this socket has open, and it has not. */
+  | "not_joined"
+  /** The idempotency key was used before, by the same sender in the same place, for other content. */
+  | "idempotency_conflict"
+  /** A bound on what one connection may hold open is reached. */
+  | "limit_exceeded"
+  /** More requests than the user's rate allows. */
+  | "rate_limited"
+  /** A user or an address connects again and again. */
+  | "too_many_connects"
+  /** An address, or the pages of an origin, have as many connections open as they may. */
+  | "too_many_connections"
+  /** The database does not answer, is locked, full or read-only. Nothing was half-written. */
+  | "store_unavailable"
+  /** More writes are waiting than the server wants to hold. */
+  | "overloaded"
+  /** The server is stopping and lets nobody in any more; the next one takes its place. */
+  | "draining"
+  /** A bug in the server. The log has the traceback. */
+  | "internal_error";
+
+export type EndCode =
+  /** The user connected elsewhere, and only the newest socket of a user stays. */
+  | "replaced"
+  /** The socket did not authenticate in time. */
+  | "auth_timeout"
+  /** The token with which the socket authenticated has expired. */
+  | "token_expired"
+  /** The login with which the socket was opened has ended. */
+  | "logged_out"
+  /** An administrator ended the connection. */
+  | "kicked"
+  /** The user connects again and again. */
+  | "too_many_connects"
+  /** The client went on sending more than it may. */
+  | "flooding"
+  /** The server restarts. */
+  | "restart"
+  /** The client did not read what it was sent. */
+  | "slow_consumer"
+  /** The client sent what is no valid Socket.IO packet. */
+  | "malformed"
+  /** The client sent more at once than the server takes, and it could not be answered. */
+  | "too_large"
+  /** The socket had no user yet, and others needed its place. */
+  | "crowded_out"
+  /** The client connected a second time over the same connection. */
+  | "connected_twice"
+  /** The connection was found dead or unknown by the regular sweep. */
+  | "stale";
+
+/** Why a request was refused. */
+export interface ErrorDetails {
+  /** Stable, so compare it. */
+  code: ErrorCode;
+  /** One sentence for developers; not stable. */
+  message: string;
+  /** Whether the same request can succeed later without a change. */
+  retryable: boolean;
+  /** How long to wait before that, in milliseconds; absent where it is not known. */
+  retryAfterMs?: number;
+  /** With `too_large`: how many bytes it may have. */
+  limitBytes?: number;
+  /** With `invalid_payload`: lists of sentences by field, nested like the payload; `payload` for the whole. */
+  fields?: Record<string, unknown>;
+  /** In the body of a refused handshake: what to look at. */
+  help?: string;
+}
+
+/** The ack of a request that did not work; nothing was stored or changed, unless its outcome is unknown. */
+export interface Failure {
+  /** Always false. */
+  ok: false;
+  /** Why. */
+  error: ErrorDetails;
+}
+
+/** Who somebody is. */
+export interface User {
+  /** The token's `sub`, in Unicode's normalization form C; 1 to 128 characters. */
+  id: string;
+  /** For display: the token's `name`, else the id. */
+  name: string;
+}
+
+/** The client options that the server recommends. */
+export interface Reconnection {
+  /** For `reconnectionAttempts`. */
+  attempts: number;
+  /** For `reconnectionDelay`, in milliseconds. */
+  delayMs: number;
+  /** For `reconnectionDelayMax`, in milliseconds. */
+  delayMaxMs: number;
+}
+
+/** What the server accepts; 0 means no limit. */
+export interface Limits {
+  /** Characters (Unicode code points) of a message's body. */
+  bodyChars: number;
+  /** Bytes of a message's metadata as JSON. */
+  metadataBytes: number;
+  /** Bytes of one event as it is sent. */
+  eventBytes: number;
+  /** Participants of a conversation, yourself included. */
+  participants: number;
+  /** The largest `limit` of a page. */
+  page: number;
+  /** Conversations that one socket may have joined. */
+  joinedConversations: number;
+  /** Messages per second that a user may send in the long run. */
+  messagesPerSecond: number;
+  /** Messages that a user may send at once. */
+  messagesBurst: number;
+}
+
+/** What a socket is told when it has got its user. */
+export interface Welcome {
+  /** Who you are. */
+  user: User;
+  /** This connection; it appears in the server's log. */
+  connectionId: string;
+  /** The server's clock, UTC milliseconds. */
+  serverTime: number;
+  /** The recommended client options. */
+  reconnection: Reconnection;
+  /** What the server accepts. */
+  limits: Limits;
+}
+
+/** One stored message. */
+export interface Message {
+  /** For comparing, nothing more. */
+  id: string;
+  /** The conversation's id. */
+  conversationId: string;
+  /** Position in the conversation: 1, 2, 3, … without a hole, the same for everybody. */
+  seq: number;
+  /** Number of the change that stored it, dense from 1 too: the cursor to resume from. */
+  change: number;
+  /** The sender's user id. */
+  senderId: string;
+  /** The sender's own name for it: how the sender finds the bubble that was waiting. */
+  idempotencyKey: string;
+  /** The text, as it was sent. */
+  body: string;
+  /** The sender's object, as it was sent; null for none. */
+  metadata: Record<string, unknown> | null;
+  /** When the server got it, UTC milliseconds. Sort by `seq`, not by this. */
+  createdAt: number;
+}
+
+/** A message was stored. */
+export interface MessageCreated {
+  /** The message; drop a `seq` that you know. */
+  message: Message;
+}
+
+/** A message was stored in a conversation that the socket has not joined. */
+export interface Activity {
+  /** The conversation's id. */
+  conversationId: string;
+  /** The message's; with your read mark it gives the unread count. */
+  seq: number;
+  /** The sender's user id: yourself, if you sent it from another socket. */
+  senderId: string;
+  /** The first 120 characters of the body. */
+  preview: string;
+  /** The message's time, UTC milliseconds. */
+  createdAt: number;
+}
+
+/** What never changes of a conversation. */
+export interface Conversation {
+  /** For comparing, nothing more; 1 to 64 characters. */
+  id: string;
+  /** `direct` for two people without a title, who have only one for ever; else `group`. */
+  kind: "direct" | "group";
+  /** 1 to 200 characters; null for none. */
+  title: string | null;
+  /** The first of the participants, in the order of ids; both of a direct conversation. */
+  participantIds: string[];
+  /** How many take part, you included; 2 or more. */
+  participantCount: number;
+  /** The user id of who created it. */
+  createdBy: string;
+  /** When it was created, UTC milliseconds. */
+  createdAt: number;
+}
+
+/** A conversation was created. */
+export interface ConversationCreated {
+  /** The conversation. */
+  conversation: Conversation;
+}
+
+/** A read mark moved. */
+export interface MessagesRead {
+  /** The conversation's id. */
+  conversationId: string;
+  /** Who has read. */
+  userId: string;
+  /** Up to which seq. */
+  readSeq: number;
+  /** When, UTC milliseconds; null if it is not known. */
+  readAt: number | null;
+}
+
+/** Somebody types, or has stopped. */
+export interface UserTyping {
+  /** The conversation's id. */
+  conversationId: string;
+  /** Who types. */
+  userId: string;
+  /** Whether the user types. */
+  typing: boolean;
+}
+
+/** Whether somebody is there. */
+export interface Presence {
+  /** Whose presence it is. */
+  userId: string;
+  /** Whether the user has a connection. */
+  online: boolean;
+  /** When a user who is offline was last seen, UTC milliseconds; null as with a participant. */
+  lastSeenAt: number | null;
+}
+
+/** Why the server is about to end the connection. */
+export interface SessionEnded {
+  /** Stable, so compare it. */
+  code: EndCode;
+  /** One sentence for developers; not stable. */
+  message: string;
+  /** True: the connection is cut and the client reconnects by itself. False: stay away until the user asks. */
+  reconnect: boolean;
+  /** When to come back, in milliseconds from now; absent where it does not matter. */
+  retryAfterMs?: number;
+  /** With `too_large`: how many bytes it may have. */
+  limitBytes?: number;
+}
+
+/** The socket has its user. */
+export interface AuthenticateAck {
+  /** Who the token says you are. */
+  user: User;
+}
+
+/** The conversation exists. */
+export interface CreateConversationAck {
+  /** The new one, or the one that this request repeats. */
+  conversation: Conversation;
+  /** Whether it existed before. */
+  duplicate: boolean;
+}
+
+/** A conversation as a user's list shows it. */
+export interface ConversationSummary extends Conversation {
+  /** The newest message; null while there is none. */
+  lastMessage: Message | null;
+  /** The newest message's seq; 0 while there is none. */
+  lastSeq: number;
+  /** The newest change; a place to resume from only for a client that has everything before it. */
+  change: number;
+  /** Your read mark: up to which seq you have read; 0 for nothing. */
+  readSeq: number;
+  /** `lastSeq` minus `readSeq`; 0 or more. */
+  unreadCount: number;
+  /** When the last message came, or the conversation was created, UTC milliseconds; the list's order. It never goes back. */
+  activityAt: number;
+}
+
+/** A page of your conversations. */
+export interface ListConversationsAck {
+  /** At most `limit`, the one with the most recent activity first. */
+  conversations: ConversationSummary[];
+  /** The other side of each direct conversation on this page. */
+  presence: Presence[];
+  /** Whether there are older ones. */
+  hasMore: boolean;
+  /** The `before` of the next page; null on the last. Its form may change. */
+  nextBefore: string | null;
+}
+
+/** Somebody who takes part in a conversation. */
+export interface Participant {
+  /** The participant's user id. */
+  userId: string;
+  /** Up to which seq this user has read; 0 for nothing. */
+  readSeq: number;
+  /** When, UTC milliseconds; null if never. */
+  readAt: number | null;
+  /** Whether the user has a connection; false too for one who has not taken part so far. */
+  online: boolean;
+  /** When a user who is offline was last seen, UTC milliseconds; null if online, not seen since the server started, or without a part so far. */
+  lastSeenAt: number | null;
+}
+
+/** What a join left out, both ends included; `fetch_history` has it. */
+export interface Gap {
+  /** The first message that is missing. */
+  fromSeq: number;
+  /** The last message that is missing. */
+  toSeq: number;
+}
+
+/** The conversation as it is now, and what you missed. */
+export interface JoinConversationAck {
+  /** The conversation. */
+  conversation: Conversation;
+  /** The first of them in the order of ids, and you; `list_participants` has the others. */
+  participants: Participant[];
+  /** In `seq` order: the newest `limit`, or with `after` those whose `change` is greater. */
+  messages: Message[];
+  /** The newest change at this moment: your next `after`; 0 while there is none. */
+  change: number;
+  /** The newest seq at this moment; 0 while there is no message. */
+  lastSeq: number;
+  /** Your read mark: up to which seq you have read; 0 for nothing. */
+  readSeq: number;
+  /** `lastSeq` minus `readSeq`; 0 or more. */
+  unreadCount: number;
+  /** The user ids of who types at this moment, without yourself. */
+  typing: string[];
+  /** What `messages` left out; only if you gave `after` and missed more than fits. */
+  gap?: Gap;
+}
+
+/** The socket hears no more of the conversation. */
+export type LeaveConversationAck = object;
+
+/** The message is stored. */
+export interface SendMessageAck {
+  /** As it is stored, with its `seq`. */
+  message: Message;
+  /** Whether it had been stored before; `message` is the first one then. */
+  duplicate: boolean;
+}
+
+/** Your read mark is there, or further. */
+export interface MarkReadAck {
+  /** Your read mark now; 0 while there is no message. */
+  readSeq: number;
+  /** The newest seq minus `readSeq`; 0 or more. */
+  unreadCount: number;
+}
+
+/** A page of messages. */
+export interface FetchHistoryAck {
+  /** In `seq` order: the newest below `beforeSeq`, the oldest above `afterSeq`, or the newest of all. */
+  messages: Message[];
+  /** Whether there are more in that direction. */
+  hasMore: boolean;
+}
+
+/** A page of participants. */
+export interface ListParticipantsAck {
+  /** At most `limit`, those after `after` in the order of ids. */
+  participants: Participant[];
+  /** Whether there are more. */
+  hasMore: boolean;
+  /** The `after` of the next page; null on the last. */
+  nextAfter: string | null;
+}
+
+/** It is noted. */
+export type SetTypingAck = object;
+
+/** It is noted. */
+export type SetVisibilityAck = object;
+
+/** Give the socket its user, if the handshake did not. */
+export interface Authenticate {
+  token: string;
+}
+
+/** Create a conversation between yourself and others, or find the one that this request repeats. */
+export interface CreateConversation {
+  participantIds: string[];
+  title?: string | null;
+  idempotencyKey?: string;
+}
+
+/** Get your conversations, the one with the most recent activity first. */
+export interface ListConversations {
+  limit?: number;
+  before?: string;
+}
+
+/** Open a conversation on this socket: get what you missed, and from now on its events. */
+export interface JoinConversation {
+  conversationId: string;
+  after?: number;
+  limit?: number;
+  visible?: boolean;
+}
+
+/** Get no more of the conversation's events on this socket. */
+export interface LeaveConversation {
+  conversationId: string;
+}
+
+/** Store a message, and tell everybody in the conversation. */
+export interface SendMessage {
+  conversationId: string;
+  idempotencyKey: string;
+  body: string;
+  metadata?: Record<string, unknown> | null;
+}
+
+/** Move your read mark forward; it never moves back. */
+export interface MarkRead {
+  conversationId: string;
+  seq: number;
+}
+
+/** Read older messages, or fill a gap. */
+export interface FetchHistory {
+  conversationId: string;
+  beforeSeq?: number;
+  afterSeq?: number;
+  limit?: number;
+}
+
+/** Get who takes part, page by page in the order of ids. */
+export interface ListParticipants {
+  conversationId: string;
+  after?: string;
+  limit?: number;
+}
+
+/** Say that the user types, or has stopped; repeat true every three seconds while it lasts. */
+export interface SetTyping {
+  conversationId: string;
+  typing: boolean;
+}
+
+/** Say whether the user is looking at the conversation on this socket; true marks everything as read. */
+export interface SetVisibility {
+  conversationId: string;
+  visible: boolean;
+}
+
+export interface ClientToServerEvents {
+  /** Give the socket its user, if the handshake did not. */
+  authenticate: (payload: Authenticate, ack: (answer: Answer<AuthenticateAck>) => void) => void;
+  /** Create a conversation between yourself and others, or find the one that this request repeats. */
+  create_conversation: (payload: CreateConversation, ack: (answer: Answer<CreateConversationAck>) => void) => void;
+  /** Get your conversations, the one with the most recent activity first. */
+  list_conversations: (payload: ListConversations, ack: (answer: Answer<ListConversationsAck>) => void) => void;
+  /** Open a conversation on this socket: get what you missed, and from now on its events. */
+  join_conversation: (payload: JoinConversation, ack: (answer: Answer<JoinConversationAck>) => void) => void;
+  /** Get no more of the conversation's events on this socket. */
+  leave_conversation: (payload: LeaveConversation, ack: (answer: Answer<LeaveConversationAck>) => void) => void;
+  /** Store a message, and tell everybody in the conversation. */
+  send_message: (payload: SendMessage, ack: (answer: Answer<SendMessageAck>) => void) => void;
+  /** Move your read mark forward; it never moves back. */
+  mark_read: (payload: MarkRead, ack: (answer: Answer<MarkReadAck>) => void) => void;
+  /** Read older messages, or fill a gap. */
+  fetch_history: (payload: FetchHistory, ack: (answer: Answer<FetchHistoryAck>) => void) => void;
+  /** Get who takes part, page by page in the order of ids. */
+  list_participants: (payload: ListParticipants, ack: (answer: Answer<ListParticipantsAck>) => void) => void;
+  /** Say that the user types, or has stopped; repeat true every three seconds while it lasts. */
+  set_typing: (payload: SetTyping, ack: (answer: Answer<SetTypingAck>) => void) => void;
+  /** Say whether the user is looking at the conversation on this socket; true marks everything as read. */
+  set_visibility: (payload: SetVisibility, ack: (answer: Answer<SetVisibilityAck>) => void) => void;
+}
+
+export interface ServerToClientEvents {
+  /** Who you are and what the server accepts: to a socket, right after it got its user. */
+  welcome: (payload: Welcome) => void;
+  /** A message was stored: to every socket that joined the conversation, the sender's too. It can come twice. */
+  message_created: (payload: MessageCreated) => void;
+  /** A message was stored in a conversation that this socket has not joined. It can come twice. */
+  conversation_activity: (payload: Activity) => void;
+  /** Somebody created a conversation in which you take part. */
+  conversation_created: (payload: ConversationCreated) => void;
+  /** Somebody's read mark moved. There is none for the reading that sending implies. */
+  messages_read: (payload: MessagesRead) => void;
+  /** Somebody began, goes on, or stopped typing in a small conversation that this socket joined. */
+  user_typing: (payload: UserTyping) => void;
+  /** Somebody whom this socket watches came online or went offline. */
+  presence_changed: (payload: Presence) => void;
+  /** The server is about to end this connection, and says why. */
+  session_ended: (payload: SessionEnded) => void;
+}
+
+/** The same by name, for a function that sends any request. */
+export interface Requests {
+  authenticate: { payload: Authenticate; ack: AuthenticateAck };
+  create_conversation: { payload: CreateConversation; ack: CreateConversationAck };
+  list_conversations: { payload: ListConversations; ack: ListConversationsAck };
+  join_conversation: { payload: JoinConversation; ack: JoinConversationAck };
+  leave_conversation: { payload: LeaveConversation; ack: LeaveConversationAck };
+  send_message: { payload: SendMessage; ack: SendMessageAck };
+  mark_read: { payload: MarkRead; ack: MarkReadAck };
+  fetch_history: { payload: FetchHistory; ack: FetchHistoryAck };
+  list_participants: { payload: ListParticipants; ack: ListParticipantsAck };
+  set_typing: { payload: SetTyping; ack: SetTypingAck };
+  set_visibility: { payload: SetVisibility; ack: SetVisibilityAck };
+}
+
+/** What every request is answered with. */
+export type Answer<Ack> = ({ ok: true } & Ack) | Failure;
+
+/** What `auth` sends at the handshake; without a token the login cookie counts. */
+export interface Auth {
+  token?: string;
+}
