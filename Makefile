@@ -48,7 +48,7 @@ $(REACT)/node_modules/.ready: $(REACT)/package.json $(REACT)/package-lock.json
 	fi
 
 # Types, lint and the production build of the React example; again only after a change, and not without Node.
-$(REACT)/dist/index.html: $(REACT)/node_modules/.ready $(REACT_SOURCES)
+$(REACT)/dist/index.html: $(REACT)/node_modules/.ready $(REACT_SOURCES) $(CLIENT)/types/chat.d.ts
 	@if [ -e $< ]; then \
 		echo npm run check and build in $(REACT) && \
 		npm run --prefix $(REACT) --silent check && npm run --prefix $(REACT) --silent build -- --logLevel warn; \

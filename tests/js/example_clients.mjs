@@ -1,11 +1,7 @@
-// What the clients of examples/ do where the network is slow or the server has changed; see test_example_clients.py.
+// What the client of the demo page does where the network is slow or the server has changed; see test_example_clients.py.
 // Usage: node example_clients.mjs SCENE. A scene has a socket of its own making, and fails by throwing.
 import assert from "node:assert/strict";
-import fs from "node:fs";
-import { createRequire } from "node:module";
 import { ChatClient } from "../../examples/demo/chat-client.js";
-
-const REACT = new URL("../../examples/react/", import.meta.url);
 
 /**
  * Stands for socket.io-client and the server behind it: `answers` has a function per event, which may be late, and
@@ -81,39 +77,12 @@ const later = () => {
   return { promise, ...settle };
 };
 
-/** A module of the React example, with `required` for all that it imports. */
-function reactModule(name, required) {
-  const ts = createRequire(new URL("package.json", REACT))("typescript");
-  const source = fs.readFileSync(new URL(`src/${name}.ts`, REACT), "utf8");
-  const options = { module: "CommonJS", target: "ES2022" };
-  const { outputText } = ts.transpileModule(source, { compilerOptions: options });
-  const exports = {};
-  new Function("exports", "require", outputText)(exports, () => required);
-  return exports;
-}
-
-/** The Connection of the React example, with `io` for socket.io-client's. */
-const reactConnection = (io) => reactModule("connection", { io }).Connection;
-
-/** What both clients offer: `send`, `waiting` (the outbox as [body, failure]), `connect`. */
-function sender(client, socket) {
-  if (client === "demo") {
-    const chat = demo(socket);
-    const failure = ({ state, error }) => (state === "failed" ? error.message : null);
-    const waiting = () => chat.outboxOf("c").map((entry) => [entry.body, failure(entry)]);
-    return { send: (body) => chat.send("c", body), waiting, connect: () => chat.connect(), close: () => chat.close() };
-  }
-  const { Connection, ChatError } = reactModule("connection", { io: socket.make });
-  const { Outbox } = reactModule("outbox", { ChatError });
-  const connection = new Connection("", async () => "token");
-  const outbox = new Outbox(connection, "alice");
-  outbox.start();
-  return {
-    send: (body) => outbox.send("c", body),
-    waiting: () => outbox.entries.map(({ body, failure }) => [body, failure]),
-    connect: () => connection.connect(),
-    close() {},
-  };
+/** What a scene of sending looks at: the outbox as [body, failure]. */
+function sender(socket) {
+  const chat = demo(socket);
+  const failure = ({ state, error }) => (state === "failed" ? error.message : null);
+  const waiting = () => chat.outboxOf("c").map((entry) => [entry.body, failure(entry)]);
+  return { send: (body) => chat.send("c", body), waiting, connect: () => chat.connect(), close: () => chat.close() };
 }
 
 const message = (seq, body = `m${seq}`) => ({
@@ -141,7 +110,7 @@ const list = (newest, readSeq = 0) => ({
 });
 
 const scenes = {
-  async "slow-token-demo"() {
+  async "slow-token"() {
     const socket = new FakeSocket();
     const tokens = [later(), later()];
     let asked = 0;
@@ -157,26 +126,7 @@ const scenes = {
     chat.close();
   },
 
-  async "slow-token-react"() {
-    for (const outcome of ["resolve", "reject"]) {
-      const socket = new FakeSocket();
-      const tokens = [later(), later()];
-      let asked = 0;
-      const connection = new (reactConnection(socket.make))("", () => tokens[asked++].promise);
-      const sent = [];
-      socket.auth((data) => sent.push(["the lost connection", data]));
-      socket.auth((data) => sent.push(["the present connection", data]));
-      tokens[1].resolve("second");
-      await settled();
-      connection.connect();
-      tokens[0][outcome]("first");
-      await settled();
-      assert.deepEqual(sent, [["the present connection", { token: "second" }]]);
-      assert.equal(connection.snapshot().status.state, "connected");
-    }
-  },
-
-  async "token-in-between-demo"() {
+  async "token-in-between"() {
     const socket = new FakeSocket();
     const token = later();
     const chat = demo(socket, { renewToken: () => token.promise });
@@ -190,19 +140,7 @@ const scenes = {
     chat.close();
   },
 
-  async "token-in-between-react"() {
-    const socket = new FakeSocket();
-    const token = later();
-    new (reactConnection(socket.make))("", () => token.promise);
-    const sent = [];
-    socket.auth((data) => sent.push(data));
-    socket.lose();
-    token.resolve("late");
-    await settled();
-    assert.deepEqual(sent, []);
-  },
-
-  async "too-large"(client) {
+  async "too-large"() {
     const bodies = [];
     const socket = new FakeSocket({
       list_conversations: () => ({ presence: [], hasMore: false, nextBefore: null, conversations: [] }),
@@ -216,7 +154,7 @@ const scenes = {
         return { message: { ...message(bodies.length, body), idempotencyKey, senderId: "alice" }, duplicate: false };
       },
     });
-    const { send, waiting, connect, close } = sender(client, socket);
+    const { send, waiting, connect, close } = sender(socket);
     const limits = { bodyChars: 10, eventBytes: 250 };
     connect();
     socket.tell("welcome", { user: { id: "alice", name: "Alice" }, limits });
@@ -236,7 +174,7 @@ const scenes = {
     close();
   },
 
-  async "preview-demo"() {
+  async "preview"() {
     const body = `a${"😀".repeat(200)}`;
     const socket = new FakeSocket({ list_conversations: () => list(message(1, body)) });
     const chat = demo(socket);
@@ -244,15 +182,6 @@ const scenes = {
     await settled();
     assert.equal(chat.conversation("c").preview.text, `a${"😀".repeat(159)}`);
     chat.close();
-  },
-
-  async "preview-react"() {
-    const { cut } = reactModule("useConversations", {});
-    for (const first of ["", "a"]) {
-      const shown = cut(first + "😀".repeat(200), 120);
-      assert.equal(shown, first + "😀".repeat(120 - first.length));
-    }
-    assert.equal(cut("short", 120), "short");
   },
 
   async "gap-while-scrolling"() {
@@ -306,7 +235,7 @@ const scenes = {
     chat.close();
   },
 
-  async "behind-the-ack-demo"() {
+  async "behind-the-ack"() {
     const presence = (online) => ({ userId: "bob", online, lastSeenAt: online ? null : 1 });
     const socket = new FakeSocket({
       list_conversations: () => ({ ...list(message(1)), presence: [presence(true)] }),
@@ -327,19 +256,6 @@ const scenes = {
     assert.deepEqual([...chat.conversation("c").typing.keys()], []);
     assert.equal(chat.presence.get("bob").online, false);
     chat.close();
-  },
-
-  async "behind-the-ack-react"() {
-    const socket = new FakeSocket({ join_conversation: () => ack(messages(1, 1)) });
-    socket.behind.join_conversation = [["user_typing", { conversationId: "c", userId: "bob", typing: false }]];
-    const connection = new (reactConnection(socket.make))("", async () => "token");
-    connection.connect();
-    const seen = [];
-    socket.on("user_typing", () => seen.push("event"));
-    const wanted = new AbortController().signal;
-    await connection.insist("join_conversation", () => ({ conversationId: "c" }), wanted, () => seen.push("ack"));
-    await settled();
-    assert.deepEqual(seen, ["ack", "event"]);
   },
 
   async "restored-list"() {
@@ -371,4 +287,4 @@ const scenes = {
   },
 };
 
-await scenes[process.argv[2]](process.argv[3]);
+await scenes[process.argv[2]]();

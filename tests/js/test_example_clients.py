@@ -1,54 +1,44 @@
-"""The clients of examples/ against a server that a test makes up: what takes luck to see with a real one."""
+"""The client of the demo page against a server that a test makes up: what takes luck to see with a real one."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
-import pytest
-from support.node import ROOT, missing_node, require
+from support.node import missing_node, require
 
 SCENES = Path(__file__).with_name("example_clients.mjs")
-TYPESCRIPT = ROOT / "examples" / "react" / "node_modules" / "typescript"
 DEADLINE_S = 30
 
 
-async def play(scene: str, *arguments: str) -> None:
+async def play(scene: str) -> None:
     require(missing_node())
-    if "react" in (scene.rpartition("-")[2], *arguments):
-        require(
-            None if TYPESCRIPT.is_dir() else "the npm packages of the React example are not installed; run make setup"
-        )
     process = await asyncio.create_subprocess_exec(
-        "node", str(SCENES), scene, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        "node", str(SCENES), scene, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     async with asyncio.timeout(DEADLINE_S):
         out, _ = await process.communicate()
     assert process.returncode == 0, out.decode()
 
 
-@pytest.mark.parametrize("client", ["demo", "react"])
-async def test_a_token_that_comes_after_its_connection_is_lost(client: str) -> None:
+async def test_a_token_that_comes_after_its_connection_is_lost() -> None:
     """It was sent over the next connection, as a second CONNECT; or, if it failed, it ended the next connection."""
-    await play(f"slow-token-{client}")
+    await play("slow-token")
 
 
-@pytest.mark.parametrize("client", ["demo", "react"])
-async def test_a_token_that_comes_while_there_is_no_connection(client: str) -> None:
+async def test_a_token_that_comes_while_there_is_no_connection() -> None:
     """It was written to the next connection before that asked for one, which got two CONNECTs then."""
-    await play(f"token-in-between-{client}")
+    await play("token-in-between")
 
 
-@pytest.mark.parametrize("client", ["demo", "react"])
-async def test_a_message_that_is_too_large(client: str) -> None:
+async def test_a_message_that_is_too_large() -> None:
     """It was sent again at each reconnect, and nothing behind it left. It shows an error, and the queue goes on."""
-    await play("too-large", client)
+    await play("too-large")
 
 
-@pytest.mark.parametrize("client", ["demo", "react"])
-async def test_a_preview_ends_with_a_whole_character(client: str) -> None:
+async def test_a_preview_ends_with_a_whole_character() -> None:
     """An emoji at its end was cut in the middle of its surrogate pair."""
-    await play(f"preview-{client}")
+    await play("preview")
 
 
 async def test_a_gap_that_comes_while_older_messages_are_loaded() -> None:
@@ -66,7 +56,6 @@ async def test_who_types_when_one_joins() -> None:
     await play("typing-on-join")
 
 
-@pytest.mark.parametrize("client", ["demo", "react"])
-async def test_an_event_right_behind_an_ack(client: str) -> None:
+async def test_an_event_right_behind_an_ack() -> None:
     """It was applied first, and the ack undid it: who had just stopped typing, or left, did so for ever."""
-    await play(f"behind-the-ack-{client}")
+    await play("behind-the-ack")

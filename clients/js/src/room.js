@@ -313,7 +313,7 @@ export class Room {
         if (this.#behind) this.#context.changed();
       }, AHEAD_MS);
     }
-    if (this.#inner.joined && newestHole(this.#inner) !== null) void this.#fillHoles().catch(ignore);
+    if (this.#inner.joined && !isBehind(this.#inner) && newestHole(this.#inner) !== null) void this.#fillHoles().catch(ignore);
   }
 
   async #fillHoles() {
