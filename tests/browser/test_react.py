@@ -21,7 +21,7 @@ import pytest_asyncio
 from browser.conftest import StartServer
 from browser.demokit import Server
 from browser.reactkit import AXE, BUILD_S, BuiltApp, People, Person, authenticated
-from browser.test_demo import LONGEST_DELAY_MS, UPGRADE, Cut, fill, talking
+from browser.test_demo import UPGRADE, Cut, fill, talking
 from browser.visitors import RECONNECT_MS
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
 from support.ports import held_port
@@ -702,11 +702,7 @@ async def gives_up(person: Person, server: Server) -> None:
     await person.start_with("bob")
     await server.stop(signal.SIGKILL)
     await expect(person.bar).to_contain_text("Retrying, 1 of 3")
-    for _ in range(3):
-        # The delay begins anew where the page has not heard of the failure yet when the clock is moved.
-        async with person.page.expect_event("requestfailed", timeout=RECONNECT_MS):
-            await person.page.clock.fast_forward(LONGEST_DELAY_MS)
-    await person.status("offline")
+    await person.gives_up()
     await expect(person.bar).to_contain_text("The server cannot be reached.")
 
 

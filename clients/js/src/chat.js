@@ -159,6 +159,11 @@ export class Chat {
     }
   };
 
+  /** What waits to be stored, in all conversations; `subscribe` tells when it changes. */
+  get pending() {
+    return this.#outbox.entries;
+  }
+
   /** Something makes an attempt worthwhile now: for platforms without a `window`, where an application comes back. */
   wake = () => {
     this.#connection.wake();

@@ -398,3 +398,36 @@ test("one socket at a time, whatever happens", async () => {
     { numRuns: 200 },
   );
 });
+
+test("an event right behind an ack comes after it: the ack's change is taken in its turn", async () => {
+  const { net, connection, told, connect } = setUp();
+  await connect();
+  const request = connection.request("leave_conversation", { conversationId: "c" }, () => told.push("ack"));
+  await settled();
+  const [asked] = net.last.asked;
+  asked.taken(null, { ok: true }); // both in one packet
+  net.last.say("user_typing", { conversationId: "c", userId: "ben", typing: false });
+  await request;
+  assert.deepEqual(told.slice(-2), ["ack", "user_typing"]);
+});
+
+test("what is asked without a connection, or over one that is lost meanwhile, fails as `disconnected`", async () => {
+  const { net, connection, connect } = setUp();
+  await assert.rejects(connection.request("leave_conversation", { conversationId: "c" }), { code: "disconnected", retryable: true });
+  await connect();
+  const request = connection.request("leave_conversation", { conversationId: "c" });
+  const failed = assert.rejects(request, { code: "disconnected" });
+  net.last.say("session_ended", { code: "restart", message: "", reconnect: true });
+  await failed;
+});
+
+test("what the server does not answer in 10 s fails as `timeout`, and what it refuses as it says", async () => {
+  const { clock, net, connection, connect } = setUp();
+  await connect();
+  const late = assert.rejects(connection.request("leave_conversation", { conversationId: "c" }), { code: "timeout", retryable: true });
+  await clock.pass(10_000);
+  await late;
+  net.answers.join_conversation = () => ({ error: { code: "conversation_not_found", message: "No.", retryable: false } });
+  const refused = connection.request("join_conversation", { conversationId: "c" });
+  await assert.rejects(refused, { code: "conversation_not_found", retryable: false, message: "No." });
+});
