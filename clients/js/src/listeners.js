@@ -22,8 +22,4 @@ export class Listeners {
       }
     }
   }
-
-  get size() {
-    return this.#all.size;
-  }
 }

@@ -12,18 +12,20 @@ import { build } from "esbuild";
 const PACKAGE = new URL("..", import.meta.url).pathname;
 const MOST_BYTES = 12_000;
 
-async function gzipped(entry) {
+/** In one bundle, as an application has them. */
+async function gzipped(...entries) {
+  const contents = entries.map((entry) => `export * from "./${entry}";`).join("");
   const { outputFiles } = await build({
-    ...{ entryPoints: [path.join(PACKAGE, "src", entry)], bundle: true, minify: true, format: "esm", write: false },
+    ...{ stdin: { contents, resolveDir: path.join(PACKAGE, "src") }, bundle: true, minify: true, format: "esm", write: false },
     external: ["socket.io-client", "react"],
   });
   return gzipSync(outputFiles[0].contents, { level: 9 }).length;
 }
 
 test("less than 12 kB after gzip, without socket.io-client; React's hooks are a part of that", async (t) => {
-  const [chat, react] = [await gzipped("chat.js"), await gzipped("react.js")];
-  t.diagnostic(`chat.js ${chat} bytes, react.js ${react} bytes`);
-  assert.ok(chat + react < MOST_BYTES, `${chat} + ${react}`);
+  const [chat, both] = [await gzipped("chat.js"), await gzipped("chat.js", "react.js")];
+  t.diagnostic(`chat.js ${chat} bytes, with react.js ${both} bytes`);
+  assert.ok(both < MOST_BYTES, `${both} bytes`);
 });
 
 test("the packed package has its sources, its types and its licence, and nothing else; it installs and runs", (t) => {
