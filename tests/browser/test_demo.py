@@ -654,6 +654,11 @@ class Cut:
     def __init__(self) -> None:
         self._open = True
         self._routes: list[WebSocketRoute] = []
+        self._upgraded = asyncio.Event()
+
+    async def upgraded(self) -> None:
+        """Wait until a page has left long polling, whose poll under way would not be cut."""
+        await asyncio.wait_for(self._upgraded.wait(), 10)
 
     async def into(self, page: Page) -> None:
         await page.route(re.compile(r"/socket\.io/\?"), self._request)
@@ -677,7 +682,14 @@ class Cut:
     async def _web_socket(self, route: WebSocketRoute) -> None:
         if self._open:
             self._routes.append(route)
-            route.connect_to_server()
+            upstream = route.connect_to_server()
+
+            def up(message: str | bytes) -> None:
+                if message == UPGRADE:
+                    self._upgraded.set()
+                upstream.send(message)
+
+            route.on_message(up)
         else:
             await route.close(code=1001)
 

@@ -582,6 +582,51 @@ async def test_what_a_paused_tab_wrote_the_other_one_sends(people: People) -> No
     await second.sees("From the paused tab", "And on")
 
 
+async def test_written_offline_in_two_tabs_that_are_closed(people: People) -> None:
+    """What two tabs wrote in turns, without a connection, the next one sends: everything once, in order."""
+    first = await people.log_in("alice")
+    await first.start_with("bob")
+    context = first.page.context
+    second = await people.meet("alice", context=context)
+    cut = Cut()
+    await cut.into(second.page)
+    await second.log_in()
+    await second.open("bob")
+    await first.status("ended")
+    await cut.upgraded()
+    await cut.cut()
+    await second.status("retrying")
+    texts = [f"{i}" for i in range(6)]
+    for i, text in enumerate(texts):
+        await (first, second)[i % 2].write(text)
+        await kept(second, i + 1)  # the browser takes some milliseconds
+    await first.page.close()
+    await second.page.close()
+    third = await people.log_in("alice", context=context)
+    await third.open("bob")
+    await third.sees(*texts)
+    bob = await people.log_in("bob")
+    await bob.open("alice")
+    await bob.sees(*texts)
+
+
+async def kept(person: Person, count: int) -> None:
+    """Wait until the browser's database has that many messages that wait."""
+    await person.page.wait_for_function(
+        """(count) => new Promise((resolve) => {
+            const opening = indexedDB.open("chat-socketserver-client");
+            opening.onsuccess = () => {
+                const asking = opening.result.transaction("kept").objectStore("kept").getAllKeys();
+                asking.onsuccess = () => {
+                    opening.result.close();
+                    resolve(asking.result.filter((key) => key.includes(" outbox ")).length === count);
+                };
+            };
+        })""",
+        arg=count,
+    )
+
+
 async def test_a_device_that_is_offline_says_so(people: People) -> None:
     """It said "Connected" until the ping timeout, up to 85 seconds, and others went on being online."""
     alice, _ = await two_who_talk(people)
@@ -758,10 +803,13 @@ async def used_token(person: Person) -> str:
 
 
 async def test_strict_mode_makes_one_socket(start_server: StartServer, chromium: Browser, tmp_path: Path) -> None:
-    """In development React mounts everything twice; the server sees one handshake and one socket."""
+    """In development React mounts everything twice; the server sees one handshake and one socket.
+
+    An address with `ws://`, which a raw WebSocket needed, was no address for the login.
+    """
     with held_port() as port:
         app = BuiltApp(tmp_path / "development", port)
-        await app.build(mode="development")
+        await app.build(mode="development", scheme="ws")
         await app.serve()
         people = People(chromium, app)
         try:

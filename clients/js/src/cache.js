@@ -20,6 +20,8 @@ export class Cache {
   /** @type {any} */
   #timer = null;
   #closed = false;
+  /** Whose place is known to be there: only a new one may be one too many. @type {Set<string>} */
+  #places = new Set();
 
   /** @param {Storage} storage @param {Clock} clock @param {string} scope the server and the user */
   constructor(storage, clock, scope) {
@@ -56,9 +58,15 @@ export class Cache {
     this.#dirty.clear();
     try {
       for (const [key, value] of dirty) await this.#storage.set(this.#prefix + key, value);
+      const more = dirty.filter(([key]) => key !== "list" && !this.#places.has(key));
+      if (more.length === 0) return;
+      for (const [key] of more) this.#places.add(key);
       const all = await this.#storage.entries(`${this.#prefix}conversation `);
       const oldest = all.sort((a, b) => b[1].at - a[1].at).slice(MOST_CONVERSATIONS);
-      for (const [key] of oldest) await this.#storage.remove(key);
+      for (const [key] of oldest) {
+        this.#places.delete(key.slice(this.#prefix.length));
+        await this.#storage.remove(key);
+      }
     } catch {
       // No storage, or a full one.
     }

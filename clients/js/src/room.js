@@ -254,7 +254,9 @@ export class Room {
     } catch (error) {
       if (!(error instanceof ChatError)) throw error;
       if (error.code === "disconnected" || era !== this.#era) return;
-      if (error.retryable) {
+      if (error.code === "not_joined") {
+        this.#told = null; // the server knows better; it is due to join again
+      } else if (error.retryable) {
         if (due === "visibility" && this.#told) this.#told.visible = !visible;
         this.notBefore = clock.now() + (error.retryAfterMs ?? this.#retryMs);
         this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS);

@@ -56,7 +56,8 @@ export function browserStorage(name) {
   async function run(mode, act) {
     const database = await (opening ??= open());
     return new Promise((resolve, reject) => {
-      const transaction = database.transaction(TABLE, mode, { durability: "strict" });
+      // Not `strict`: a page that is closed at once is likelier than a machine that dies, and waits for no disk.
+      const transaction = database.transaction(TABLE, mode);
       const result = act(transaction.objectStore(TABLE));
       transaction.oncomplete = () => resolve(result);
       transaction.onerror = transaction.onabort = () => reject(transaction.error ?? new Error("IndexedDB refuses."));

@@ -1,6 +1,8 @@
 // The client on a real server: cuts, restarts, several tabs, many rooms.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, afterEach, before, test } from "node:test";
+import { promisify } from "node:util";
 import { createChat, memoryStorage } from "../src/chat.js";
 import { CLOCK } from "../src/connection.js";
 import { Cable, Server, token, until } from "./live.js";
@@ -194,7 +196,9 @@ test("twenty switches a second between conversations: one connection, nothing lo
   assert.deepEqual(bodies(current), ["Here"]);
   assert.deepEqual(refused, []);
   assert.equal(ana.status.state, "connected");
-  assert.ok(!server.log.some((line) => /rate_limited|flooding/u.test(line)), "the server refused something");
+  assert.match(line.heard, /message_created/u); // so that it would have been seen
+  assert.doesNotMatch(line.heard, /rate_limited|flooding|limit_exceeded/u);
+  assert.equal(line.heard.split('"welcome"').length - 1, 1, "connected more than once");
   const room = ana.room(ids[0]);
   await until("the others are left", () => ids.every((id) => id === current.id || ana.room(id).idle));
   assert.equal(room.state.joined, room.id === current.id);
@@ -312,7 +316,23 @@ test("a message of a known size limit is refused before it is sent, and behind i
   assert.equal(ana.status.state, "connected");
 });
 
-test("nothing is left of a chat that is disconnected: no timer keeps the process, no listener", async () => {
+test("nothing is left of a chat that is disconnected: its process ends by itself", async () => {
+  const program = `
+    import { createChat } from "${new URL("../src/chat.js", import.meta.url)}";
+    const chat = createChat({ url: "http://127.0.0.1:${server.port}", getToken: async () => "${token("ana")}" });
+    chat.connect();
+    await new Promise((resolve) => chat.subscribe(() => chat.status.state === "connected" && resolve()));
+    const room = chat.open((await chat.createConversation({ participantIds: ["ben"] })).id);
+    room.setTyping(true);
+    await room.send("Bye").stored;
+    chat.disconnect();
+    console.log("done");
+  `;
+  const { stdout } = await promisify(execFile)("node", ["--input-type=module", "--eval", program], { timeout: 60_000 });
+  assert.equal(stdout, "done\n");
+});
+
+test("a listener that is taken away is told nothing more", async () => {
   const ana = chatOf("ana");
   const id = await group(ana, "ben");
   const room = ana.open(id, { visible: true });

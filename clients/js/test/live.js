@@ -89,7 +89,8 @@ async function freePort() {
 export class Cable {
   #pairs = new Set();
   #open = true;
-  connects = 0;
+  /** What came from the server, as far as it is text. */
+  heard = "";
 
   constructor(server) {
     this.server = server;
@@ -97,13 +98,13 @@ export class Cable {
 
   async lay() {
     this.#listener = net.createServer((client) => {
-      this.connects += 1;
       if (!this.#open) return client.destroy();
       const upstream = net.connect(this.server.port, "127.0.0.1");
       const pair = [client, upstream];
       this.#pairs.add(pair);
       for (const [from, to] of [pair, [upstream, client]]) {
         from.on("data", (data) => to.writable && to.write(data));
+        if (from === upstream) from.on("data", (data) => (this.heard += data.toString("latin1")));
         from.on("error", () => {});
         from.on("close", () => (to.destroy(), this.#pairs.delete(pair)));
       }
