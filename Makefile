@@ -8,6 +8,9 @@ PY := $(VENV)/bin/python
 REACT := examples/react
 REACT_SOURCES := $(wildcard $(REACT)/*.json $(REACT)/*.html $(REACT)/*.ts $(REACT)/*.js $(REACT)/src/* $(REACT)/public/*)
 
+CLIENT := clients/js
+CLIENT_SOURCES := $(wildcard $(CLIENT)/*.json $(CLIENT)/src/*)
+
 NEXT := tests/browser/next
 
 # What only the tests of others' programs need: where nothing may be skipped they are set up, elsewhere not.
@@ -61,20 +64,28 @@ node_modules/.ready: package.json package-lock.json
 		echo "Node.js is not installed: going on without it"; \
 	fi
 
+# The client's types, made from its comments, which are checked on the way; again only after a change, and not without Node.
+$(CLIENT)/types/chat.d.ts: node_modules/.ready $(CLIENT_SOURCES)
+	@if [ -e $< ]; then \
+		echo npm run types in $(CLIENT) && npm run --prefix $(CLIENT) --silent types && touch $@; \
+	else \
+		echo "Node.js is not installed: the JavaScript client is not checked"; \
+	fi
+
 $(REACT)/node_modules/.ready: $(REACT)/package.json $(REACT)/package-lock.json
 	@if command -v npm >/dev/null; then \
 		echo $(NPM_CI) --prefix $(REACT) && $(NPM_CI) --prefix $(REACT) && touch $@; \
 	fi
 
 # The production build of the React example, and its types and lint; again only after a change, and not without Node.
-$(REACT)/dist/index.html: $(REACT)/node_modules/.ready $(REACT_SOURCES)
+$(REACT)/dist/index.html: $(REACT)/node_modules/.ready $(REACT_SOURCES) $(CLIENT_SOURCES)
 	@if [ -e $< ]; then \
 		echo npm run build in $(REACT) && npm run --prefix $(REACT) --silent build -- --logLevel warn; \
 	else \
 		echo "Node.js is not installed: the React example is not built"; \
 	fi
 
-$(REACT)/node_modules/.checked: $(REACT)/node_modules/.ready $(REACT_SOURCES)
+$(REACT)/node_modules/.checked: $(REACT)/node_modules/.ready $(REACT_SOURCES) $(CLIENT)/types/chat.d.ts
 	@if [ -e $< ]; then \
 		echo npm run check in $(REACT) && npm run --prefix $(REACT) --silent check && touch $@; \
 	else \
@@ -85,7 +96,7 @@ run: $(VENV)/.ready node_modules/.demo
 	@$(PY) -m socketserver
 
 # The events as TypeScript declarations, into a file that is whole or stays as it was: make types TO=../app/src/events.ts
-TO ?= $(REACT)/src/events.ts
+TO ?= $(CLIENT)/src/wire.d.ts
 types: $(VENV)/.ready
 	@$(VENV)/bin/chat-socketserver types > '$(TO).new' && mv '$(TO).new' '$(TO)' || { rm -f '$(TO).new'; exit 1; }
 	@echo '$(TO) has the events of this server'
@@ -124,7 +135,7 @@ $(VENV)/.attack: $(VENV)/.tests
 	$(INSTALL) '.[test,attack]'
 	touch $@
 
-check: setup $(REACT)/node_modules/.checked $(REACT)/dist/index.html
+check: setup $(CLIENT)/types/chat.d.ts $(REACT)/node_modules/.checked $(REACT)/dist/index.html
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
@@ -154,5 +165,5 @@ $(NEXT)/node_modules/.ready: $(NEXT)/package.json $(NEXT)/package-lock.json
 	touch $@
 
 clean:
-	rm -rf $(VENV) node_modules benchmarks/node_modules $(NEXT)/node_modules $(NEXT)/.next-* $(REACT)/node_modules $(REACT)/dist build dist *.egg-info .coverage* .mypy_cache .ruff_cache \
+	rm -rf $(VENV) node_modules benchmarks/node_modules $(NEXT)/node_modules $(NEXT)/.next-* $(REACT)/node_modules $(REACT)/dist $(CLIENT)/types build dist *.egg-info .coverage* .mypy_cache .ruff_cache \
 		.pytest_cache .hypothesis

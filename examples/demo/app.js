@@ -1,7 +1,7 @@
-// The demo page: what it shows and how it reacts. The connection and the state live in chat-client.js.
+// The demo page: what it shows and how it reacts. The connection and the state live in the chat's client, clients/js.
 // What users wrote goes into the page as text nodes only.
 
-import { ChatClient, newKey } from "./chat-client.js";
+import { createChat, newKey } from "./client/chat.js";
 import { $, announce, arrange, avatar, draw, el, icon, notice, paintAvatar, setData, setText, textNodes } from "./dom.js";
 import { loadClientLibrary, logIn, ROOT, session } from "./session.js";
 import {
@@ -17,6 +17,7 @@ import {
   listOf,
   listTime,
   sentence,
+  titleOf,
 } from "./words.js";
 
 const RUN_MS = 5 * 60_000; // messages closer than this stand together
@@ -63,45 +64,40 @@ $("login-form").addEventListener("submit", async (event) => {
 
 // The chat
 
-/** @type {ChatClient} */
 let chat;
+let me;
+/** The open conversation: its room, until it is closed. */
+let room = null;
+/** Up to which message everything was drawn or read out; null before the first answer. */
+let announcedTo = null;
 /** The open conversation's rows, by sender and idempotency key: a pending bubble and its message are one node. */
 let rows = new Map();
 let dayRows = new Map();
 let rowOfSeq = new Map();
-let drawnConversation = null;
 let dividerAfter = null;
 /** Messages before this seq are at hand but not drawn. */
 let drawFrom = 0;
 let newBelow = 0;
 let followBottom = true;
 const items = new Map();
-const drafts = new Map();
+const drafts = new Map(Object.entries(JSON.parse(sessionStorage.getItem("chat.drafts") ?? "{}")));
 let focusId = null;
 
 async function start() {
   await loadClientLibrary();
-  const { user, token } = session;
-  chat = new ChatClient({
-    io: globalThis.io,
+  me = session.user;
+  chat = createChat({
     options: { path: `${ROOT}socket.io/` },
-    user,
-    token,
-    storage: sessionStorage,
-    renewToken: async () => (await logIn(user.id)).token,
+    user: me,
+    getToken: async ({ renew }) => (renew ? (await logIn(me.id)).token : session.token),
   });
   $("login").hidden = true;
   $("shell").hidden = false;
-  paintAvatar($("me-avatar"), user.id, user.name);
-  setText($("me-name"), user.name);
+  paintAvatar($("me-avatar"), me.id, me.name);
+  setText($("me-name"), me.name);
 
-  chat.addEventListener("status", drawStatus);
-  chat.addEventListener("conversations", () => draw(drawList, drawHead));
-  chat.addEventListener("presence", () => draw(drawList, drawHead));
-  chat.addEventListener("typing", () => draw(drawTyping));
-  chat.addEventListener("read", () => draw(drawMarks));
-  chat.addEventListener("notice", ({ detail }) => notice(sentence(detail.error)));
-  chat.addEventListener("messages", ({ detail }) => messagesMoved(detail));
+  chat.subscribe(drawStatus);
+  chat.conversations.subscribe(() => draw(drawList, drawHead));
 
   drawStatus();
   drawList();
@@ -111,8 +107,9 @@ async function start() {
 }
 
 async function logOut() {
-  chat.close();
+  await chat.logOut();
   session.clear();
+  sessionStorage.removeItem("chat.drafts");
   history.replaceState(null, "", ROOT);
   try {
     await fetch(ROOT + "session", { method: "DELETE" });
@@ -127,8 +124,15 @@ $("logout").addEventListener("click", () => void logOut());
 
 // Status
 
+let drawnStatus = null;
+
 function drawStatus() {
   const { status } = chat;
+  if (status.state === drawnStatus?.state && status.attempt === drawnStatus.attempt && status.code === drawnStatus.code) {
+    draw(drawList); // what waits, or how long the last answer took
+    return;
+  }
+  drawnStatus = status;
   const { line, bar = "", busy = false, button = "", tone = "quiet" } = describe(status);
   setData($("shell"), "status", status.state);
   setText($("me-status"), line);
@@ -170,27 +174,39 @@ function makeItem(conversation) {
   return { node: el("li", {}, button), button, title, time, text, badge, face, dot };
 }
 
+const conversations = () => chat.conversations.state.items;
+const conversationOf = (id) => conversations().find((conversation) => conversation.id === id);
+const connected = () => chat.status.state === "connected";
+
+/** All others once the conversation is open, else the first of them. */
+function othersIn(conversation) {
+  const known = room?.id === conversation.id ? room.state.participants.map(({ userId }) => userId) : [];
+  return (known.length > 0 ? known : conversation.participantIds).filter((id) => id !== me.id);
+}
+
 function directPeer(conversation) {
-  return conversation.kind === "direct" ? chat.othersIn(conversation)[0] : null;
+  return conversation.kind === "direct" ? othersIn(conversation)[0] : null;
 }
 
 function previewText(conversation) {
-  const waiting = chat.outboxOf(conversation.id).at(-1);
-  if (waiting) return waiting.state === "failed" ? `Not sent: ${waiting.body}` : `You: ${waiting.body}`;
+  const draft = conversation.id === room?.id ? null : drafts.get(conversation.id);
+  if (draft) return `Draft: ${draft}`;
+  const waiting = chat.pending.findLast(({ conversationId }) => conversationId === conversation.id);
+  if (waiting) return waiting.error ? `Not sent: ${waiting.body}` : `You: ${waiting.body}`;
   const { preview } = conversation;
-  if (!preview) return conversation.kind === "direct" ? "Say hello" : listOf(chat.othersIn(conversation), conversation.participantCount - 1);
-  if (preview.senderId === chat.me.id) return `You: ${preview.text}`;
+  if (!preview) return conversation.kind === "direct" ? "Say hello" : listOf(othersIn(conversation), conversation.participantCount - 1);
+  if (preview.senderId === me.id) return `You: ${preview.text}`;
   return conversation.kind === "direct" ? preview.text : `${preview.senderId}: ${preview.text}`;
 }
 
 function drawList() {
-  const { conversations } = chat;
-  for (const conversation of conversations) {
+  const { items: listed, loaded, unreadTotal } = chat.conversations.state;
+  for (const conversation of listed) {
     let item = items.get(conversation.id);
     if (!item) items.set(conversation.id, (item = makeItem(conversation)));
     const peer = directPeer(conversation);
-    const name = chat.titleOf(conversation);
-    const online = peer ? (chat.presence.get(peer)?.online ?? false) : false;
+    const name = titleOf(conversation, me);
+    const { online } = conversation;
     const unread = conversation.unreadCount;
     const state = [name, previewText(conversation), unread, online, dayOf(Date.now()), conversation.activityAt].join("\u0000");
     if (item.state !== state) {
@@ -206,7 +222,7 @@ function drawList() {
       item.button.classList.toggle("unread", unread > 0);
       setData(item.dot, "online", peer ? online : null);
     }
-    const current = chat.opened === conversation;
+    const current = room?.id === conversation.id;
     if (current !== (item.button.getAttribute("aria-current") === "true")) {
       if (current) item.button.setAttribute("aria-current", "true");
       else item.button.removeAttribute("aria-current");
@@ -214,12 +230,11 @@ function drawList() {
   }
   // Moving a node takes the focus away: give it back.
   const focused = document.activeElement?.closest?.("#list .item");
-  arrange($("list"), conversations.map((conversation) => items.get(conversation.id).node));
+  arrange($("list"), listed.map((conversation) => items.get(conversation.id).node));
   if (focused && document.activeElement !== focused) focused.focus({ preventScroll: true });
-  $("list-empty").hidden = !chat.listed || conversations.length > 0;
-  setListFocus(focusId && items.has(focusId) ? focusId : (chat.opened?.id ?? conversations[0]?.id));
-  const unread = chat.unreadTotal;
-  document.title = `${unread ? `(${unread}) ` : ""}${chat.me.name} · socketserver demo`;
+  $("list-empty").hidden = !loaded || listed.length > 0;
+  setListFocus(focusId && items.has(focusId) ? focusId : (room?.id ?? listed[0]?.id));
+  document.title = `${unreadTotal ? `(${unreadTotal}) ` : ""}${me.name} · socketserver demo`;
 }
 
 /** Only one item is a tab stop; the arrow keys move between them. */
@@ -257,7 +272,7 @@ $("list").addEventListener("keydown", (event) => {
 
 new IntersectionObserver(
   (entries) => {
-    if (entries.some((entry) => entry.isIntersecting) && chat?.hasMoreConversations) void chat.loadMoreConversations();
+    if (entries.some((entry) => entry.isIntersecting) && chat?.conversations.state.hasMore) void chat.conversations.loadMore();
   },
   { root: $("list-scroller"), rootMargin: "300px" },
 ).observe($("list-more"));
@@ -297,18 +312,20 @@ function closeConversation() {
 function followAddress() {
   if (!chat) return;
   const id = addressed();
-  const conversation = id ? chat.conversation(id) : null;
+  const conversation = id ? conversationOf(id) : null;
   if (!conversation) {
     // Named, but not known yet: the list will bring it.
-    if (!id || chat.listed) showNothing();
+    if (!id || chat.conversations.state.loaded) showNothing();
     return;
   }
-  if (drawnConversation === conversation) return;
+  if (room?.id === id) return;
   keepDraft();
+  leave();
   dividerAfter = conversation.unreadCount > 0 ? conversation.readSeq : null;
-  chat.open(conversation.id);
-  focusId = conversation.id;
-  drawnConversation = conversation;
+  room = chat.open(id);
+  stopListening = room.subscribe(roomMoved);
+  announcedTo = room.state.cursor === null ? null : room.state.lastSeq;
+  focusId = id;
   rows = new Map();
   dayRows = new Map();
   rowOfSeq = new Map();
@@ -329,12 +346,20 @@ function followAddress() {
   updateVisible();
 }
 
+let stopListening = () => {};
+
+function leave() {
+  stopListening();
+  room?.setTyping(false);
+  room?.close();
+  room = null;
+}
+
 function showNothing() {
-  const id = drawnConversation?.id;
+  const id = room?.id;
   keepDraft();
   setData($("shell"), "view", "list");
-  drawnConversation = null;
-  chat.leave();
+  leave();
   $("nothing").hidden = false;
   $("conversation").hidden = true;
   drawList();
@@ -342,49 +367,54 @@ function showNothing() {
 }
 
 function keepDraft() {
-  if (!drawnConversation) return;
-  if ($("body").value) drafts.set(drawnConversation.id, $("body").value);
-  else drafts.delete(drawnConversation.id);
+  if (!room) return;
+  if ($("body").value.trim()) drafts.set(room.id, $("body").value);
+  else drafts.delete(room.id);
+  try {
+    sessionStorage.setItem("chat.drafts", JSON.stringify(Object.fromEntries(drafts)));
+  } catch {
+    // As long as the page, then.
+  }
 }
 
 addEventListener("popstate", followAddress);
 $("back").addEventListener("click", closeConversation);
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.defaultPrevented || $("dialog").open || !drawnConversation) return;
+  if (event.key !== "Escape" || event.defaultPrevented || $("dialog").open || !room) return;
   event.preventDefault();
   if (phone.matches) closeConversation();
   else if (document.activeElement?.closest("#list")) closeConversation();
-  else items.get(drawnConversation.id)?.button.focus();
+  else items.get(room.id)?.button.focus();
 });
 
 function drawHead() {
-  const conversation = drawnConversation;
+  const conversation = room && conversationOf(room.id);
   if (!conversation) {
     if (addressed()) followAddress();
     return;
   }
   const peer = directPeer(conversation);
-  const name = chat.titleOf(conversation);
+  const name = titleOf(conversation, me);
   setText($("title"), name);
   paintAvatar($("head-avatar"), peer ?? conversation.id, name);
   $("head-avatar").classList.toggle("group", !peer);
   $("conversation").classList.toggle("is-group", !peer);
-  const people = conversation.participantIds;
+  const people = room.state.participants;
   let subtitle;
   if (peer) {
-    const presence = chat.presence.get(peer);
+    const presence = people.find(({ userId }) => userId === peer);
     if (presence?.online) subtitle = "online";
     else if (presence?.lastSeenAt) subtitle = `last seen ${agoName(presence.lastSeenAt)}`;
     else subtitle = "offline";
     setData($("subtitle"), "online", presence?.online ?? false);
   } else {
-    const online = people.filter((id) => id === chat.me.id || chat.presence.get(id)?.online).length;
-    subtitle = `${listOf(["You", ...chat.othersIn(conversation)], conversation.participantCount)} · ${online} online`;
+    const online = Math.max(1, people.filter((each) => each.userId === me.id || each.online).length);
+    subtitle = `${listOf(["You", ...othersIn(conversation)], conversation.participantCount)} · ${online} online`;
     setData($("subtitle"), "online", false);
   }
-  if (!chat.connected) {
-    subtitle = peer ? "" : listOf(["You", ...chat.othersIn(conversation)], conversation.participantCount);
+  if (!connected()) {
+    subtitle = peer ? "" : listOf(["You", ...othersIn(conversation)], conversation.participantCount);
     setData($("subtitle"), "online", false);
   }
   setText($("subtitle"), subtitle);
@@ -396,23 +426,28 @@ setInterval(() => {
 
 // Messages
 
-function messagesMoved({ conversationId, cause, message }) {
-  const conversation = chat.conversation(conversationId);
-  const theirs = message && message.senderId !== chat.me.id;
-  if (theirs && cause === "live") {
-    announce(`${message.senderId}: ${message.body}`);
-    if (conversation === drawnConversation && (!followBottom || document.hidden)) newBelow += 1;
+/** Something of the open conversation moved: what is new is read out, and counted if it is out of sight. */
+function roomMoved() {
+  const { messages, cursor, lastSeq } = room.state;
+  if (announcedTo !== null) {
+    const theirs = messages.filter(({ seq, senderId }) => seq > announcedTo && senderId !== me.id);
+    if (!followBottom || document.hidden) newBelow += theirs.length;
+    const newest = theirs.at(-1);
+    if (newest) announce(`${newest.senderId}: ${newest.body}`);
   }
-  if (conversation === drawnConversation) draw(drawMessages);
+  if (cursor !== null) announcedTo = lastSeq;
+  draw(drawMessages, drawTyping, drawHead);
 }
 
 function makeRow(message) {
-  const mine = message.senderId === chat.me.id;
+  const mine = message.senderId === me.id;
   const row = { mine, sender: message.senderId, tick: null, state: null, day: dayOf(message.createdAt), trouble: null, readers: null };
   row.body = el("span", { className: "body", dir: "auto" }, ...textNodes(message.body));
+  // A reader that hears one row alone has to hear who wrote it.
+  const who = el("span", { className: "visually-hidden", textContent: `${mine ? "You" : message.senderId}: ` });
   row.time = el("time", {});
   row.meta = el("span", { className: "meta" }, row.time);
-  row.bubble = el("div", { className: "bubble" }, row.body, row.meta);
+  row.bubble = el("div", { className: "bubble" }, who, row.body, row.meta);
   if (isOnlyEmoji(message.body)) row.bubble.classList.add("emoji");
   row.line = el("div", { className: "line" }, row.bubble);
   row.node = el("li", { className: mine ? "row mine" : "row", data: { key: message.idempotencyKey ?? message.key } }, row.line);
@@ -420,7 +455,7 @@ function makeRow(message) {
     row.tick = el("span", { className: "tick", role: "img" });
     row.meta.append(row.tick);
   } else {
-    row.bubble.prepend(el("span", { className: "author", dir: "auto", textContent: message.senderId }));
+    row.bubble.prepend(el("span", { className: "author", dir: "auto", textContent: message.senderId, aria: { hidden: "true" } }));
     row.bubble.style.setProperty("--hue", hueOf(message.senderId));
     row.line.prepend(avatar(message.senderId, "avatar small"));
   }
@@ -452,7 +487,7 @@ function setRowState(row, state, label) {
 }
 
 function setTrouble(row, entry) {
-  if (entry?.state !== "failed") {
+  if (!entry?.error) {
     row.trouble?.remove();
     row.trouble = null;
     return;
@@ -461,11 +496,11 @@ function setTrouble(row, entry) {
   const retry = el("button", { type: "button", className: "link", textContent: "Try again" });
   const discard = el("button", { type: "button", className: "link", textContent: "Discard" });
   retry.addEventListener("click", () => {
-    chat.retry(entry.key);
+    room.retry(entry.key);
     $("body").focus();
   });
   discard.addEventListener("click", () => {
-    chat.discard(entry.key);
+    room.discard(entry.key);
     $("body").focus();
   });
   row.trouble = el("p", { className: "trouble", role: "alert" }, el("span", { textContent: `Not sent. ${sentence(entry.error)}` }), retry, discard);
@@ -485,8 +520,8 @@ function dayRow(day) {
 const divider = el("li", { className: "divider" }, el("span", { textContent: "New messages" }));
 
 function drawMessages() {
-  const conversation = drawnConversation;
-  if (!conversation) return;
+  if (!room) return;
+  const { messages, pending } = room.state;
   const scroller = $("scroller");
   const heightBefore = scroller.scrollHeight;
   const lastBefore = $("messages").lastElementChild;
@@ -524,13 +559,12 @@ function drawMessages() {
     previous?.row.node.classList.toggle("ends", !joinsPrevious);
     setTrouble(row, entry);
     if (entry) {
-      const label = entry.state === "failed" ? "Not sent" : chat.connected ? "Sending" : "Waiting for the connection";
-      setRowState(row, entry.state, label);
+      const label = entry.error ? "Not sent" : connected() ? "Sending" : "Waiting for the connection";
+      setRowState(row, entry.error ? "failed" : "waiting", label);
     }
     nodes.push(row.node);
     previous = { sender: message.senderId, createdAt: message.createdAt, seq: message.seq ?? Infinity, row };
   };
-  const { messages } = conversation;
   let start = firstDrawn(messages);
   if (followBottom && messages.length - start > MOST_ROWS) {
     start = messages.length - KEPT_ROWS;
@@ -539,8 +573,8 @@ function drawMessages() {
   for (let i = start; i < messages.length; i += 1) {
     add(messages[i], `${messages[i].senderId}/${messages[i].idempotencyKey}`, null);
   }
-  for (const entry of chat.outboxOf(conversation.id)) {
-    add({ ...entry, senderId: chat.me.id }, `${chat.me.id}/${entry.key}`, entry);
+  for (const entry of pending) {
+    add({ ...entry, senderId: me.id }, `${me.id}/${entry.key}`, entry);
   }
   previous?.row.node.classList.add("ends");
   for (const [key, row] of rows) {
@@ -551,7 +585,7 @@ function drawMessages() {
   arrange($("messages"), nodes);
   drawMarks();
 
-  setText($("history"), start > 0 ? "Loading earlier messages…" : historyText(conversation));
+  setText($("history"), start > 0 ? "Loading earlier messages…" : historyText());
   // The scroller is laid out from its bottom: what grows above moves nothing, what grows below must be made up for.
   if (keep && lastBefore && $("messages").lastElementChild !== lastBefore) {
     scroller.scrollTop -= scroller.scrollHeight - heightBefore;
@@ -567,24 +601,26 @@ function firstDrawn(messages) {
   return Math.max(0, start);
 }
 
-function historyText(conversation) {
-  if (!conversation.loaded) return chat.connected ? "Loading…" : "";
-  if (conversation.hasOlder) return "Loading earlier messages…";
-  if (conversation.messages.length === 0) return "No messages yet.";
+function historyText() {
+  const { messages, cursor, hasOlder, error } = room.state;
+  if (error) return sentence(error);
+  if (cursor === null) return connected() ? "Loading…" : "";
+  if (hasOlder) return "Loading earlier messages…";
+  if (messages.length === 0) return "No messages yet.";
   return "This is where the conversation begins.";
 }
 
 /** Ticks on one's own messages, and in groups the faces of those who have read up to a message. */
 function drawMarks() {
-  const conversation = drawnConversation;
-  if (!conversation) return;
-  const others = chat.othersIn(conversation);
-  const marks = others.map((id) => conversation.reads.get(id) ?? 0);
-  const known = others.length + 1 >= conversation.participantCount; // of a large group the others are on their way
+  if (!room) return;
+  const { participants, messages, conversation } = room.state;
+  const others = participants.map(({ userId }) => userId).filter((id) => id !== me.id);
+  const marks = participants.filter(({ userId }) => userId !== me.id).map(({ readSeq }) => readSeq);
+  const known = others.length > 0 && others.length + 1 >= (conversation?.participantCount ?? Infinity); // of a large group the others are on their way
   const all = known ? Math.min(...marks) : 0;
-  const some = Math.max(...marks);
-  const last = conversation.messages.at(-1)?.seq ?? 0;
-  const group = conversation.kind === "group";
+  const some = Math.max(0, ...marks);
+  const last = messages.at(-1)?.seq ?? 0;
+  const group = conversation?.kind === "group";
   const readersOf = new Map();
   if (group) {
     others.forEach((id, i) => {
@@ -612,7 +648,7 @@ function drawMarks() {
 }
 
 function drawTyping() {
-  const names = drawnConversation ? [...drawnConversation.typing.keys()] : [];
+  const names = room?.state.typing ?? [];
   $("typing").hidden = names.length === 0;
   if (names.length > 0) setText($("typing-text"), `${listOf(names)} ${names.length === 1 ? "is" : "are"} typing`);
   else setText($("typing-text"), "");
@@ -625,23 +661,15 @@ function nearTop() {
   return scrollHeight - clientHeight + scrollTop < NEAR_TOP_PX;
 }
 
-let loading = false;
-
 async function showOlder() {
-  const conversation = drawnConversation;
-  const start = conversation ? firstDrawn(conversation.messages) : 0;
+  const messages = room?.state.messages ?? [];
+  const start = firstDrawn(messages);
   if (start > 0) {
-    drawFrom = start > MORE_ROWS ? conversation.messages[start - MORE_ROWS].seq : 0;
+    drawFrom = start > MORE_ROWS ? messages[start - MORE_ROWS].seq : 0;
     draw(drawMessages);
     return;
   }
-  if (loading || !conversation?.hasOlder || !conversation.joined) return;
-  loading = true;
-  try {
-    await chat.loadOlder(conversation);
-  } finally {
-    loading = false;
-  }
+  if (room?.state.hasOlder) await room.loadOlder(); // once, however often it is asked
 }
 
 function drawJump() {
@@ -681,9 +709,9 @@ function toBottom() {
   updateVisible();
 }
 
-/** The newest messages are seen only if this page is, and if it is scrolled down to them. */
+/** The newest messages are seen if one has scrolled down to them; whether somebody looks at the page the client knows. */
 function updateVisible() {
-  chat?.setVisible(!document.hidden && followBottom);
+  room?.setVisible(followBottom);
 }
 
 for (const type of ["visibilitychange", "focus", "pageshow"]) {
@@ -700,7 +728,7 @@ function fitComposer() {
   body.style.height = "auto";
   body.style.height = `${body.scrollHeight}px`;
   const length = [...body.value].length;
-  const most = chat?.limits?.bodyChars ?? 4000;
+  const most = chat?.status.limits?.bodyChars ?? 4000;
   $("send").disabled = !body.value.trim() || length > most;
   $("counter").hidden = length < most * 0.8;
   $("counter").classList.toggle("over", length > most);
@@ -709,13 +737,15 @@ function fitComposer() {
 
 $("body").addEventListener("input", () => {
   fitComposer();
-  chat.typing($("body").value.trim() !== "");
+  room?.setTyping($("body").value.trim() !== "");
+  keepDraft();
 });
 
-$("body").addEventListener("blur", () => chat?.typing(false));
+$("body").addEventListener("blur", () => room?.setTyping(false));
 
 $("body").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  // Safari sends the Enter that ends a composition behind its end, and only the code 229 tells.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
   sendMessage();
 });
@@ -727,13 +757,17 @@ $("composer").addEventListener("submit", (event) => {
 });
 
 function sendMessage() {
-  const conversation = drawnConversation;
   const body = $("body").value.trim();
-  if (!conversation || !body || $("send").disabled) return;
+  if (!room || !body || $("send").disabled) return;
   dividerAfter = null;
-  chat.send(conversation.id, body);
+  try {
+    room.send(body);
+  } catch (error) {
+    notice(sentence(error)); // too many wait already
+    return;
+  }
   $("body").value = "";
-  drafts.delete(conversation.id);
+  keepDraft();
   fitComposer();
   toBottom();
 }
@@ -793,7 +827,7 @@ $("dialog-form").addEventListener("submit", async (event) => {
   if (content !== draft.content) draft = { content, key: newKey() };
   $("dialog-create").disabled = true;
   try {
-    const id = await chat.createConversation({
+    const { id } = await chat.createConversation({
       participantIds: names,
       ...(title && { title }),
       ...(group && { idempotencyKey: draft.key }),

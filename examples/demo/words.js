@@ -93,8 +93,17 @@ export function sentence(error) {
   }
 }
 
+/** What to call a conversation: its title, else the others in it. */
+export function titleOf(conversation, me) {
+  if (conversation.title) return conversation.title;
+  const unnamed = conversation.participantCount - conversation.participantIds.length;
+  const names = conversation.participantIds.filter((id) => id !== me.id).join(", ") || me.name;
+  return unnamed > 0 ? `${names} and ${unnamed} more` : names;
+}
+
 export function describe(status) {
   const reasons = {
+    no_network: "You are offline.",
     replaced: "The chat was opened in another tab or window, so this one is paused.",
     restart: "The server restarted.",
     rate_limited: "Too many connections in a short time.",
@@ -102,18 +111,19 @@ export function describe(status) {
     invalid_token: "The login is no longer valid.",
     token_expired: "The login has expired.",
   };
-  const reason = reasons[status.code] ?? (status.code === "unreachable" ? "" : (status.message ?? ""));
+  const reason = reasons[status.code] ?? (status.code === "unreachable" || status.code === "closed" ? "" : (status.message ?? ""));
   switch (status.state) {
     case "connected":
       return { line: "Connected" };
     case "connecting":
       return { line: "Connecting…", bar: "Connecting…", busy: true };
     case "retrying": {
-      const text = `Connection lost. Retrying, ${status.attempt} of ${status.attempts}…`;
-      return { line: `Retrying ${status.attempt} of ${status.attempts}`, bar: reason ? `${reason} ${text}` : text, busy: true, tone: "warn" };
+      const text = `Connection lost. Retrying, ${status.attempt} of ${status.of}…`;
+      return { line: `Retrying ${status.attempt} of ${status.of}`, bar: reason ? `${reason} ${text}` : text, busy: true, tone: "warn" };
     }
-    case "gave_up": {
-      const text = `${reason || "The server cannot be reached."} Gave up after ${status.attempts} attempts.`;
+    case "offline": {
+      if (status.code === "closed") return { line: "Offline" };
+      const text = `${reason || "The server cannot be reached."} It is tried again from time to time.`;
       return { line: "Not connected", bar: text, button: "Try again", tone: "bad" };
     }
     case "ended":

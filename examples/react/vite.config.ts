@@ -8,6 +8,8 @@ const address = { host: "127.0.0.1", port: 3000, strictPort: true };
 export default defineConfig({
   plugins: [react()],
   envPrefix: ["VITE_", "NEXT_PUBLIC_"],
+  // The client is a link into this repository, and must not bring a second React along; installed from npm it does not.
+  resolve: { dedupe: ["react", "react-dom", "socket.io-client"] },
   server: address,
   preview: address,
 });

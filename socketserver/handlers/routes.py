@@ -78,6 +78,7 @@ def setup_routes(
     on_log_out: Callable[[Identity], Awaitable[None]] | None = None,
     guards: Guards | None = None,
     demo_dir: Path | None = None,
+    client_dir: Path | None = None,
     client_bundle: Path | None = None,
     ready: Callable[[], Awaitable[None]] | None = None,
     metrics: Metrics | None = None,
@@ -91,6 +92,7 @@ def setup_routes(
         guards: told of logins that failed, and asked how many may; None for no limit.
         demo_dir: the demo page's files, index.html among them. They are listed now and read when they are asked for, so
             a new file takes a restart, and no path can lead out of the directory. None or a missing one: 404.
+        client_dir: the modules of the chat's client, served under /demo/client/ in the same way.
         client_bundle: the browser's Socket.IO client, served as /demo/socket.io.min.js. None or missing: 404, and the
             page takes the one from the CDN.
         ready: raises StoreUnavailable or Draining unless the server can do its work, for /readyz; None: no such route.
@@ -109,7 +111,8 @@ def setup_routes(
         if metrics is not None and admin is not None:
             app.router.add_get(f"{place}/metrics", admin.protect(_expose(metrics)))
     if settings.development_login:
-        setup_demo_page(app, prefix, demo_dir=demo_dir, client_bundle=client_bundle, not_found=not_found)
+        files = {"demo_dir": demo_dir, "client_dir": client_dir, "client_bundle": client_bundle}
+        setup_demo_page(app, prefix, **files, not_found=not_found)
 
 
 class _SessionRoutes:

@@ -41,14 +41,18 @@ class BuiltApp:
         self._runner: web.AppRunner | None = None
         self.url = ""
 
-    async def build(self, *, mode: str = "production") -> None:
-        """Run vite. `mode` development has React's checks in it, StrictMode's double mounting among them."""
+    async def build(self, *, mode: str = "production", scheme: str = "http") -> None:
+        """Run vite. `mode` development has React's checks in it, StrictMode's double mounting among them.
+
+        Args:
+            scheme: of the server's address.
+        """
         require(missing_build_tools())
         process = await asyncio.create_subprocess_exec(
             *("node", "node_modules/vite/bin/vite.js", "build", "--mode", mode, "--logLevel", "warn"),
             *("--outDir", str(self._directory), "--emptyOutDir"),
             cwd=EXAMPLE,
-            env={**os.environ, "NODE_ENV": mode, "VITE_WEBSOCKET_URL": f"http://127.0.0.1:{self.server_port}"},
+            env={**os.environ, "NODE_ENV": mode, "VITE_WEBSOCKET_URL": f"{scheme}://127.0.0.1:{self.server_port}"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

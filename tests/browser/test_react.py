@@ -21,7 +21,7 @@ import pytest_asyncio
 from browser.conftest import StartServer
 from browser.demokit import Server
 from browser.reactkit import AXE, BUILD_S, BuiltApp, People, Person, authenticated
-from browser.test_demo import LONGEST_DELAY_MS, UPGRADE, Cut, fill, talking
+from browser.test_demo import UPGRADE, Cut, fill, talking
 from browser.visitors import RECONNECT_MS
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
 from support.ports import held_port
@@ -30,6 +30,8 @@ from support.waiting import eventually
 # Building takes a part of the first test's time.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(2 * BUILD_S)]
 
+# Until the next quiet attempt at the latest.
+QUIET_MS = 62_000
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
@@ -468,12 +470,13 @@ async def test_a_hole_makes_the_page_join_once(people: People) -> None:
     await alice.log_in()
     await alice.start_with("bob")
     await wire.upgraded()
+    await alice.say("Before")
     await bob.open("alice")
     wire.asked.clear()
     wire.lose("message_created")
     await bob.say("Lost on its way")
     await bob.say("And seen")
-    await alice.sees("Lost on its way", "And seen")
+    await alice.sees("Before", "Lost on its way", "And seen")
     await alice.say("Sent after what was asked")
     assert wire.asked.count("join_conversation") == 1
 
@@ -508,31 +511,244 @@ async def test_a_thousand_messages_of_history(people: People, server: Server) ->
     await expect(bob.row("News")).to_have_attribute("data-state", "seen")
 
 
-async def test_three_failed_attempts_end_in_a_button_that_works(people: People, server: Server) -> None:
-    """The app counts its three attempts, gives up, stays quiet, and connects again when asked to."""
+async def test_new_messages_stand_below_a_line(people: People, server: Server) -> None:
+    """What was new began nowhere: of eighty unread the first was far above the screen, and nothing led there."""
+    await fill(server, "bob", "alice", [f"{i}" for i in range(1, 121)])
+    alice, bob = await people.log_in("alice"), await people.log_in("bob")
+    await alice.open("bob")
+    line = alice.page.locator(".divider")
+    await expect(line).to_have_count(0)  # it is not even loaded
+    await alice.page.get_by_role("button", name="120 unread messages above").click()
+    await expect(line).to_be_in_viewport()
+    await expect(alice.row("1").locator(".divider")).to_have_text("New messages")
+    await expect(alice.page.locator(".jump.above")).to_be_hidden()
+    await alice.say("I have seen them")
+    await expect(line).to_have_count(0)
+
+    await bob.open("alice")
+    await scroll_up(alice)
+    for i in range(40):
+        await bob.say(f"Later {i}")
+    await alice.page.get_by_role("button", name="40 new messages").click()
+    await expect(alice.row("Later 0")).to_be_in_viewport()
+    await expect(alice.row("Later 0").locator(".divider")).to_be_visible()
+    await expect(alice.row("Later 39")).not_to_be_in_viewport()
+
+
+async def test_a_window_without_the_focus_reads_nothing(people: People) -> None:
+    """Of two windows side by side the one that nobody used marked everything as read."""
+    alice, bob = await two_who_talk(people)
+    await bob.page.evaluate("() => { document.hasFocus = () => false; window.dispatchEvent(new Event('blur')); }")
+    await alice.say("Are you looking?")
+    await expect(bob.badge("alice")).to_have_text("1 unread")
+    await expect(alice.row("Are you looking?")).to_have_attribute("data-state", "sent")
+    await expect(bob.page).to_have_title("(1) Messages")
+    await bob.page.evaluate("() => { document.hasFocus = () => true; window.dispatchEvent(new Event('focus')); }")
+    await expect(alice.row("Are you looking?")).to_have_attribute("data-state", "seen")
+    await expect(bob.badge("alice")).to_be_hidden()
+
+
+async def test_a_draft_stays_with_its_conversation(people: People) -> None:
+    """What was begun was gone after a look into another conversation, or a reload."""
+    alice = await people.log_in("alice")
+    await alice.start_with("carol")
+    await alice.start_with("bob")
+    await alice.body.fill("Half a")
+    await alice.open("carol")
+    await expect(alice.body).to_have_value("")
+    await expect(alice.item("bob").locator(".item-text")).to_have_text("Draft: Half a")
+    await alice.page.reload()
+    await alice.status("connected")
+    await alice.open("bob")
+    await expect(alice.body).to_have_value("Half a")
+    await alice.body.press("Enter")
+    await expect(alice.row("Half a")).to_have_attribute("data-state", "sent")
+    await alice.open("carol")
+    await expect(alice.item("bob").locator(".item-text")).to_have_text("You: Half a")
+
+
+async def test_what_a_paused_tab_wrote_the_other_one_sends(people: People) -> None:
+    """It waited in the tab that had been replaced, and was lost or late when that was closed."""
+    first = await people.log_in("alice")
+    await first.start_with("bob")
+    second = await people.log_in("alice", context=first.page.context)
+    await first.status("ended")
+    await first.write("From the paused tab")
+    await second.open("bob")
+    await second.sees("From the paused tab")
+    await expect(first.row("From the paused tab")).to_have_attribute("data-seq", "1")
+    await first.page.close()
+    await second.say("And on")
+    await second.sees("From the paused tab", "And on")
+
+
+async def test_written_offline_in_two_tabs_that_are_closed(people: People) -> None:
+    """What two tabs wrote in turns, without a connection, the next one sends: everything once, in order."""
+    first = await people.log_in("alice")
+    await first.start_with("bob")
+    context = first.page.context
+    second = await people.meet("alice", context=context)
+    cut = Cut()
+    await cut.into(second.page)
+    await second.log_in()
+    await second.open("bob")
+    await first.status("ended")
+    await cut.upgraded()
+    await cut.cut()
+    await second.status("retrying")
+    texts = [f"{i}" for i in range(6)]
+    for i, text in enumerate(texts):
+        await (first, second)[i % 2].write(text)
+        await kept(second, i + 1)  # the browser takes some milliseconds
+    await first.page.close()
+    await second.page.close()
+    third = await people.log_in("alice", context=context)
+    await third.open("bob")
+    await third.sees(*texts)
+    bob = await people.log_in("bob")
+    await bob.open("alice")
+    await bob.sees(*texts)
+
+
+async def kept(person: Person, count: int) -> None:
+    """Wait until the browser's database has that many messages that wait."""
+    await person.page.wait_for_function(
+        """(count) => new Promise((resolve) => {
+            const opening = indexedDB.open("chat-socketserver-client");
+            opening.onsuccess = () => {
+                const asking = opening.result.transaction("kept").objectStore("kept").getAllKeys();
+                asking.onsuccess = () => {
+                    opening.result.close();
+                    resolve(asking.result.filter((key) => key.includes(" outbox ")).length === count);
+                };
+            };
+        })""",
+        arg=count,
+    )
+
+
+async def test_a_device_that_is_offline_says_so(people: People) -> None:
+    """It said "Connected" until the ping timeout, up to 85 seconds, and others went on being online."""
+    alice, _ = await two_who_talk(people)
+    await alice.say("Before")
+    dot = alice.item("bob").locator(".dot")
+    await expect(dot).to_have_attribute("data-online", "true")
+    await alice.page.context.set_offline(True)
+    await alice.status("retrying")
+    await expect(alice.bar).to_contain_text("You are offline.")
+    await expect(dot).to_have_attribute("data-online", "false")
+    await alice.write("Written offline")
+    await alice.page.context.set_offline(False)
+    await alice.status("connected")
+    await alice.sees("Before", "Written offline")
+
+
+async def test_the_enter_that_ends_a_composition_in_safari(people: People) -> None:
+    """It sent the message: Safari says `isComposing: false` there, and only the code 229 tells."""
+    alice = await people.log_in("alice")
+    await alice.start_with("bob")
+    await alice.body.fill("にほん")
+    await alice.body.evaluate(
+        "(node) => node.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', keyCode: 229, bubbles: true}))"
+    )
+    await alice.body.press("End")
+    await expect(alice.body).to_have_value("にほん")
+    await expect(alice.rows).to_have_count(0)
+
+
+async def test_every_row_says_who_wrote_it(people: People) -> None:
+    """To a screen reader a row was its text and time: no author, neither of one's own nor of the others' messages."""
+    alice, bob = await two_who_talk(people)
+    await alice.say("One")
+    await bob.say("Two")
+    await bob.say("Three")
+    shown = await alice.rows.evaluate_all("(rows) => rows.map((row) => row.querySelector('.bubble').innerText)")
+    assert [re.sub(r"\s+", " ", text).split(":")[0] for text in shown] == ["You", "bob", "bob"]
+
+
+@pytest.mark.parametrize("width", [375, 1024, 1440])
+async def test_long_names_leave_room_for_the_message(people: People, width: int) -> None:
+    """A long title, or a user id, pushed the Send button and one's own messages off the screen."""
+    alice = await people.log_in("alice", width=width)
+    for names, title in [
+        (["anne-charlotte.de-la-rochefoucauld@example-company.com"], None),
+        (["bob", "carol"], "A title " + "as long as a title may well be " * 5),
+    ]:
+        await alice.start_with(*names, title=title and title.strip())
+        await alice.say("Here")
+        for part in (alice.page.get_by_role("button", name="Send"), alice.row("Here").locator(".bubble")):
+            box = await part.bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+        await no_sideways(alice.page)
+        if width < 760:
+            await alice.page.get_by_role("button", name="Back to the conversations").click()
+
+
+async def test_a_browser_without_a_database_keeps_nothing_and_says_so(people: People) -> None:
+    """What was written seemed to be kept where a private window blocks IndexedDB."""
     alice = await people.meet("alice")
-    await alice.page.clock.install()
+    cut = Cut()
+    await cut.into(alice.page)
+    await alice.page.add_init_script("indexedDB.open = () => { throw new DOMException('blocked', 'SecurityError'); };")
     await alice.log_in()
     await alice.start_with("bob")
-    await server.stop(signal.SIGKILL)
-    await expect(alice.bar).to_contain_text("Retrying, 1 of 3")
-    for _ in range(3):
-        # The delay begins anew where the page has not heard of the failure yet when the clock is moved.
-        async with alice.page.expect_event("requestfailed", timeout=RECONNECT_MS):
-            await alice.page.clock.fast_forward(LONGEST_DELAY_MS)
-    await alice.status("gave_up")
-    await expect(alice.bar).to_contain_text("Gave up after 3 attempts")
-    await alice.write("For later")
+    await cut.cut()
+    await alice.status("retrying")
+    await alice.write("Only here")
+    await expect(alice.bar).to_contain_text("What you write is lost if you close this page.")
+    cut.mend()
+    await alice.status("connected")
+    await alice.sees("Only here")
 
-    attempts: list[str] = []
-    alice.page.on("request", lambda request: attempts.append(request.url))
-    await alice.page.clock.fast_forward(10 * 60_000)
+
+async def test_three_failed_attempts_end_in_a_button_that_works(people: People, server: Server) -> None:
+    """The app counts its three attempts, says so, and connects again when asked to."""
+    alice = await people.meet("alice")
+    await gives_up(alice, server)
+    await alice.write("For later")
     await server.start()
-    await alice.status("gave_up")
-    assert attempts == []
     await alice.page.get_by_role("button", name="Try again").click()
     await alice.status("connected")
     await alice.sees("For later")
+
+
+async def test_a_page_that_gave_up_comes_back_by_itself(people: People, server: Server) -> None:
+    """It waited for a click: each deploy of more than twelve seconds left all open pages offline."""
+    alice = await people.meet("alice")
+    await gives_up(alice, server)
+    for _ in range(2):
+        async with alice.page.expect_event("requestfailed", timeout=RECONNECT_MS):
+            await alice.page.clock.fast_forward(QUIET_MS)
+        await alice.status("offline")  # a quiet attempt says nothing
+    await server.start()
+    await alice.page.clock.fast_forward(QUIET_MS)
+    await alice.status("connected")
+
+
+@pytest.mark.parametrize("look", ["focus", "visibilitychange", "online"])
+async def test_looking_at_a_page_that_gave_up_connects_it(people: People, server: Server, look: str) -> None:
+    """Only the button did, and the network's return."""
+    alice = await people.meet("alice")
+    await gives_up(alice, server)
+    await server.start()
+    await alice.page.clock.fast_forward(6_000)  # attempts are five seconds apart, whatever calls for them
+    await alice.page.evaluate(
+        "(look) => (look === 'visibilitychange' ? document : window).dispatchEvent(new Event(look))", look
+    )
+    await alice.status("connected")
+
+
+async def gives_up(person: Person, server: Server) -> None:
+    """Kill the server, and let the three attempts fail."""
+    await person.page.clock.install()
+    await person.log_in()
+    await person.start_with("bob")
+    await server.stop(signal.SIGKILL)
+    await expect(person.bar).to_contain_text("Retrying, 1 of 3")
+    await person.gives_up()
+    await expect(person.bar).to_contain_text("The server cannot be reached.")
 
 
 async def test_an_expired_token_is_renewed_in_place(people: People, server: Server) -> None:
@@ -587,10 +803,13 @@ async def used_token(person: Person) -> str:
 
 
 async def test_strict_mode_makes_one_socket(start_server: StartServer, chromium: Browser, tmp_path: Path) -> None:
-    """In development React mounts everything twice; the server sees one handshake and one socket."""
+    """In development React mounts everything twice; the server sees one handshake and one socket.
+
+    An address with `ws://`, which a raw WebSocket needed, was no address for the login.
+    """
     with held_port() as port:
         app = BuiltApp(tmp_path / "development", port)
-        await app.build(mode="development")
+        await app.build(mode="development", scheme="ws")
         await app.serve()
         people = People(chromium, app)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from support.pages import ROOT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+CLIENT: Final = "chat-socketserver-client"
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 # What `npm create vite` makes, as far as it matters.
 TEMPLATE: Final = {
@@ -39,14 +41,20 @@ def block(name: str) -> str:
 
 async def build(directory: Path, server_url: str) -> None:
     """Write the application, for a server on another port, and build it with React's checks in it."""
-    blocks = {"useChat.js": block("hook"), "token.js": block("token"), "App.jsx": block("app")}
+    blocks = {"token.js": block("token"), "App.jsx": block("app")}
     files = TEMPLATE | {
         f"src/{name}": text.replace("http://localhost:3001", server_url) for name, text in blocks.items()
     }
     for name, text in files.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(text, encoding="utf-8")
-    (directory / "node_modules").symlink_to(EXAMPLE / "node_modules")
+    modules = directory / "node_modules"
+    modules.mkdir()
+    for package in (EXAMPLE / "node_modules").iterdir():
+        if package.name != CLIENT:
+            (modules / package.name).symlink_to(package)
+    # As --install-links does: a package that is linked finds the React of the checkout, which is another one.
+    shutil.copytree(ROOT / "clients" / "js", modules / CLIENT)
     process = await asyncio.create_subprocess_exec(
         *("node", "node_modules/vite/bin/vite.js", "build", "--mode", "development", "--logLevel", "warn"),
         cwd=directory,

@@ -5,6 +5,7 @@ No sleeps: every wait is for a condition, with a deadline.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import ClassVar, Final, Generic, TypeVar
 from urllib.parse import quote
@@ -98,6 +99,13 @@ class Visitor:
             arg=[f"{self.MESSAGES} .row", len(texts)],
             timeout=timeout_ms,
         )
+
+    async def gives_up(self) -> None:
+        """Let the page's clock run, which is installed, until its three attempts are used up."""
+        bar = self.page.locator(self.BAR)
+        async with asyncio.timeout(RECONNECT_MS / 1000):
+            while await bar.get_attribute(self.STATE) != "offline":
+                await self.page.clock.fast_forward(1_000)
 
     async def hide(self, hidden: bool) -> None:
         """Make the page believe that its tab went to the background, or came back."""

@@ -1,5 +1,6 @@
-// People who chat over restarts of the server, as docs/protocol.md says: stock clients with the recommended options, one
-// idempotency key per message, resume with `after`. Driven by test_rolling_restart.py, one JSON line each way.
+// People who chat over restarts of the server. Every other one does it by hand, as docs/protocol.md says: the stock client with
+// the recommended options, one idempotency key per message, resume with `after`. The others use the client of clients/js.
+// Driven by test_rolling_restart.py, one JSON line each way.
 //
 // usage: node rolling.js '{"url", "rooms": [[{"user", "token"}, …], …], "perSecond"}'     perSecond: messages of all
 // Commands: state · stop (send nothing new) · report. Each is answered with one line.
@@ -131,6 +132,59 @@ class Person {
   }
 }
 
+/** Somebody whose page uses the client: all that a Person does by hand it does by itself. */
+class ClientPerson {
+  constructor({ user, token }, transports, conversation, { createChat, memoryStorage }) {
+    this.user = user;
+    this.conversation = conversation;
+    this.joins = 0;
+    this.resumes = [];
+    this.acks = new Map();
+    this.unacked = 0;
+    this.ready = false;
+    this.chat = createChat({ url, getToken: async () => token, storage: memoryStorage(), options: { transports } });
+    this.chat.connect();
+    this.room = this.chat.open(conversation.id, { visible: true });
+    this.room.subscribe(() => this.look());
+    let before = this.chat.status;
+    this.chat.subscribe(() => {
+      const { status } = this.chat;
+      if (before.state === "connected" && status.state !== "connected") totals.ended[status.code] = (totals.ended[status.code] ?? 0) + 1;
+      if (before.state !== "offline" && status.state === "offline") totals.gaveUp += 1; // it goes on by itself
+      if (before.state !== "ended" && status.state === "ended") totals.refused.push(String(status.code));
+      before = status;
+    });
+  }
+
+  get messages() {
+    return this.room.state.messages.map(({ seq, id, senderId, idempotencyKey }) => [seq, id, senderId, idempotencyKey]);
+  }
+
+  look() {
+    const { joined, messages, lastSeq } = this.room.state;
+    const whole = joined && messages.length === lastSeq && (messages.at(-1)?.seq ?? 0) === lastSeq;
+    if (!joined) this.leftAt ??= lastSeq;
+    if (whole && !this.ready) {
+      this.joins += 1;
+      this.resumes.push([Date.now(), lastSeq - (this.leftAt ?? 0)]);
+      this.leftAt = undefined;
+    }
+    // A message that overtook another makes it less than whole for a moment; only a connection makes it come back.
+    this.ready = joined && (whole || this.ready);
+  }
+
+  send() {
+    totals.sent += 1;
+    this.unacked += 1;
+    const { key, stored } = this.room.send("hello");
+    stored.then(({ seq, id }) => {
+      totals.acked += 1;
+      this.unacked -= 1;
+      this.acks.set(key, [seq, id]);
+    });
+  }
+}
+
 const COMMANDS = {
   state: () => ({
     ready: people.filter((person) => person.ready).length,
@@ -153,6 +207,7 @@ const COMMANDS = {
 let talking;
 
 async function main() {
+  const client = await import("../../clients/js/src/chat.js");
   for (const [number, members] of rooms.entries()) {
     const conversation = {};
     const [host] = members;
@@ -163,7 +218,9 @@ async function main() {
     conversation.id = ack.conversation.id;
     socket.disconnect();
     for (const member of members) {
-      people.push(new Person(member, TRANSPORTS[people.length % TRANSPORTS.length], conversation));
+      const transports = TRANSPORTS[Math.floor(people.length / 2) % TRANSPORTS.length];
+      const byHand = people.length % 2 === 0;
+      people.push(byHand ? new Person(member, transports, conversation) : new ClientPerson(member, transports, conversation, client));
     }
   }
   let next = 0;

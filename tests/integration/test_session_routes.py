@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -107,7 +109,13 @@ async def start() -> AsyncIterator[Start]:
     """Starts servers; the settings are given by name."""
     async with AsyncExitStack() as stack:
 
-        async def starter(*, demo_dir: Path | None = None, client_bundle: Path | None = None, **values: Any) -> Server:
+        async def starter(
+            *,
+            demo_dir: Path | None = None,
+            client_dir: Path | None = None,
+            client_bundle: Path | None = None,
+            **values: Any,
+        ) -> Server:
             settings, clock = Settings(**values), Clock()
             authenticator, origins = Authenticator(settings, clock), Origins(settings)
             app = web.Application()
@@ -118,6 +126,7 @@ async def start() -> AsyncIterator[Start]:
                 origins=origins,
                 settings=settings,
                 demo_dir=demo_dir,
+                client_dir=client_dir,
                 client_bundle=client_bundle,
             )
 
@@ -631,6 +640,21 @@ async def test_the_demo_page_is_served(start: Start, demo: Path, path: str, cont
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "same-origin"
     assert answer.headers["Cache-Control"] == "no-cache"
+
+
+async def test_the_page_may_say_where_its_modules_are(start: Start, demo: Path, tmp_path: Path) -> None:
+    """An import map stands in the page, so the policy names it by its content, which has the prefix in it."""
+    (demo / "index.html").write_text('<script type="importmap">{"imports": {"a": "/demo/a.js"}}</script>')
+    (tmp_path / "client").mkdir()
+    (tmp_path / "client" / "chat.js").write_text("export const chat = 1")
+    server = await start(demo_dir=demo, client_dir=tmp_path / "client", path_prefix="/chat")
+    page = await server.request("GET", "/chat/", origin=None)
+    assert b'{"imports": {"a": "/chat/demo/a.js"}}' in page.body
+    digest = base64.b64encode(hashlib.sha256(b'{"imports": {"a": "/chat/demo/a.js"}}').digest()).decode()
+    assert f"script-src 'self' https://cdn.socket.io 'sha256-{digest}';" in page.headers["Content-Security-Policy"]
+    module = await server.request("GET", "/chat/demo/client/chat.js", origin=None)
+    assert module.body == b"export const chat = 1"
+    assert "sha256" not in module.headers["Content-Security-Policy"]
 
 
 async def test_the_page_can_be_edited_while_it_is_served(start: Start, demo: Path) -> None:

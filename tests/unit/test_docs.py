@@ -322,7 +322,7 @@ def test_recommended_options() -> None:
         "reconnectionDelay": protocol.RECONNECTION_DELAY_MS,
         "reconnectionDelayMax": protocol.RECONNECTION_DELAY_MAX_MS,
     }
-    for page in (PROTOCOL, ROOT / "README.md"):
+    for page in (PROTOCOL, ROOT / "docs" / "react.md"):
         for option, value in options.items():
             assert set(re.findall(rf"{option}: (\d+)", _text(page))) == {str(value)}, page
     wire = {code(row["Field"]): row["Meaning"] for row in shape_rows("reconnection")}

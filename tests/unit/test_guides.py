@@ -34,7 +34,7 @@ ERRORS: Final = {
     if isinstance(error, type) and issubclass(error, errors.ChatError) and error is not errors.ChatError
 }
 # Words of others: the client's events, the example's state, nginx's directives.
-FOREIGN: Final = {"connect_error", "reconnect_failed", "gave_up", "ip_hash", "proxy_pass", "client_max_body_size"}
+FOREIGN: Final = {"connect_error", "reconnect_failed", "ip_hash", "proxy_pass", "client_max_body_size"}
 # Fields of log lines.
 FIELDS: Final = {"user_id", "connection_id"}
 

@@ -1,4 +1,4 @@
-"""The README's code works, and its transcript is what one sees."""
+"""The code of docs/react.md works, and the README's transcript is what one sees."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from support.servers import running
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REACT_GUIDE = (ROOT / "docs" / "react.md").read_text(encoding="utf-8")
 DEADLINE_S = 60
 
 # As much of React as the hook needs: one component that is rendered whenever its state changes.
@@ -206,7 +207,7 @@ export const io = (url, { auth }) => { server.auth = auth; return socket; };
 
 
 def hook() -> str:
-    match = re.search(r"<!-- hook -->\n+```js\n(.*?)```", README, flags=re.S)
+    match = re.search(r"<!-- hook -->\n+```js\n(.*?)```", REACT_GUIDE, flags=re.S)
     assert match
     return match.group(1)
 
@@ -221,7 +222,7 @@ async def node(directory: Path, *arguments: str) -> tuple[int | None, str]:
 
 
 async def test_hook_is_javascript(tmp_path: Path) -> None:
-    """The hook of the README is a valid module."""
+    """The hook of docs/react.md is a valid module."""
     require(None if shutil.which("node") else "Node.js is not installed")
     (tmp_path / "useChat.mjs").write_text(hook(), encoding="utf-8")
     status, out = await node(tmp_path, "--check", "useChat.mjs")

@@ -1,4 +1,4 @@
-"""The TypeScript declarations: complete, refined where a TypedDict cannot be, and those that the React example has."""
+"""The TypeScript declarations: complete, and refined where a TypedDict cannot be."""
 
 from __future__ import annotations
 
@@ -25,11 +25,6 @@ def body(name: str) -> str:
     found = re.search(rf"^export interface {name}(?: extends \w+)? {{\n(.*?)^}}$", TEXT, re.M | re.S)
     assert found, f"there is no interface {name}"
     return found[1]
-
-
-def test_the_react_example_has_the_present_events() -> None:
-    """events.ts is what the command prints: `make types` renews it."""
-    assert (REACT / "src" / "events.ts").read_text() == TEXT
 
 
 def test_the_command_prints_the_declarations(capsys: pytest.CaptureFixture[str]) -> None:

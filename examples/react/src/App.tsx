@@ -1,9 +1,11 @@
 import { useEffect, useState } from "react";
-import type { User } from "./events";
+import { createChat } from "chat-socketserver-client";
+import { ChatProvider } from "chat-socketserver-client/react";
+import type { User } from "chat-socketserver-client/wire";
+import { forgetDrafts } from "./drafts";
 import { MessagesPage } from "./MessagesPage";
 import { currentUser, getToken, logIn, logOut, SERVER_URL } from "./session";
 import { Mark } from "./ui";
-import { WebSocketProvider } from "./WebSocketContext";
 
 /** /?user=alice proposes a name. It logs nobody in: a link that somebody else made could. */
 const asked = new URLSearchParams(location.search).get("user");
@@ -16,15 +18,31 @@ export function App() {
 
   if (user === null) return <Login onLogin={setUser} />;
   return (
-    <WebSocketProvider key={user.id} url={SERVER_URL} user={user} getToken={getToken}>
+    <Messages
+      key={user.id}
+      user={user}
+      onLogOut={() => {
+        logOut();
+        forgetDrafts();
+        history.replaceState(null, "", "/");
+        setUser(null);
+      }}
+    />
+  );
+}
+
+/** One chat per user, made here and connected by the provider. */
+function Messages({ user, onLogOut }: { user: User; onLogOut: () => void }) {
+  const [chat] = useState(() => createChat({ url: SERVER_URL, user, getToken: ({ renew }) => getToken(renew) }));
+  return (
+    <ChatProvider chat={chat}>
       <MessagesPage
+        me={user}
         onLogOut={() => {
-          logOut();
-          history.replaceState(null, "", "/");
-          setUser(null);
+          void chat.logOut().then(onLogOut);
         }}
       />
-    </WebSocketProvider>
+    </ChatProvider>
   );
 }
 

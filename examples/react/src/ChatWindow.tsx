@@ -1,10 +1,9 @@
 /** One conversation on the screen: header, history, who types, and the field to write in. */
-import { memo, useEffect, useEffectEvent, useMemo, useRef, useState, useSyncExternalStore } from "react";
-import type { Message, Participant } from "./events";
-import { Avatar, clockTime, dayName, dayOf, hue, Icon, titleOf } from "./ui";
-import { useConversation } from "./useConversation";
-import type { Item } from "./useConversations";
-import { useConnection, useWebSocket } from "./WebSocketContext";
+import { memo, useEffect, useEffectEvent, useMemo, useRef, useState } from "react";
+import { useChat, useConversation, useStatus } from "chat-socketserver-client/react";
+import type { Message, Participant, User } from "chat-socketserver-client/wire";
+import { draftOf, keepDraft } from "./drafts";
+import { Avatar, clockTime, dayName, dayOf, hue, Icon, titleOf, type Item } from "./ui";
 
 const RUN_MS = 5 * 60_000; // messages of one person closer than this stand together
 const NEAR_BOTTOM_PX = 60;
@@ -12,37 +11,33 @@ const MOST_CHARS = 4_000; // until the server has said its own bound
 
 interface Props {
   conversationId: string;
+  me: User;
   /** What the list knows of it; undefined before the list has arrived. */
   item: Item | undefined;
-  onReading: (reading: boolean) => void;
   onBack: () => void;
 }
 
-export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
-  const { me, outbox } = useWebSocket();
+export function ChatWindow({ conversationId, me, item, onBack }: Props) {
+  const chat = useChat();
   const [atBottom, setAtBottom] = useState(true);
-  const visible = usePageIsVisible() && atBottom;
-  const { messages, pending, participants, reads, typing, joined, error, ...chat } = useConversation(
-    conversationId,
-    visible,
-  );
-  const { oldestSeq, hasOlder, loadOlder, setTyping } = chat;
+  const room = useConversation(conversationId, { visible: atBottom });
+  const { messages, pending, participants, typing, joined, error, hasOlder, loadOlder, setTyping, send } = room;
   const scroller = useRef<HTMLDivElement>(null);
-
-  useEffect(() => {
-    onReading(visible);
-    return () => onReading(false);
-  }, [visible, onReading]);
+  const oldestSeq = messages[0]?.seq ?? null;
 
   const others = participants.filter((each) => each.userId !== me.id);
   const group = item ? item.kind === "group" : others.length > 1;
-  const title = item ? titleOf(item, me.id) : (chat.title ?? (others.map((each) => each.userId).join(", ") || "…"));
+  const people = others.map((each) => each.userId).join(", ") || "…";
+  const title = item ? titleOf(item, me.id) : (room.conversation?.title ?? people);
+  const count = room.conversation?.participantCount ?? 0;
 
   // What has been read by others, as numbers: rows change only when their own state does.
-  const known = others.length > 0 && participants.length >= chat.participantCount;
-  const readByAll = known ? Math.min(...others.map((each) => reads.get(each.userId) ?? 0)) : 0;
+  const known = others.length > 0 && participants.length >= count;
+  const readByAll = known ? Math.min(...others.map((each) => each.readSeq)) : 0;
   const rows = useMemo(() => {
-    const waiting = pending.map((each) => ({ ...each, senderId: me.id, idempotencyKey: each.key, seq: null }));
+    const waiting = pending.map(({ key, body, createdAt, error: wrong }) => {
+      return { body, createdAt, senderId: me.id, idempotencyKey: key, seq: null, failure: wrong && wrong.message };
+    });
     const stored = messages.map((each) => ({ ...each, failure: null }));
     return [...stored, ...waiting];
   }, [messages, pending, me.id]);
@@ -52,8 +47,32 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
   const [leftAtSeq, setLeftAtSeq] = useState(0);
   const news = atBottom ? 0 : messages.filter(({ seq, senderId }) => seq > leftAtSeq && senderId !== me.id).length;
 
-  const beginning = chat.cursor !== null ? "This is where the conversation begins." : "Loading…";
+  // The lines above what is new: what was unread when the conversation was opened, and what came while one read further up.
+  const [readTo, setReadTo] = useState(item && item.unreadCount > 0 ? item.readSeq : null);
+  const [unread, setUnread] = useState(item?.unreadCount ?? 0);
+  const firstAfter = (last: number) => messages.find(({ seq, senderId }) => seq > last && senderId !== me.id)?.seq;
+  const firstUnread = readTo !== null && (oldestSeq ?? Infinity) <= readTo + 1 ? firstAfter(readTo) : undefined;
+  const firstNews = news > 0 ? firstAfter(leftAtSeq) : undefined;
+
+  const beginning = room.cursor !== null ? "This is where the conversation begins." : "Loading…";
   const toBottom = () => scroller.current?.scrollTo({ top: 0 });
+  /** The newest line, if it is below the screen; else the end. */
+  const toNews = () => {
+    const line = [...(scroller.current?.querySelectorAll(".divider") ?? [])].at(-1);
+    const bottom = scroller.current?.getBoundingClientRect().bottom ?? 0;
+    if (line && line.getBoundingClientRect().top > bottom) line.scrollIntoView({ block: "start" });
+    else toBottom();
+  };
+  const toUnread = async () => {
+    setUnread(0);
+    const { snapshot } = chat.room(conversationId);
+    const wanted = () => (snapshot().messages[0]?.seq ?? 0) > (readTo ?? 0) + 1 && snapshot().joined;
+    for (let oldest = Infinity; wanted() && (snapshot().messages[0]?.seq ?? 0) < oldest; ) {
+      oldest = snapshot().messages[0]?.seq ?? 0;
+      await loadOlder();
+    }
+    requestAnimationFrame(() => scroller.current?.querySelector(".divider")?.scrollIntoView({ block: "start" }));
+  };
 
   return (
     <section
@@ -73,7 +92,7 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
             {title}
           </h1>
           <p className="subtitle">
-            {joined ? subtitle(others, chat.participantCount) : chat.cursor === null ? " " : "not connected"}
+            {joined ? subtitle(others, count) : room.cursor === null ? " " : "not connected"}
           </p>
         </div>
       </header>
@@ -88,12 +107,13 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
           onScroll={(event) => {
             const bottom = event.currentTarget.scrollTop > -NEAR_BOTTOM_PX;
             if (atBottom && !bottom) setLeftAtSeq(lastSeq);
+            if (!atBottom && bottom && news > 0) setReadTo(leftAtSeq);
             setAtBottom(bottom);
           }}
         >
           <div className="column">
             {hasOlder && <LoadOlder key={oldestSeq} joined={joined} load={loadOlder} />}
-            <p className="history">{error ?? (hasOlder ? "Loading earlier messages…" : beginning)}</p>
+            <p className="history">{error?.message ?? (hasOlder ? "Loading earlier messages…" : beginning)}</p>
             <ol className="messages" aria-label="Messages">
               {rows.map((row, i) => {
                 const [before, after] = [rows[i - 1], rows[i + 1]];
@@ -103,6 +123,7 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
                   <Row
                     key={`${row.senderId} ${row.idempotencyKey}`}
                     name={row.idempotencyKey}
+                    conversationId={conversationId}
                     body={row.body}
                     senderId={row.senderId}
                     createdAt={row.createdAt}
@@ -110,6 +131,7 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
                     state={stateOf(row, row.senderId === me.id, readByAll)}
                     failure={row.failure}
                     day={newDay ? dayName(dayOf(row.createdAt)) : null}
+                    divider={row.seq !== null && (row.seq === firstUnread || row.seq === firstNews)}
                     begins={newDay || before.senderId !== row.senderId || row.createdAt - before.createdAt > RUN_MS}
                     ends={!after || after.senderId !== row.senderId || after.createdAt - row.createdAt > RUN_MS}
                   />
@@ -118,11 +140,12 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
             </ol>
           </div>
         </div>
+        {unread > 0 && <UnreadAbove key={firstUnread} count={unread} shown={() => setUnread(0)} onClick={() => void toUnread()} />}
         {!atBottom && (
           <button
             className="jump"
             type="button"
-            onClick={toBottom}
+            onClick={toNews}
             aria-label={news > 0 ? `${news} new messages` : "To the newest messages"}
           >
             <Icon name="down" />
@@ -143,13 +166,20 @@ export function ChatWindow({ conversationId, item, onReading, onBack }: Props) {
         )}
       </p>
       <Composer
+        conversationId={conversationId}
         onTyping={setTyping}
         onSend={(body) => {
           toBottom();
-          return outbox.send(conversationId, body);
+          setReadTo(null);
+          try {
+            send(body);
+            return true;
+          } catch {
+            return false; // too many wait already
+          }
         }}
       />
-      {chat.cursor !== null && <Announcer newest={messages.at(-1)} />}
+      {room.cursor !== null && <Announcer me={me} newest={messages.at(-1)} />}
     </section>
   );
 }
@@ -172,18 +202,29 @@ function subtitle(others: readonly Participant[], count: number): string {
   return `${count} people${online > 0 ? `, ${online} of the others online` : ""}`;
 }
 
-function usePageIsVisible(): boolean {
-  return useSyncExternalStore(
-    (listener) => {
-      document.addEventListener("visibilitychange", listener);
-      return () => document.removeEventListener("visibilitychange", listener);
-    },
-    () => document.visibilityState === "visible",
+/** How many unread messages begin above the screen, and a way to the first; gone once that has been on the screen. */
+function UnreadAbove({ count, shown, onClick }: { count: number; shown: () => void; onClick: () => void }) {
+  const button = useRef<HTMLButtonElement>(null);
+  const onShown = useEffectEvent(shown);
+  useEffect(() => {
+    const line = button.current?.parentElement?.querySelector(".divider");
+    if (!line) return;
+    const observer = new IntersectionObserver((entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) onShown();
+    });
+    observer.observe(line);
+    return () => observer.disconnect();
+  }, []);
+  return (
+    <button ref={button} className="jump above" type="button" onClick={onClick} aria-label={`${count} unread messages above`}>
+      <Icon name="up" />
+      <span>{count} new</span>
+    </button>
   );
 }
 
 /** Once it has come near the screen it has earlier messages loaded: as soon as the conversation is joined. */
-function LoadOlder({ joined, load }: { joined: boolean; load: (wanted: AbortSignal) => Promise<void> }) {
+function LoadOlder({ joined, load }: { joined: boolean; load: () => Promise<void> }) {
   const sentinel = useRef<HTMLDivElement>(null);
   const [near, setNear] = useState(false);
   const loadNow = useEffectEvent(load);
@@ -198,10 +239,7 @@ function LoadOlder({ joined, load }: { joined: boolean; load: (wanted: AbortSign
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
-    if (!near || !joined) return;
-    const controller = new AbortController();
-    void loadNow(controller.signal);
-    return () => controller.abort();
+    if (near && joined) void loadNow();
   }, [near, joined]);
   return <div ref={sentinel} className="sentinel" />;
 }
@@ -209,6 +247,7 @@ function LoadOlder({ joined, load }: { joined: boolean; load: (wanted: AbortSign
 interface RowProps {
   /** The idempotencyKey. */
   name: string;
+  conversationId: string;
   body: string;
   senderId: string;
   createdAt: number;
@@ -217,6 +256,8 @@ interface RowProps {
   failure: string | null;
   /** The day's name above the first message of a day. */
   day: string | null;
+  /** What is new begins here. */
+  divider: boolean;
   begins: boolean;
   ends: boolean;
 }
@@ -224,8 +265,9 @@ interface RowProps {
 const TICKS = { waiting: "Sending", failed: "Not sent", sent: "Sent", seen: "Read" };
 
 /** Memoised, with plain values for props: a new message draws itself and its neighbour, not a thousand others. */
-const Row = memo(function Row({ name, body, senderId, createdAt, seq, state, failure, day, begins, ends }: RowProps) {
-  const { outbox } = useWebSocket();
+const Row = memo(function Row(props: RowProps) {
+  const { name, conversationId, body, senderId, createdAt, seq, state, failure, day, divider, begins, ends } = props;
+  const { retry, discard } = useChat().room(conversationId);
   const classes = ["row", state === "theirs" ? "" : "mine", begins ? "begins" : "", ends ? "ends" : ""];
   return (
     <li className={classes.filter(Boolean).join(" ")} data-state={state} data-seq={seq}>
@@ -234,9 +276,16 @@ const Row = memo(function Row({ name, body, senderId, createdAt, seq, state, fai
           <span>{day}</span>
         </p>
       )}
+      {divider && (
+        <p className="divider">
+          <span>New messages</span>
+        </p>
+      )}
       <div className="bubble">
+        {/* A reader that hears one row alone has to hear who wrote it. */}
+        <span className="visually-hidden">{state === "theirs" ? senderId : "You"}: </span>
         {state === "theirs" && begins && (
-          <span className="author" style={hue(senderId)} dir="auto">
+          <span className="author" style={hue(senderId)} dir="auto" aria-hidden="true">
             {senderId}
           </span>
         )}
@@ -251,10 +300,10 @@ const Row = memo(function Row({ name, body, senderId, createdAt, seq, state, fai
       {failure !== null && (
         <p className="trouble" role="alert">
           Not sent. {failure}{" "}
-          <button type="button" className="link" onClick={() => outbox.retry(name)}>
+          <button type="button" className="link" onClick={() => retry(name)}>
             Try again
           </button>{" "}
-          <button type="button" className="link" onClick={() => outbox.discard(name)}>
+          <button type="button" className="link" onClick={() => discard(name)}>
             Discard
           </button>
         </p>
@@ -276,11 +325,17 @@ function Text({ text }: { text: string }) {
   );
 }
 
+interface ComposerProps {
+  conversationId: string;
+  onSend: (body: string) => boolean;
+  onTyping: (typing: boolean) => void;
+}
+
 /** Has a state of its own, so that a key pressed does not draw the history again. */
-function Composer({ onSend, onTyping }: { onSend: (body: string) => boolean; onTyping: (typing: boolean) => void }) {
-  const [text, setText] = useState("");
+function Composer({ conversationId, onSend, onTyping }: ComposerProps) {
+  const [text, setText] = useState(() => draftOf(conversationId));
   const [full, setFull] = useState(false);
-  const { limits } = useConnection();
+  const { limits } = useStatus();
   const left = (limits?.bodyChars ?? MOST_CHARS) - Array.from(text).length;
   const sendable = text.trim() !== "" && left >= 0;
 
@@ -289,7 +344,9 @@ function Composer({ onSend, onTyping }: { onSend: (body: string) => boolean; onT
     onTyping(false);
     const taken = onSend(text.trim());
     setFull(!taken);
-    if (taken) setText("");
+    if (!taken) return;
+    setText("");
+    keepDraft(conversationId, "");
   };
 
   return (
@@ -315,11 +372,15 @@ function Composer({ onSend, onTyping }: { onSend: (body: string) => boolean; onT
         value={text}
         onChange={(event) => {
           setText(event.target.value);
+          keepDraft(conversationId, event.target.value);
           onTyping(event.target.value !== "");
         }}
         onBlur={() => onTyping(false)}
         onKeyDown={(event) => {
-          if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+          // Safari sends the Enter that ends a composition behind its end, and only this code tells.
+          // eslint-disable-next-line @typescript-eslint/no-deprecated
+          const composing = event.nativeEvent.isComposing || event.keyCode === 229;
+          if (event.key !== "Enter" || event.shiftKey || composing) return;
           event.preventDefault();
           send();
         }}
@@ -332,8 +393,7 @@ function Composer({ onSend, onTyping }: { onSend: (body: string) => boolean; onT
 }
 
 /** Reads new messages out to a screen reader; the history itself would be read again at every change. */
-function Announcer({ newest }: { newest: Message | undefined }) {
-  const { me } = useWebSocket();
+function Announcer({ me, newest }: { me: User; newest: Message | undefined }) {
   const [first] = useState(newest?.seq);
   return (
     <p className="visually-hidden" role="log" aria-live="polite">

@@ -1,10 +1,11 @@
 /** The whole chat: the list of conversations beside the open one; on a phone one or the other. */
 import { useEffect, useRef, useState, useSyncExternalStore, type KeyboardEvent } from "react";
+import { useConversations } from "chat-socketserver-client/react";
+import type { User } from "chat-socketserver-client/wire";
 import { ChatWindow } from "./ChatWindow";
+import { useDrafts } from "./drafts";
 import { NewConversation } from "./NewConversation";
-import { Avatar, Icon, listTime, Mark, titleOf } from "./ui";
-import { useConversations, type Item } from "./useConversations";
-import { useWebSocket } from "./WebSocketContext";
+import { Avatar, Icon, listTime, Mark, titleOf, type Item } from "./ui";
 import { WebSocketBar, WebSocketStatus } from "./WebSocketStatus";
 
 /** The open conversation is in the address: it survives a reload, and the phone's back button closes it. */
@@ -22,20 +23,16 @@ function useOpenId(): [string | null, (id: string | null) => void] {
   return [hash || null, open];
 }
 
-export function MessagesPage({ onLogOut }: { onLogOut: () => void }) {
-  const { me } = useWebSocket();
-  const { items, online, loaded, loadMore, add } = useConversations();
+export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void }) {
+  const { items, loaded, hasMore, loadMore, unreadTotal } = useConversations();
+  const drafts = useDrafts();
   const [openId, open] = useOpenId();
   const [creating, setCreating] = useState(false);
-  /** Whether the newest messages of the open conversation are on the screen: then they count as read at once. */
-  const [reading, setReading] = useState(false);
   const list = useRef<HTMLUListElement>(null);
 
-  const unread = (item: Item) => (reading && item.id === openId ? 0 : item.lastSeq - item.readSeq);
-  const total = items.reduce((sum, item) => sum + unread(item), 0);
   useEffect(() => {
-    document.title = total > 0 ? `(${total}) Messages` : "Messages";
-  }, [total]);
+    document.title = unreadTotal > 0 ? `(${unreadTotal}) Messages` : "Messages";
+  }, [unreadTotal]);
 
   const focusItem = (id: string | null) => {
     list.current?.querySelector<HTMLElement>(`[data-id="${CSS.escape(id ?? "")}"]`)?.focus();
@@ -76,16 +73,16 @@ export function MessagesPage({ onLogOut }: { onLogOut: () => void }) {
             <li key={item.id}>
               <ListItem
                 item={item}
-                unread={unread(item)}
-                online={item.kind === "direct" && item.participantIds.some((id) => id !== me.id && online.get(id) === true)}
+                me={me}
+                draft={item.id === openId ? "" : (drafts[item.id] ?? "")}
                 current={item.id === openId}
                 onOpen={() => open(item.id)}
               />
             </li>
           ))}
-          {loadMore && (
+          {hasMore && (
             <li>
-              <button className="more" type="button" onClick={loadMore}>
+              <button className="more" type="button" onClick={() => void loadMore()}>
                 Earlier conversations
               </button>
             </li>
@@ -103,8 +100,8 @@ export function MessagesPage({ onLogOut }: { onLogOut: () => void }) {
           <ChatWindow
             key={openId}
             conversationId={openId}
+            me={me}
             item={items.find((item) => item.id === openId)}
-            onReading={setReading}
             onBack={() => {
               focusItem(openId);
               open(null);
@@ -115,10 +112,7 @@ export function MessagesPage({ onLogOut }: { onLogOut: () => void }) {
       {creating && (
         <NewConversation
           onClose={() => setCreating(false)}
-          onCreated={(conversation) => {
-            add(conversation);
-            open(conversation.id);
-          }}
+          onCreated={({ id }) => open(id)}
         />
       )}
     </div>
@@ -127,15 +121,15 @@ export function MessagesPage({ onLogOut }: { onLogOut: () => void }) {
 
 interface ListItemProps {
   item: Item;
-  unread: number;
-  online: boolean;
+  me: User;
+  /** What was begun there and not sent. */
+  draft: string;
   current: boolean;
   onOpen: () => void;
 }
 
-function ListItem({ item, unread, online, current, onOpen }: ListItemProps) {
-  const { me } = useWebSocket();
-  const { preview } = item;
+function ListItem({ item, me, draft, current, onOpen }: ListItemProps) {
+  const { preview, online, unreadCount: unread } = item;
   const title = titleOf(item, me.id);
   const group = item.kind === "group";
   const sender = preview?.senderId === me.id ? "You: " : group && preview ? `${preview.senderId}: ` : "";
@@ -158,7 +152,10 @@ function ListItem({ item, unread, online, current, onOpen }: ListItemProps) {
           </time>
         </span>
         <span className="item-line">
-          <span className="item-text">{preview ? `${sender}${preview.text}` : "No messages yet"}</span>
+          <span className="item-text">
+            {draft !== "" && <strong>Draft: </strong>}
+            {draft || (preview ? `${sender}${preview.text}` : "No messages yet")}
+          </span>
           {unread > 0 && (
             <span className="badge">
               {unread}

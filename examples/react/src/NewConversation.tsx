@@ -1,8 +1,8 @@
 import { useEffect, useId, useRef, useState } from "react";
-import type { Conversation } from "./events";
-import { newKey } from "./outbox";
+import { newKey } from "chat-socketserver-client";
+import { useChat } from "chat-socketserver-client/react";
+import type { Conversation } from "chat-socketserver-client/wire";
 import { Icon } from "./ui";
-import { useWebSocket } from "./WebSocketContext";
 
 interface Props {
   onClose: () => void;
@@ -11,7 +11,7 @@ interface Props {
 
 /** A dialog: one name starts a direct conversation, several or a title a group. */
 export function NewConversation({ onClose, onCreated }: Props) {
-  const { connection } = useWebSocket();
+  const chat = useChat();
   const dialog = useRef<HTMLDialogElement>(null);
   const input = useRef<HTMLInputElement>(null);
   const id = useId();
@@ -39,7 +39,7 @@ export function NewConversation({ onClose, onCreated }: Props) {
     }
     try {
       const wish = { participantIds, idempotencyKey: key, ...(title.trim() && { title: title.trim() }) };
-      const { conversation } = await connection.request("create_conversation", wish);
+      const conversation = await chat.createConversation(wish);
       close(); // gives the focus back, before the new conversation takes it
       onCreated(conversation);
     } catch (failure) {

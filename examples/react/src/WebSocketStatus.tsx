@@ -1,9 +1,10 @@
 /** The state of the connection: a quiet line while all is well, a bar with the reason and a button when it is not. */
-import { ATTEMPTS, type Reason, type Status } from "./connection";
-import { useConnection, useWebSocket } from "./WebSocketContext";
+import { useChat, useStatus } from "chat-socketserver-client/react";
+
+type Status = ReturnType<typeof useStatus>;
 
 /** What the user should know, by code; all else is the server's own sentence. */
-const WORDS: Partial<Record<Reason["code"], { text: string; button: string }>> = {
+const WORDS: Partial<Record<NonNullable<Status["code"]>, { text: string; button: string }>> = {
   replaced: { text: "This chat was opened in another tab or on another device.", button: "Use it here" },
   token_expired: { text: "Your login has expired.", button: "Log in again" },
   invalid_token: { text: "Your login is no longer valid.", button: "Log in again" },
@@ -14,49 +15,51 @@ const WORDS: Partial<Record<Reason["code"], { text: string; button: string }>> =
   auth_timeout: { text: "You were not logged in in time.", button: "Try again" },
   restart: { text: "The server restarts.", button: "Try again" },
   unreachable: { text: "The server cannot be reached.", button: "Try again" },
+  no_network: { text: "You are offline.", button: "Try again" },
 };
 
-function words(reason: Reason | undefined) {
-  return (reason && WORDS[reason.code]) ?? { text: reason?.message ?? "The connection was lost.", button: "Try again" };
+function words({ code, message }: Status) {
+  return (code && WORDS[code]) ?? { text: message ?? "The connection was lost.", button: "Try again" };
 }
 
-function line(status: Status, latencyMs: number | null): string {
-  switch (status.state) {
+function line({ state, latencyMs, attempt, of }: Status): string {
+  switch (state) {
     case "connected":
       return latencyMs === null ? "Connected" : `Connected · ${latencyMs} ms`;
     case "connecting":
       return "Connecting…";
     case "retrying":
-      return `Retrying, ${status.attempt} of ${ATTEMPTS}`;
+      return `Retrying, ${attempt} of ${of}`;
     default:
       return "Not connected";
   }
 }
 
 export function WebSocketStatus() {
-  const { status, latencyMs } = useConnection();
+  const status = useStatus();
   return (
     <span className="status-line" data-state={status.state}>
-      {line(status, latencyMs)}
+      {line(status)}
     </span>
   );
 }
 
 export function WebSocketBar() {
-  const { connection } = useWebSocket();
-  const { status } = useConnection();
-  const { state } = status;
-  const { text, button } = words("reason" in status ? status.reason : undefined);
-  const stopped = state === "gave_up" || state === "ended";
+  const chat = useChat();
+  const status = useStatus();
+  const { state, attempt, of } = status;
+  const { text, button } = words(status);
+  const stopped = (state === "offline" && status.code !== "closed") || state === "ended";
   return (
-    <div className="bar" data-state={state}>
+    <div className="bar" data-state={status.code === "closed" ? "closed" : state}>
       <p role="status">
-        {state === "retrying" && `${text} Retrying, ${status.attempt} of ${ATTEMPTS}.`}
-        {state === "gave_up" && `${text} Gave up after ${ATTEMPTS} attempts.`}
-        {state === "ended" && text}
+        {state === "retrying" && `${text} Retrying, ${attempt} of ${of}.`}
+        {stopped && text}
+        {stopped && state === "offline" && " It is tried again from time to time."}
+        {(stopped || state === "retrying") && status.storage === "memory" && " What you write is lost if you close this page."}
       </p>
       {stopped && (
-        <button type="button" onClick={connection.connect}>
+        <button type="button" onClick={chat.connect}>
           {button}
         </button>
       )}

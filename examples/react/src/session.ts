@@ -4,13 +4,14 @@
  *
  * In your app the user is logged in already: replace this file by one function that asks your own back end for a token.
  */
-import type { User } from "./events";
+import type { User } from "chat-socketserver-client/wire";
 
 /** `env` is filled in at build time; Next.js does the same with process.env.NEXT_PUBLIC_WEBSOCKET_URL. */
-export const SERVER_URL: string =
+export const SERVER_URL: string = (
   (import.meta.env.VITE_WEBSOCKET_URL as string | undefined) ??
   (import.meta.env.NEXT_PUBLIC_WEBSOCKET_URL as string | undefined) ??
-  "http://localhost:3001";
+  "http://localhost:3001"
+).replace(/^ws/u, "http"); // `ws://` is what a raw WebSocket needed; fetch does not know it
 
 const KEY = "chat.session";
 

@@ -1,10 +1,15 @@
 /** Small things that several components draw: icons, faces, times. */
+import type { Chat } from "chat-socketserver-client";
 import type { CSSProperties } from "react";
+
+/** What the list knows of a conversation. */
+export type Item = Chat["conversations"]["state"]["items"][number];
 
 const ICONS = {
   plus: "M12 5v14M5 12h14",
   leave: "M10 4H6a2 2 0 0 0-2 2v12a2 2 0 0 0 2 2h4M15 8l4 4-4 4M19 12H9",
   back: "M15 5l-7 7 7 7",
+  up: "M12 19V5M6 11l6-6 6 6",
   down: "M12 5v14M6 13l6 6 6-6",
   close: "M6 6l12 12M18 6L6 18",
   send: "M5 12h13M13 6l6 6-6 6",

@@ -1,0 +1,403 @@
+// A chat: one connection, one outbox, the list, and the rooms that are open. The package's entrance.
+//
+//     const chat = createChat({ url, getToken });
+//     chat.connect();
+//     const room = chat.open(conversationId);
+//     room.subscribe(() => draw(room.state.messages, room.state.pending));
+//     room.send("Hello");
+import { Cache } from "./cache.js";
+import { CLOCK, Connection } from "./connection.js";
+import { Conversations } from "./conversations.js";
+import { ChatError } from "./errors.js";
+import { cut } from "./list.js";
+import { Listeners } from "./listeners.js";
+import { newKey, Outbox } from "./outbox.js";
+import { Room } from "./room.js";
+import { defaultStorage, memoryStorage } from "./storage.js";
+
+/** @import { Clock, Status as ConnectionStatus } from "./connection.js" */
+/** @import { Context } from "./room.js" */
+/** @import { Storage } from "./storage.js" */
+/** @import { Conversation, CreateConversation, JoinConversationAck, Message, Requests, Welcome } from "./wire.js" */
+
+/** @typedef {ConnectionStatus & {storage: "lasting" | "memory"}} Status  `storage`: whether what waits outlives the page */
+/** @typedef {Room & {setVisible: (visible: boolean) => void, close: () => void}} OpenRoom */
+
+/**
+ * @typedef {object} Options
+ * @property {string} [url]  the server, as http(s) or ws(s); without it the page's own origin
+ * @property {(how: {renew: boolean}) => Promise<string>} [getToken]  a token for each connect; `renew`: the last one was refused
+ * @property {boolean} [cookie]  the server's login cookie, in place of a token
+ * @property {{id: string, name?: string}} [user]  who logs in: then what was kept shows before there is a connection
+ * @property {Storage} [storage]  in place of IndexedDB; `memoryStorage()` keeps nothing
+ * @property {boolean} [cache]  keep conversations for reading without a connection (the default)
+ * @property {object} [options]  further options of socket.io-client, such as `path` and `transports`
+ * @property {Clock} [clock]  for tests
+ */
+
+/** Requests about what is open: so many at once, then so many a second. The server allows 100 and 20, for all of them. */
+const BURST = 20;
+const PER_SECOND = 8;
+/** Rooms that nobody holds but that are remembered, so that going back to them shows at once what was there. */
+const MOST_ROOMS = 30;
+const RETRY_MS = 1_000;
+const RETRY_MAX_MS = 10_000;
+
+/** @param {Options} options */
+export function createChat(options) {
+  return new Chat(options);
+}
+
+export class Chat {
+  /** @type {Status} */
+  status;
+  /** The list: `state`, `subscribe`, `loadMore`. @type {Conversations} */
+  conversations;
+  #options;
+  #clock;
+  #connection;
+  #outbox;
+  #storage;
+  /** @type {Cache | null} */
+  #cache = null;
+  /** One's own id, as it was given, and then as the server says it. @type {string | null} */
+  #me;
+  /** @type {string | null} */
+  #scope = null;
+  #listeners = new Listeners();
+  /** By id; the one used last is the last. @type {Map<string, Room>} */
+  #rooms = new Map();
+  #telling = false;
+  /** @type {any} */
+  #later = null;
+  #tokens = BURST;
+  #tokensAt = 0;
+  /** @type {(() => void)[]} */
+  #unlisten = [];
+  /** @type {Context} */
+  #context;
+
+  /** @param {Options} options */
+  constructor(options) {
+    const { url, getToken = null, cookie = false, user, clock = CLOCK } = options;
+    if (!getToken && !cookie) throw new TypeError("createChat needs getToken, or cookie: true.");
+    this.#options = options;
+    this.#clock = clock;
+    this.#me = user?.id.normalize("NFC") ?? null;
+    this.#storage = options.storage ?? defaultStorage();
+    this.#connection = new Connection({
+      url: url?.replace(/^ws/u, "http"), // socket.io-client takes both, and fetch does not
+      options: { ...(cookie && { withCredentials: true }), ...options.options },
+      getToken,
+      clock,
+      handlers: {
+        welcome: (welcome) => this.#welcome(welcome),
+        lost: () => this.#lost(),
+        event: (name, payload) => this.#event(name, payload),
+      },
+    });
+    this.#outbox = new Outbox({
+      ...{ connection: this.#connection, storage: this.#storage, clock },
+      onStored: (message) => this.#message(message),
+    });
+    this.status = this.#status();
+    this.#connection.subscribe(() => this.#statusChanged());
+    this.#outbox.subscribe(() => {
+      for (const room of this.#rooms.values()) room.refresh();
+      this.#statusChanged();
+    });
+    this.#context = {
+      ...{ connection: this.#connection, outbox: this.#outbox, clock },
+      cache: () => this.#cache,
+      looks,
+      me: () => this.#me,
+      changed: () => this.#changed(),
+      insist: (event, payload, wanted, take) => this.#insist(event, payload, wanted, take),
+      joined: (id, ack) => this.#joined(id, ack),
+    };
+    this.conversations = new Conversations({
+      insist: (event, payload, wanted, take) => this.#insist(event, payload, wanted, take),
+      changed: ({ items, loaded }) => loaded && this.#connection.connected && this.#cache?.keepList(items),
+    });
+    this.conversations.apply({ type: "known", me: this.#me });
+  }
+
+  /** Hear that `status` changed. @param {() => void} listener @returns {() => void} takes it away */
+  subscribe = (listener) => this.#listeners.add(listener);
+
+  snapshot = () => this.status;
+
+  /** Connect, and stay so; again when the user presses the button. */
+  connect = () => {
+    this.#begin();
+    this.#connection.connect();
+  };
+
+  /** Disconnect, until `connect`. What waits to be sent is kept. */
+  disconnect = () => {
+    this.#connection.disconnect();
+    for (const unlisten of this.#unlisten.splice(0)) unlisten();
+    this.#clock.clearTimeout(this.#later);
+    this.#later = null;
+    void this.#cache?.flush();
+    this.#outbox.close();
+    this.#scope = null;
+  };
+
+  /** Disconnect, and forget the user on this machine: what waits and what was kept. With the cookie, the login too. */
+  logOut = async () => {
+    const cleared = Promise.all([this.#outbox.clear(), this.#cache?.clear()]);
+    this.#cache = null;
+    this.disconnect();
+    this.#rooms.clear();
+    this.#me = null;
+    this.conversations.forget();
+    await cleared;
+    if (this.#options.cookie) {
+      const path = new URL("session", `${this.#options.url?.replace(/^ws/u, "http") ?? location.origin}/`);
+      await fetch(path, { method: "DELETE", credentials: "include" });
+    }
+  };
+
+  /** What waits to be stored, in all conversations; `subscribe` tells when it changes. */
+  get pending() {
+    return this.#outbox.entries;
+  }
+
+  /** Something makes an attempt worthwhile now: for platforms without a `window`, where an application comes back. */
+  wake = () => {
+    this.#connection.wake();
+    void this.#connection.probe();
+  };
+
+  /** Open a conversation, until it is closed. @param {string} id @param {{visible?: boolean}} [how] @returns {OpenRoom} */
+  open = (id, { visible = false } = {}) => {
+    const room = this.room(id);
+    const { setVisible, release } = room.hold(visible);
+    return /** @type {any} */ ({ __proto__: room, setVisible, close: release });
+  };
+
+  /** A conversation, without opening it: what hooks render before they hold it. @param {string} id @returns {Room} */
+  room = (id) => {
+    const room = this.#rooms.get(id) ?? new Room(id, this.#context);
+    this.#rooms.delete(id);
+    this.#rooms.set(id, room);
+    for (const [other, { idle }] of this.#rooms) {
+      if (this.#rooms.size <= MOST_ROOMS) break;
+      if (idle && other !== id) this.#rooms.delete(other);
+    }
+    return room;
+  };
+
+  /**
+   * Start a conversation: two people and no title make a direct one, of which there is only one.
+   *
+   * @param {CreateConversation} draft
+   * @returns {Promise<Conversation>}
+   * @throws {ChatError}
+   */
+  createConversation = async (draft) => {
+    const { conversation } = await this.#connection.request("create_conversation", draft, (ack) => {
+      this.conversations.apply({ type: "created", conversation: ack.conversation });
+    });
+    return conversation;
+  };
+
+  /**
+   * Any request of docs/protocol.md, once.
+   *
+   * @template {keyof Requests} E
+   * @param {E} event
+   * @param {Requests[E]["payload"]} payload
+   * @returns {Promise<Requests[E]["ack"]>}
+   * @throws {ChatError}
+   */
+  request = (event, payload) => this.#connection.request(event, payload);
+
+  #begin() {
+    if (this.#me !== null) this.#know(this.#me);
+    const page = /** @type {any} */ (globalThis);
+    if (!page.document || this.#unlisten.length > 0) return;
+    const looked = () => this.#rooms.forEach((room) => room.held && room.wish());
+    for (const [target, type] of [[page, "focus"], [page, "blur"], [page.document, "visibilitychange"]]) {
+      target.addEventListener(type, looked);
+      this.#unlisten.push(() => target.removeEventListener(type, looked));
+    }
+    const flush = () => void this.#cache?.flush();
+    page.addEventListener("pagehide", flush);
+    this.#unlisten.push(() => page.removeEventListener("pagehide", flush));
+  }
+
+  /** Whose chat it is: from now on things are kept. @param {string} me */
+  #know(me) {
+    this.#me = me;
+    const scope = `${this.#options.url ?? globalThis.location?.origin ?? ""} ${me}`;
+    if (scope === this.#scope) return;
+    this.#scope = scope;
+    void this.#outbox.open(scope);
+    if (this.#options.cache !== false && this.#cache === null) {
+      this.#cache = new Cache(this.#storage, this.#clock, scope);
+      void this.#cache.list().then((kept) => this.conversations.apply({ type: "known", me, kept }));
+    }
+    this.conversations.apply({ type: "known", me });
+    for (const room of this.#rooms.values()) room.apply({ type: "known", me });
+  }
+
+  /** @param {Welcome} welcome */
+  #welcome({ user }) {
+    if (this.#me !== null && this.#me !== user.id) {
+      // What is on the screen, and what waits, is another user's.
+      this.#connection.end({ code: "user_changed", message: `This is ${user.id}, and was ${this.#me}.` });
+      return;
+    }
+    this.#know(user.id);
+    this.conversations.apply({ type: "connected" });
+    // Joining comes first, so that what the outbox sends is seen live.
+    this.#changed();
+    this.#outbox.connected();
+    void this.conversations.load();
+  }
+
+  #lost() {
+    this.#outbox.lost();
+    this.conversations.apply({ type: "lost" });
+    for (const room of this.#rooms.values()) room.lost();
+    this.#changed();
+  }
+
+  /** @param {string} name @param {any} payload */
+  #event(name, payload) {
+    switch (name) {
+      case "message_created":
+        return this.#message(payload.message);
+      case "conversation_activity": {
+        const { conversationId, seq, senderId, preview, createdAt } = payload;
+        return this.#news(conversationId, seq, senderId, preview, createdAt);
+      }
+      case "conversation_created":
+        this.conversations.apply({ type: "created", conversation: payload.conversation });
+        return void this.conversations.load(); // its answer has the others' presence, and makes the server tell of it
+      case "messages_read":
+        this.#rooms.get(payload.conversationId)?.apply({ type: "read", event: payload });
+        if (payload.userId !== this.#me) return;
+        return this.conversations.apply({ type: "read", conversationId: payload.conversationId, readSeq: payload.readSeq });
+      case "user_typing":
+        return this.#rooms.get(payload.conversationId)?.apply({ type: "typing", event: payload });
+      case "presence_changed":
+        for (const room of this.#rooms.values()) room.apply({ type: "presence", event: payload });
+        return this.conversations.apply({ type: "presence", event: payload });
+    }
+  }
+
+  /** One is stored: an event, or the answer to one's own. @param {Message} message */
+  #message(message) {
+    const { conversationId, seq, senderId, body, createdAt, idempotencyKey } = message;
+    // Both before anybody is told: the bubble that waited becomes the stored one, without a moment in between.
+    this.#rooms.get(conversationId)?.apply({ type: "message", message });
+    if (senderId === this.#me && idempotencyKey) this.#outbox.settle(message);
+    this.#news(conversationId, seq, senderId, cut(body), createdAt);
+  }
+
+  /** @param {string} conversationId @param {number} seq @param {string} senderId @param {string} text @param {number} at */
+  #news(conversationId, seq, senderId, text, at) {
+    // Somebody wrote in a conversation that is further down in the list than what has been loaded.
+    if (!this.conversations.state.items.some(({ id }) => id === conversationId)) void this.conversations.load();
+    else this.conversations.apply({ type: "news", conversationId, seq, senderId, text, at });
+  }
+
+  /** @param {string} conversationId @param {JoinConversationAck} ack */
+  #joined(conversationId, { messages, readSeq }) {
+    const newest = messages.at(-1);
+    const known = this.conversations.state.items.some(({ id }) => id === conversationId);
+    if (newest && known) this.#news(conversationId, newest.seq, newest.senderId, cut(newest.body), newest.createdAt);
+    this.conversations.apply({ type: "read", conversationId, readSeq });
+    for (const message of messages) if (message.senderId === this.#me) this.#outbox.settle(message);
+    this.#changed();
+  }
+
+  // What is open
+
+  /** Somebody wishes something else: tell the server, when all who wish in this turn have said so. */
+  #changed() {
+    const looking = new Set([...this.#rooms.values()].filter(({ state }) => state.visible && state.joined).map(({ id }) => id));
+    const same = looking.size === this.conversations.state.looking.size && [...looking].every((id) => this.conversations.state.looking.has(id));
+    if (!same) this.conversations.apply({ type: "looking", ids: looking });
+    if (this.#telling || !this.#connection.connected) return;
+    this.#telling = true;
+    queueMicrotask(() => this.#tellAll());
+  }
+
+  /** One request after the other, and not too many: whoever has left a room before its turn came need not join it. */
+  async #tellAll() {
+    try {
+      while (this.#connection.connected) {
+        const now = this.#clock.now();
+        const due = [...this.#rooms.values()].filter((room) => room.due !== null);
+        const ready = due.filter(({ notBefore }) => notBefore <= now);
+        const room = ready.find(({ due }) => due !== "join") ?? ready.sort((a, b) => b.heldAt - a.heldAt)[0];
+        if (!room) {
+          if (due.length > 0) this.#again(Math.min(...due.map(({ notBefore }) => notBefore)) - now);
+          return;
+        }
+        const waitMs = this.#takeTurn(now);
+        if (waitMs > 0) return this.#again(waitMs);
+        await room.tell();
+      }
+    } finally {
+      this.#telling = false;
+    }
+  }
+
+  /** @param {number} ms */
+  #again(ms) {
+    this.#clock.clearTimeout(this.#later);
+    this.#later = this.#clock.setTimeout(() => {
+      this.#later = null;
+      this.#changed();
+    }, ms);
+  }
+
+  /** @param {number} now @returns {number} how long to wait; 0 if the turn was taken */
+  #takeTurn(now) {
+    this.#tokens = Math.min(BURST, this.#tokens + ((now - this.#tokensAt) / 1_000) * PER_SECOND);
+    this.#tokensAt = now;
+    if (this.#tokens < 1) return ((1 - this.#tokens) / PER_SECOND) * 1_000;
+    this.#tokens -= 1;
+    return 0;
+  }
+
+  // Small things
+
+  /** @type {Context["insist"]} */
+  async #insist(event, payload, wanted, take) {
+    for (let pauseMs = RETRY_MS; ; pauseMs = Math.min(2 * pauseMs, RETRY_MAX_MS)) {
+      try {
+        return await this.#connection.request(event, payload, take);
+      } catch (error) {
+        if (!(error instanceof ChatError) || !error.retryable || error.code === "disconnected") throw error;
+        const ms = error.retryAfterMs ?? pauseMs;
+        await new Promise((resolve) => this.#clock.setTimeout(() => resolve(undefined), ms));
+        if (!wanted()) throw error;
+      }
+    }
+  }
+
+  #statusChanged() {
+    const status = this.#status();
+    this.status = status;
+    this.#listeners.tell();
+  }
+
+  /** @returns {Status} */
+  #status() {
+    return { ...this.#connection.status, storage: this.#outbox.lasting ? "lasting" : "memory" };
+  }
+}
+
+/** Whether somebody looks at the page: it is on the screen and has the focus. Where there is no page, yes. */
+function looks() {
+  const { document } = globalThis;
+  return !document || (document.visibilityState === "visible" && document.hasFocus());
+}
+
+export { ChatError, memoryStorage, newKey };

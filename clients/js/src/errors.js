@@ -1,0 +1,28 @@
+// What a request, or a connection, failed with.
+
+/** @import { EndCode, ErrorCode, ErrorDetails } from "./wire.js" */
+
+/**
+ * Codes of this side, beside the server's: `disconnected` and `timeout` (nobody knows whether the server took it),
+ * `discarded` (the user gave a message up), `outbox_full`, `closed` (the chat is not connected, and was not asked to be),
+ * `unreachable`, `no_network`, `no_token` (`getToken` failed), `user_changed` (a token of another user than before).
+ *
+ * @typedef {"disconnected" | "timeout" | "discarded" | "outbox_full" | "closed" | "unreachable" | "no_network" | "no_token"
+ *   | "user_changed"} OwnCode
+ */
+
+export class ChatError extends Error {
+  /** @param {Omit<Partial<ErrorDetails>, "code"> & {code: ErrorCode | EndCode | OwnCode}} details */
+  constructor({ code, message = code, retryable = false, retryAfterMs, fields }) {
+    super(message);
+    this.name = "ChatError";
+    /** Stable, so compare it. */
+    this.code = code;
+    /** Whether the same request can succeed later without a change. */
+    this.retryable = retryable;
+    /** How long to wait before that, in milliseconds; undefined where it is not known. */
+    this.retryAfterMs = retryAfterMs;
+    /** With `invalid_payload`: lists of sentences by field, nested like the payload. */
+    this.fields = fields;
+  }
+}

@@ -1,0 +1,134 @@
+// The list of one's conversations: a pure function of what came. Most recent activity first, what is unread, who is there.
+
+/** @import { Conversation, ConversationSummary, ListConversationsAck, Presence } from "./wire.js" */
+
+/**
+ * @typedef {Conversation & {lastSeq: number, readSeq: number, activityAt: number, unreadCount: number, preview: Preview | null,
+ *   online: boolean, stale: boolean}} Item  `online`: the other side of a direct conversation. `stale`: the present connection
+ *   has said nothing of it yet
+ * @typedef {{senderId: string, text: string, createdAt: number}} Preview  of the newest message
+ */
+
+/**
+ * @typedef {object} ListState  never changed; another object when something does
+ * @property {readonly Item[]} items  most recent activity first
+ * @property {boolean} loaded  the first page has arrived
+ * @property {boolean} hasMore  there are further ones, for `loadMore`
+ * @property {number} unreadTotal  of those that are loaded
+ * @property {string | null} nextBefore  where the next page begins
+ * @property {string | null} me
+ * @property {ReadonlyMap<string, boolean>} online  by user id
+ * @property {ReadonlySet<string>} looking  at which conversations the user looks
+ */
+
+/**
+ * @typedef {{type: "known", me: string | null, kept?: readonly Item[] | null}
+ *   | {type: "connected"}
+ *   | {type: "lost"}
+ *   | {type: "page", page: ListConversationsAck, further: boolean, whole: boolean}
+ *   | {type: "created", conversation: Conversation}
+ *   | {type: "news", conversationId: string, seq: number, senderId: string, text: string, at: number}
+ *   | {type: "read", conversationId: string, readSeq: number}
+ *   | {type: "presence", event: Presence}
+ *   | {type: "looking", ids: ReadonlySet<string>}} ListAction
+ */
+
+const PREVIEW_CHARS = 120;
+
+/** @type {ListState} */
+export const NO_LIST = Object.freeze({
+  items: Object.freeze([]),
+  loaded: false,
+  hasMore: false,
+  unreadTotal: 0,
+  nextBefore: null,
+  me: null,
+  online: new Map(),
+  looking: new Set(),
+});
+
+/** @param {ListState} state @param {ListAction} action @returns {ListState} the same object if nothing changed */
+export function reduceList(state, action) {
+  const next = step(state, action);
+  if (next === state) return state;
+  const items = next.items.map((item) => {
+    const unreadCount = next.looking.has(item.id) ? 0 : Math.max(0, item.lastSeq - item.readSeq);
+    const online = item.kind === "direct" && item.participantIds.some((id) => id !== next.me && next.online.get(id) === true);
+    return item.unreadCount === unreadCount && item.online === online ? item : { ...item, unreadCount, online };
+  });
+  items.sort((a, b) => b.activityAt - a.activityAt || (a.id < b.id ? 1 : -1));
+  return { ...next, items, unreadTotal: items.reduce((sum, { unreadCount }) => sum + unreadCount, 0) };
+}
+
+/** @param {ListState} state @param {ListAction} action @returns {ListState} */
+function step(state, action) {
+  switch (action.type) {
+    case "known":
+      return { ...state, me: action.me, ...(state.loaded || !action.kept ? null : { items: action.kept, loaded: true }) };
+    case "connected":
+      return { ...state, items: state.items.map((item) => ({ ...item, stale: true })) };
+    case "lost":
+      return { ...state, online: new Map() };
+    case "page": {
+      const { conversations, presence, nextBefore } = action.page;
+      const named = new Set(conversations.map(({ id }) => id));
+      // Of the whole list: what is not in it is of another past, or of a page that was kept.
+      const known = action.whole ? state.items.filter(({ stale }) => !stale) : state.items;
+      const items = new Map([...known, ...state.items.filter(({ id }) => named.has(id))].map((item) => [item.id, item]));
+      for (const summary of conversations) items.set(summary.id, summarized(summary, items.get(summary.id)));
+      const online = new Map(state.online);
+      for (const each of presence) online.set(each.userId, each.online);
+      // The first page goes on where it ends; read again it says nothing of what was loaded behind it.
+      const goesOn = action.further || !state.loaded || state.nextBefore === null;
+      return { ...state, items: [...items.values()], online, loaded: true, ...(goesOn && { nextBefore, hasMore: nextBefore !== null }) };
+    }
+    case "created": {
+      const { conversation } = action;
+      if (state.items.some(({ id }) => id === conversation.id)) return state;
+      const nothing = { lastSeq: 0, readSeq: 0, unreadCount: 0, preview: null, online: false, stale: false };
+      return { ...state, items: [...state.items, { ...conversation, ...nothing, activityAt: conversation.createdAt }] };
+    }
+    case "news": {
+      const { conversationId, seq, senderId, text, at } = action;
+      // Before all others, also where the server's clock was set back.
+      const newest = Math.max(0, ...state.items.map(({ activityAt }) => activityAt));
+      return changed(state, conversationId, (item) => {
+        if (item.lastSeq >= seq) return item;
+        const readSeq = senderId === state.me ? seq : item.readSeq; // sending counts as reading
+        const activityAt = at >= newest ? at : newest + 1;
+        return { ...item, lastSeq: seq, readSeq, activityAt, preview: { senderId, text, createdAt: at }, stale: false };
+      });
+    }
+    case "read":
+      return changed(state, action.conversationId, (item) =>
+        item.readSeq >= action.readSeq ? item : { ...item, readSeq: action.readSeq },
+      );
+    case "presence": {
+      const { userId, online } = action.event;
+      return state.online.get(userId) === online ? state : { ...state, online: new Map(state.online).set(userId, online) };
+    }
+    case "looking":
+      return { ...state, looking: action.ids };
+  }
+}
+
+/** @param {ConversationSummary} summary @param {Item | undefined} found @returns {Item} */
+function summarized({ lastMessage, change, ...summary }, found) {
+  // An event may have overtaken the answer: numbers only grow. But those of a database that was replaced count anew.
+  const known = found?.stale && Math.max(found.lastSeq, found.readSeq) > summary.lastSeq ? undefined : found;
+  const preview = lastMessage && { senderId: lastMessage.senderId, text: cut(lastMessage.body), createdAt: lastMessage.createdAt };
+  const newer = known && known.lastSeq > summary.lastSeq ? known : { ...summary, preview, online: false };
+  return { ...newer, readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0), stale: false };
+}
+
+/** @param {ListState} state @param {string} id @param {(item: Item) => Item} change @returns {ListState} */
+function changed(state, id, change) {
+  const found = state.items.find((item) => item.id === id);
+  const next = found && change(found);
+  return next === found ? state : { ...state, items: state.items.map((item) => (item === found && next ? next : item)) };
+}
+
+/** The beginning of a text, in whole characters: an emoji at its end is not cut in the middle. @param {string} text */
+export function cut(text) {
+  return Array.from(text.slice(0, 2 * PREVIEW_CHARS)).slice(0, PREVIEW_CHARS).join("");
+}

@@ -1,0 +1,71 @@
+"use client";
+// The chat in React: a provider, and a hook for each thing that one shows. They render on a server too, as not connected.
+import { createContext, createElement, useContext, useEffect, useMemo, useSyncExternalStore } from "react";
+
+/** @import { ReactNode } from "react" */
+/** @import { Chat, Status } from "./chat.js" */
+/** @import { ListState } from "./list.js" */
+/** @import { Room, RoomState } from "./room.js" */
+
+const ChatContext = createContext(/** @type {Chat | null} */ (null));
+
+/** How many providers hold a chat, and the end of the turn in which the last one let go. @type {WeakMap<Chat, {count: number, ending: any}>} */
+const held = new WeakMap();
+
+/**
+ * Connect while mounted. Letting go waits for the end of the turn: StrictMode, which mounts twice, has one connection.
+ *
+ * @param {{chat: Chat, children?: ReactNode}} props  `chat` from `createChat`, made once and outside of rendering
+ */
+export function ChatProvider({ chat, children }) {
+  useEffect(() => {
+    const hold = held.get(chat) ?? { count: 0, ending: undefined };
+    held.set(chat, hold);
+    hold.count += 1;
+    clearTimeout(hold.ending);
+    chat.connect();
+    return () => {
+      hold.count -= 1;
+      hold.ending = setTimeout(() => hold.count === 0 && chat.disconnect());
+    };
+  }, [chat]);
+  return createElement(ChatContext.Provider, { value: chat }, children);
+}
+
+/** @returns {Chat} */
+export function useChat() {
+  const chat = useContext(ChatContext);
+  if (chat === null) throw new Error("useChat needs a <ChatProvider> above it.");
+  return chat;
+}
+
+/** @returns {Status} */
+export function useStatus() {
+  const chat = useChat();
+  return useSyncExternalStore(chat.subscribe, chat.snapshot, chat.snapshot);
+}
+
+/** The list, and `loadMore`. @returns {ListState & {loadMore: () => Promise<void>}} */
+export function useConversations() {
+  const { conversations } = useChat();
+  const { subscribe, snapshot, loadMore } = conversations;
+  const state = useSyncExternalStore(subscribe, snapshot, snapshot);
+  return useMemo(() => ({ ...state, loadMore }), [state, loadMore]);
+}
+
+/**
+ * One conversation, open while mounted: its state, and what one can do. Several components may have the same one open.
+ *
+ * @param {string} id
+ * @param {{visible?: boolean}} [how]  whether its newest messages are on the screen, so that they count as read
+ * @returns {RoomState & Pick<Room, "send" | "retry" | "discard" | "loadOlder" | "markRead" | "setTyping">}
+ */
+export function useConversation(id, { visible = true } = {}) {
+  const room = useChat().room(id);
+  const state = useSyncExternalStore(room.subscribe, room.snapshot, room.snapshot);
+  useEffect(() => room.hold(visible).release, [room, visible]);
+  return useMemo(() => {
+    const { send, retry, discard, loadOlder, markRead, setTyping } = room;
+    return { ...state, send, retry, discard, loadOlder, markRead, setTyping };
+  }, [state, room]);
+}
