@@ -55,8 +55,8 @@ async def test_unknown_events_by_every_client(
 ) -> None:
     """An event of a later version of the protocol is refused, and the connection goes on."""
     ana = await Stage(server, node, version=version, transport=transport).person("ana")
-    assert (await ana.client.refused("edit_message", {"seq": 1}))["code"] == "unknown_event"
-    assert (await ana.client.refused("edit_message"))["code"] == "unknown_event"
+    assert (await ana.client.refused("pin_message", {"seq": 1}))["code"] == "unknown_event"
+    assert (await ana.client.refused("pin_message"))["code"] == "unknown_event"
     await ana.settle()
 
 

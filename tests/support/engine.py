@@ -17,6 +17,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from .stopping import stop
+
 ROOT = Path(__file__).parent.parent.parent
 UNIT_S = 20.0
 """The deadline of everything that a test waits for."""
@@ -45,7 +47,7 @@ async def serving(sio: AsyncServer, port: int = 0) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        await runner.cleanup()
+        await stop(runner)
         left = {name: size for name, size in sio.stats().items() if size}
         assert not left, f"left after shutdown: {left}"
 

@@ -26,6 +26,7 @@ import aiohttp
 from aiohttp import web
 
 from .servers import MovedClock
+from .stopping import stop
 from .turns import watched_turns
 
 DEADLINE_S: Final = 10.0
@@ -96,7 +97,7 @@ async def chatting(*, keepalive_s: float = KEEPALIVE_S, bounded: bool = False, *
         with watched_turns():
             yield Chat(f"http://127.0.0.1:{runner.addresses[0][1]}", app, clock, settings)
     finally:
-        await runner.cleanup()
+        await stop(runner)
         left = {name: size for name, size in app[SIO].stats().items() if size}
         assert not left, f"left after shutdown: {left}"
 

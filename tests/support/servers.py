@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from .stopping import stop
 from .turns import watched_turns
 from .waiting import DEADLINE_S
 
@@ -133,7 +134,7 @@ async def serving(database: Path, *, store: Store | None = None, **options: obje
         with watched_turns():
             yield server
     finally:
-        await runner.cleanup()
+        await stop(runner)
         logging.getLogger().removeHandler(errors)
     assert not server.errors, "the server logged errors:\n" + "\n".join(server.errors)
 
