@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from ..chat.domain import Clock, UserId
+from ..chat.domain import Clock, ConversationId, Message, UserId
 from ..chat.messages import FetchChanges, FetchHistory, FetchMessages, SendMessage
 from ..chat.reading import MarkRead
 from ..chat.service import Chat
@@ -104,11 +104,7 @@ class MessageHandlers:
         messages = fit(page.messages, dump_message, most_bytes=self._page_bytes, newest=newest)
         self._patience.charge_pages(connection, messages)
         ack = dump_ok(messages=messages.items, hasMore=page.has_more or len(messages.items) < len(page.messages))
-        conversation = await self._chat.conversations.get(user_id, command.conversation_id)
-        if 0 < self._joined_participants < conversation.participant_count:
-            people = await self._chat.profiles.find(message.sender_id for message in page.messages)
-            ack["profiles"] = fit_profiles(people, self._outbox_bytes).items
-        return ack
+        return await self._with_senders(ack, user_id, command.conversation_id, page.messages)
 
     async def _changes(self, connection: Connection, user_id: UserId, command: FetchChanges) -> Ack:
         page = await self._chat.messages.changes(user_id, command)
@@ -116,14 +112,27 @@ class MessageHandlers:
         self._patience.charge_pages(connection, messages)
         if len(messages.items) < len(page.messages):
             change = page.messages[len(messages.items) - 1].change
-            return dump_ok(messages=messages.items, change=change, hasMore=True)
-        return dump_ok(messages=messages.items, change=page.through, hasMore=page.has_more)
+            ack = dump_ok(messages=messages.items, change=change, hasMore=True)
+        else:
+            ack = dump_ok(messages=messages.items, change=page.through, hasMore=page.has_more)
+        return await self._with_senders(ack, user_id, command.conversation_id, page.messages)
 
     async def _some(self, connection: Connection, user_id: UserId, command: FetchMessages) -> Ack:
         found = await self._chat.messages.some(user_id, command)
         messages = fit(found, dump_message, most_bytes=self._page_bytes, newest=False)
         self._patience.charge_pages(connection, messages)
-        return dump_ok(messages=messages.items, hasMore=len(messages.items) < len(found))
+        ack = dump_ok(messages=messages.items, hasMore=len(messages.items) < len(found))
+        return await self._with_senders(ack, user_id, command.conversation_id, found)
+
+    async def _with_senders(
+        self, ack: Ack, user_id: UserId, conversation_id: ConversationId, messages: Sequence[Message]
+    ) -> Ack:
+        """Add how those are shown who wrote a page of messages, where a join does not tell of everybody."""
+        conversation = await self._chat.conversations.get(user_id, conversation_id)
+        if 0 < self._joined_participants < conversation.participant_count:
+            people = await self._chat.profiles.find(message.sender_id for message in messages)
+            ack["profiles"] = fit_profiles(people, self._outbox_bytes).items
+        return ack
 
     async def _mark_read(self, connection: Connection, user_id: UserId, command: MarkRead) -> Ack:
         advance = await self._chat.reading.mark(user_id, command)

@@ -143,11 +143,14 @@ class FetchChangesAck(TypedDict):
         messages: As they are now, in the order of `change`.
         change: The `after` of the next page: up to here you know everything.
         hasMore: Whether there may be more. A page with more behind it can be short, or empty.
+        profiles: How those are shown who wrote `messages`; only in conversations with more participants than a join
+            tells.
     """
 
     messages: list[shapes.MessageWire]
     change: int
     hasMore: bool
+    profiles: NotRequired[list[shapes.ProfileWire]]
 
 
 class FetchMessagesAck(TypedDict):
@@ -156,10 +159,13 @@ class FetchMessagesAck(TypedDict):
     Attributes:
         messages: Those that exist, in `seq` order.
         hasMore: Whether not all of them fitted: ask for the others again.
+        profiles: How those are shown who wrote `messages`; only in conversations with more participants than a join
+            tells.
     """
 
     messages: list[shapes.MessageWire]
     hasMore: bool
+    profiles: NotRequired[list[shapes.ProfileWire]]
 
 
 class MarkReadAck(TypedDict):

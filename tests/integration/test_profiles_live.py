@@ -170,6 +170,9 @@ async def test_senders_in_a_conversation_that_names_not_everybody(tmp_path: Path
             assert names(joined["profiles"]) == strangers
             history = await reader.client.ok("fetch_history", {"conversationId": chat})
             assert names(history["profiles"]) == {"zoe": "Zoe"}
+            for event, which in (("fetch_changes", {"after": 0}), ("fetch_messages", {"seqs": [1]})):
+                page = await reader.client.ok(event, {"conversationId": chat, **which})
+                assert names(page["profiles"]) == {"zoe": "Zoe"}
             listed = await reader.client.ok("list_conversations", {})
             assert names(listed["profiles"]) == {"ann": "Ann", "ben": False, "zoe": "Zoe"}
         assert "profiles" not in await zoe.join(chat)

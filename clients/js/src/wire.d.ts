@@ -488,6 +488,8 @@ export interface FetchChangesAck {
   change: number;
   /** Whether there may be more. A page with more behind it can be short, or empty. */
   hasMore: boolean;
+  /** How those are shown who wrote `messages`; only in conversations with more participants than a join tells. */
+  profiles?: Profile[];
 }
 
 /** Some messages. */
@@ -496,6 +498,8 @@ export interface FetchMessagesAck {
   messages: Message[];
   /** Whether not all of them fitted: ask for the others again. */
   hasMore: boolean;
+  /** How those are shown who wrote `messages`; only in conversations with more participants than a join tells. */
+  profiles?: Profile[];
 }
 
 /** A page of participants. */
