@@ -80,22 +80,26 @@ def page_of_conversations(
 def unread_conversations(user_id: UserId) -> list[Document]:
     """Pipeline over conversations: in how many of a user's there is something unread, as `unread`; no row for none.
 
-    Whose own message is the newest has read everything. For all others that user's own messages do not matter: they are
-    older than the newest that counts, and so the stored mark alone tells. (Except that one's own deleted message, with
-    only deleted ones after it, is overlooked until read marks are folded.)
+    Who has written at or after the newest message that counts has read everything: that one, or one of the few after it
+    that do not count. For all others that user's own messages do not matter: they are older than the newest that
+    counts, and so the stored mark alone tells.
     """
     own = {"$indexOfArray": ["$participants", user_id]}
     return [
         {"$match": {"participants": user_id}},
         {"$project": {"mark": {"$arrayElemAt": ["$marks", own]}}},
-        *_one_of_each("last", {"$sort": {"seq": -1}}),
         *_one_of_each("counted", _COUNTED, {"$sort": {"seq": -1}}),
+        *_one_of_each("own", {"$match": {"uncounted": True, "sender": user_id}}, {"$sort": {"seq": -1}}),
         {
             "$match": {
                 "counted.seq": {"$gt": 0},  # there is a message
-                "last.sender": {"$ne": user_id},
                 "counted.sender": {"$ne": user_id},
-                "$expr": {"$lt": ["$mark.seq", "$counted.seq"]},
+                "$expr": {
+                    "$and": [
+                        {"$lt": ["$mark.seq", "$counted.seq"]},
+                        {"$lt": [{"$ifNull": ["$own.seq", 0]}, "$counted.seq"]},
+                    ]
+                },
             }
         },
         {"$count": "unread"},
