@@ -17,6 +17,8 @@ from support.servers import ROOT, ServerProcess, token
 from support.turns import LIMIT_S, SHARED_LIMIT_S, Recorder, Turn, watched_turns
 
 # Where coverage is measured, a turn may be twice as long.
+pytestmark = pytest.mark.alone  # a thread that gets no processor sees nothing
+
 TRACED = 2 if sys.gettrace() else 1
 
 

@@ -83,6 +83,46 @@ def _boolean() -> dict[str, Any]:
 _ID: Final = _text(64)
 _KEY: Final = _text(128) | {"a space": "a b", "not ASCII": "schlüssel", "a newline at the end": "key\n"}
 _LIMIT: Final = _integer(1) | {"too many": 201}
+_BODY: Final = _text(4000) | {"blank": " \n\t ", "blank in Unicode": "\u2003\u3000"}
+_METADATA: Final = {
+    "text": "text",
+    "a number": 1,
+    "true": True,
+    "an array": [{"a": 1}],
+    "too large": {"a": "x" * 4096},
+    "too large in UTF-8": {"a": "😀" * 1024},
+    "too deep": NESTED,
+    "arrays too deep": {"a": [[[[[[[[[1]]]]]]]]]},
+    "a number not exact": {"a": 2**60},
+    "a NUL": {"a": "\0"},
+    "a NUL in a key": {"\0": 1},
+    "binary": binary(b"{}"),
+    "binary in it": {"a": [binary(b"x")]},
+}
+_MENTIONS: Final = {
+    "null": None,
+    "text": "ben",
+    "a number": 1,
+    "an object": {"0": "ben"},
+    "a number in it": ["ben", 1],
+    "nothing in it": [""],
+    "an array in it": [["ben"]],
+    "an operator in it": [{"$ne": None}],
+    "a long one": ["x" * 129],
+    "too many": [f"u{number}" for number in range(101)],
+    "binary": binary(b"ben"),
+}
+_SEQS: Final = {
+    "null": None,
+    "text": "1",
+    "a number": 1,
+    "empty": [],
+    "an object": {"0": 1},
+    "text in it": ["1"],
+    "zero in it": [0],
+    "a fraction in it": [1.5],
+    "too many": list(range(1, 52)),
+}
 
 
 @dataclass(frozen=True)
@@ -158,24 +198,46 @@ CASES: Final[dict[ClientEvent, Case]] = {
         {
             "conversationId": _ID,
             "idempotencyKey": _KEY,
-            "body": _text(4000) | {"blank": " \n\t ", "blank in Unicode": "\u2003\u3000"},
-            "metadata": {
-                "text": "text",
-                "a number": 1,
-                "true": True,
-                "an array": [{"a": 1}],
-                "too large": {"a": "x" * 4096},
-                "too large in UTF-8": {"a": "😀" * 1024},
-                "too deep": NESTED,
-                "arrays too deep": {"a": [[[[[[[[[1]]]]]]]]]},
-                "a number not exact": {"a": 2**60},
-                "a NUL": {"a": "\0"},
-                "a NUL in a key": {"\0": 1},
-                "binary": binary(b"{}"),
-                "binary in it": {"a": [binary(b"x")]},
-            },
+            "body": _BODY,
+            "metadata": _METADATA,
+            "replyTo": _integer(1),
+            "mentions": _MENTIONS,
         },
         ("conversationId", "idempotencyKey", "body"),
+    ),
+    ClientEvent.EDIT_MESSAGE: Case(
+        {"conversationId": "CHAT", "seq": 1, "idempotencyKey": "key", "body": "text"},
+        {
+            "conversationId": _ID,
+            "seq": _integer(1),
+            "idempotencyKey": _KEY,
+            "body": _BODY,
+            "metadata": _METADATA,
+            "mentions": _MENTIONS,
+            "ifChange": _integer(1),
+        },
+        ("conversationId", "seq", "idempotencyKey", "body"),
+    ),
+    ClientEvent.DELETE_MESSAGE: Case(
+        {"conversationId": "CHAT", "seq": 1}, {"conversationId": _ID, "seq": _integer(1)}, ("conversationId", "seq")
+    ),
+    ClientEvent.SET_REACTION: Case(
+        {"conversationId": "CHAT", "seq": 1, "reaction": "👍", "on": True},
+        {
+            "conversationId": _ID,
+            "seq": _integer(1),
+            "reaction": _text(32) | {"a space": "a b"},
+            "on": _boolean(),
+        },
+        ("conversationId", "seq", "reaction", "on"),
+    ),
+    ClientEvent.FETCH_CHANGES: Case(
+        {"conversationId": "CHAT", "after": 0},
+        {"conversationId": _ID, "after": _integer(0), "limit": _LIMIT},
+        ("conversationId", "after"),
+    ),
+    ClientEvent.FETCH_MESSAGES: Case(
+        {"conversationId": "CHAT", "seqs": [1]}, {"conversationId": _ID, "seqs": _SEQS}, ("conversationId", "seqs")
     ),
     ClientEvent.MARK_READ: Case(
         {"conversationId": "CHAT", "seq": 1}, {"conversationId": _ID, "seq": _integer(0)}, ("conversationId", "seq")
@@ -331,8 +393,8 @@ async def test_a_bad_payload_as_a_whole(
     if CASES[event].required:
         assert set(await victim.refused(event, {})) == set(CASES[event].required)
     everything: dict[str, Any] = {name: {"$ne": {}} for name in (*CASES[event].fields, "extra")}
-    if event is ClientEvent.SEND_MESSAGE:
-        del everything["metadata"]  # an object it may be
+    if "metadata" in everything:
+        everything["metadata"] = "text"  # an object it may be
     assert set(await victim.refused(event, everything)) == set(everything)
     await victim.refused(event, {f"extra{number}": number for number in range(MANY_ERRORS)})
     await victim.refused(event, NESTED)
@@ -362,7 +424,7 @@ RAW: Final = {
     "nested 20 000 deep": "[" * 20_000 + "]" * 20_000,
 }
 # Half an emoji may become the replacement character, which text may hold.
-_TEXT_FIELDS: Final = frozenset({"body", "title", "token", "participantIds", "idempotencyKey", "before"})
+_TEXT_FIELDS: Final = frozenset({"body", "reaction", "title", "token", "participantIds", "idempotencyKey", "before"})
 
 
 def is_text(event: ClientEvent, field: str) -> bool:
