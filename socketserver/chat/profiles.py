@@ -167,7 +167,8 @@ class Profiles:
     async def _pause(self, failures: int) -> None:
         delay_s = min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), delay_s)
+            async with asyncio.timeout(delay_s):
+                await self._closing.wait()
 
     def _written(self, update: ProfileUpdate, result: ProfileSet | BaseException) -> None:
         if self._waiting.get(update.user_id) is update:  # else more was told meanwhile

@@ -80,7 +80,8 @@ class LogKeeper:
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), self._look_s)
+                async with asyncio.timeout(self._look_s):  # not wait_for, which may swallow the end (Python 3.11)
+                    await self._due.wait()
             copy = self._due.is_set()
             self._due.clear()
             if copy:
