@@ -242,8 +242,8 @@ class Client(asyncio.BufferedProtocol):
         if packet.startswith(_DELIVERY):
             self.delivered += 1
             if self.on_message is not None:
-                # The packet is 42["message_created",{"message":{…}}]
-                self.on_message(packet[packet.index(b":") + 1 : -2])
+                # 42["message_created",{"message":{…}}], and in large conversations how the sender is shown beside it
+                self.on_message(orjson.dumps(orjson.loads(packet[2:])[1]["message"]))
         elif packet.startswith(b"43"):
             on_ack = self._acks.pop(int(packet[2 : packet.index(b"[")]), None)
             if on_ack is not None:

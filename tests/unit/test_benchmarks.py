@@ -60,6 +60,14 @@ def test_a_storm_meets_no_limit_of_the_server() -> None:
     assert run_once("storm", "socketserver", plan).problems == []
 
 
+def test_a_room_with_more_people_than_a_join_tells_of() -> None:
+    """There messages come with how their senders are shown, which the generator took for a broken frame."""
+    share = 1.2 * Settings.model_fields["joined_participants"].default / 500
+    plan = Plan(seconds=0.2, warm_up_s=0.1, scale=share, rest_s=0.1)
+
+    assert run_once("bigroom", "socketserver", plan).problems == []
+
+
 def test_every_limit_on_what_comes_in_is_lifted() -> None:
     """A limit that a later version brings would end a load, or be what is measured."""
     settings = Settings(**lifted())  # type: ignore[arg-type]  # texts, as from a command line
