@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from ...chat.domain import (
@@ -24,7 +25,7 @@ from ...chat.domain import (
     UserId,
 )
 from ..base import ChangePage, ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
-from ..encoding import INT64_MAX, int64
+from ..encoding import INT64_MAX, conversation_draft, int64
 from ..numbering import page_of_changes
 from ..writes import Part
 from .rows import (
@@ -36,6 +37,7 @@ from .rows import (
     flat,
     load_conversation,
     load_message,
+    load_special,
     packed,
     statement,
 )
@@ -79,6 +81,7 @@ def get_snapshot(
     marks = _marks(sql, num, None, -1 if participants is None else participants)
     if reader is not None and reader not in conversation.participant_ids:
         marks += _marks_of(sql, num, reader)
+        conversation = _with_special(sql, num, conversation, reader)
     read_seq = next((mark.read_seq for mark in marks if mark.user_id == reader), last_seq)
     (uncounted,) = sql.execute(
         "SELECT count(*) FROM message WHERE conversation = ? AND seq > ? AND uncounted IS NOT NULL", (num, read_seq)
@@ -243,7 +246,7 @@ def list_conversations(
     # Sorted when it is asked for: an index in this order would be rewritten for every participant at every message.
     # First which conversations, by their own rows alone, then what is shown of them.
     rows = sql.execute(
-        "SELECT c.last_seq, c.last_change, c.activity_at_ms, p.read_seq, (SELECT count(*) FROM message x"
+        "SELECT c.last_seq, c.last_change, c.activity_at_ms, p.first_seq, p.read_seq, (SELECT count(*) FROM message x"
         " WHERE x.conversation = c.num AND x.seq > p.read_seq AND x.uncounted IS NOT NULL),"
         f" {conversation_columns(-1 if participants is None else participants)}, {MESSAGE} FROM ("
         "SELECT c.num FROM participant p CROSS JOIN conversation c ON c.num = p.conversation WHERE p.user_id = ?"
@@ -256,12 +259,14 @@ def list_conversations(
         (user_id, *(() if before is None else (int64(before[0]), before[1])), limit + 1, user_id),
     ).fetchall()
     summaries = []
-    for last_seq, last_change, activity_at_ms, read_seq, uncounted, *row in rows[:limit]:
+    for last_seq, last_change, activity_at_ms, first_seq, read_seq, uncounted, *row in rows[:limit]:
         conversation = load_conversation(row[:CONVERSATION_WIDTH])
         last = row[CONVERSATION_WIDTH:]
         message = None if last[0] is None else load_message(conversation.id, last)
         summaries.append(
-            ConversationSummary(conversation, message, last_seq, last_change, read_seq, activity_at_ms, uncounted)
+            ConversationSummary(
+                conversation, message, last_seq, last_change, read_seq, activity_at_ms, uncounted, first_seq
+            )
         )
     unread = None
     if before is None:
@@ -279,7 +284,8 @@ def list_readers(sql: sqlite3.Connection, parts: Sequence[Part]) -> frozenset[Pa
     for chunk in chunks(parts):
         wanted = statement(
             "SELECT v.column1, v.column2 FROM (VALUES {values}) v CROSS JOIN conversation c ON c.id = v.column1"
-            " CROSS JOIN participant p ON p.conversation = c.num AND p.user_id = v.column2 WHERE p.read_seq > 0",
+            " CROSS JOIN participant p ON p.conversation = c.num AND p.user_id = v.column2"
+            " WHERE p.read_seq >= p.since_seq",
             len(chunk),
             2,
         )
@@ -343,22 +349,10 @@ def list_drafts(sql: sqlite3.Connection, after: ConversationId | None, limit: in
         f" {'' if after is None else 'WHERE c.id > ?'} ORDER BY c.id LIMIT ?",
         (limit,) if after is None else (after, limit),
     ).fetchall()
-    drafts = []
-    for dedupe_key, activity_at_ms, *row in rows:
-        each = load_conversation(row)
-        drafts.append(
-            ConversationDraft(
-                each.id,
-                each.kind,
-                each.title,
-                each.created_by,
-                each.participant_ids,
-                each.created_at_ms,
-                dedupe_key,
-                activity_at_ms,
-            )
-        )
-    return drafts
+    return [
+        conversation_draft(load_conversation(row), dedupe_key, activity_at_ms)
+        for dedupe_key, activity_at_ms, *row in rows
+    ]
 
 
 def _newest(
@@ -393,3 +387,13 @@ def _marks_of(sql: sqlite3.Connection, num: int, user_id: UserId) -> list[ReadMa
         "SELECT user_id, read_seq, read_at_ms FROM participant WHERE conversation = ? AND user_id = ?", (num, user_id)
     )
     return [ReadMark(*row) for row in rows]
+
+
+def _with_special(sql: sqlite3.Connection, num: int, conversation: Conversation, user_id: UserId) -> Conversation:
+    """With the role and the entry of a participant who is not among the first."""
+    rows = sql.execute(
+        "SELECT user_id, role, since_seq, first_seq FROM participant WHERE conversation = ? AND user_id = ?",
+        (num, user_id),
+    )
+    roles, entries = load_special(rows.fetchall())
+    return replace(conversation, roles={**conversation.roles, **roles}, entries={**conversation.entries, **entries})
