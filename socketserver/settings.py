@@ -19,8 +19,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .logs import Format, Level
 from .values import MAX_SAFE_INTEGER
-from .web_names import Network, origin_form, parse_network
-from .web_names import is_loopback as is_loopback
+from .values.web_names import Network, origin_form, parse_network
+from .values.web_names import is_loopback as is_loopback
 
 PREFIX: Final = "WEBSOCKET_"
 # Variables that the test suite reads itself; they are no settings, and no typing errors either.

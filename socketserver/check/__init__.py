@@ -18,7 +18,7 @@ from typing import Any, Final, TextIO
 from urllib.parse import urlsplit
 
 from ..settings import CHECK_TOKEN, SettingsError, check_token
-from ..web_names import origin_form, split_host
+from ..values.web_names import origin_form, split_host
 from .steps import IDLE_S, Inspection, Options, Step
 
 WIDTH: Final = 100
