@@ -55,7 +55,7 @@ OWNERS = {
     "engineio": {"realtime"},
     "idna": {"values.web_names"},
     "jwt": {"door"},
-    "marshmallow": {"settings", "wire"},
+    "marshmallow": {"wire"},
     "motor": {"store.mongo.database"},
     "multidict": {"realtime"},
     "orjson": {"realtime", "wire"},
@@ -215,4 +215,4 @@ def test_only_the_settings_read_the_environment() -> None:
                     readers.add(name)
             elif isinstance(node, ast.ImportFrom) and node.module == "os" and node.level == 0:
                 readers |= {name for alias in node.names if alias.name in {"environ", "getenv"}}
-    assert readers <= {"settings"}
+    assert readers <= {"settings.loading"}
