@@ -9,7 +9,7 @@ from ..door.tcp_connections import Connections
 from ..housekeeping import Housekeeping
 from ..live.connections import Sessions
 from ..realtime import AsyncServer
-from .metrics import Reading
+from .figures import Reading
 
 
 def count(
