@@ -9,6 +9,7 @@ import orjson
 from ..chat import domain
 from ..chat.domain import ConversationId, Identity, Profile, UserId
 from ..chat.news import ConversationUpdated, MessageCreated, MessageUpdated
+from ..chat.own_settings import OwnSettings
 from ..chat.profiles import People
 from ..errors import ChatError, End
 from ..settings import Settings
@@ -22,6 +23,7 @@ from .shapes import (
     GapWire,
     MessagesReadWire,
     MessageWire,
+    OwnSettingsWire,
     ParticipantWire,
     PresenceWire,
     ProfileWire,
@@ -132,6 +134,16 @@ def encoded(news: MessageCreated | MessageUpdated) -> orjson.Fragment:
     return wire
 
 
+def dump_settings(settings: OwnSettings) -> OwnSettingsWire:
+    """What somebody has settled for himself."""
+    return {
+        "muted": settings.muted,
+        "pinned": settings.pinned,
+        "archived": settings.archived,
+        "markedUnread": settings.marked_unread,
+    }
+
+
 def dump_summary(summary: domain.ConversationSummary) -> ConversationSummaryWire:
     """A conversation of a user's list."""
     return {
@@ -141,6 +153,8 @@ def dump_summary(summary: domain.ConversationSummary) -> ConversationSummaryWire
         "change": summary.last_change,
         "readSeq": summary.read_seq,
         "unreadCount": summary.unread_count,
+        "unreadMentions": summary.unread_mentions,
+        "settings": dump_settings(summary.settings),
         "activityAt": summary.activity_at_ms,
     }
 
@@ -217,13 +231,16 @@ def dump_welcome(identity: Identity, connection_id: str, server_time_ms: int, se
 
 def dump_activity(message: domain.Message) -> ActivityWire:
     """A message as those see it who have not joined its conversation."""
-    return {
+    wire: ActivityWire = {
         "conversationId": message.conversation_id,
         "seq": message.seq,
         "senderId": message.sender_id,
         "preview": message.body[:PREVIEW_CHARS],
         "createdAt": message.created_at_ms,
     }
+    if message.mentions:
+        wire["mentions"] = list(message.mentions)
+    return wire
 
 
 def dump_conversation_updated(updated: ConversationUpdated, *, listed: int) -> ConversationUpdatedWire:
@@ -233,6 +250,9 @@ def dump_conversation_updated(updated: ConversationUpdated, *, listed: int) -> C
         wire["lastMessage"] = None if updated.last_message is None else dump_message(updated.last_message)
     if updated.uncounted_seq is not None:
         wire["uncountedSeq"] = updated.uncounted_seq
+    if updated.mentions is not None:
+        seq, added, removed = updated.mentions.seq, updated.mentions.added, updated.mentions.removed
+        wire["mentions"] = {"seq": seq, "added": list(added), "removed": list(removed)}
     return wire
 
 
