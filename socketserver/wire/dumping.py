@@ -13,6 +13,7 @@ from ..chat.own_settings import OwnSettings
 from ..chat.profiles import People
 from ..errors import ChatError, End
 from ..settings import Settings
+from .fields import MAX_REACTION_CHARS
 from .shapes import (
     ActivityWire,
     ConversationSummaryWire,
@@ -225,6 +226,13 @@ def dump_welcome(identity: Identity, connection_id: str, server_time_ms: int, se
             "joinedConversations": settings.joined_per_socket,
             "messagesPerSecond": settings.messages_per_second,
             "messagesBurst": settings.messages_burst,
+            "editWindowS": settings.edit_window_s,
+            "deleteWindowS": settings.delete_window_s,
+            "mentions": settings.max_mentions,
+            "reactions": settings.max_reactions,
+            "reactionsPerUser": settings.max_reactions_user,
+            "reactionsInAll": settings.max_reactions_all,
+            "reactionChars": MAX_REACTION_CHARS,
         },
     }
 

@@ -48,7 +48,18 @@ from ..values import MAX_USER_ID_CHARS
 from . import acks, shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
 from .dumping import dump_conversation, dump_settings, encoded
-from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfSeqs, ListOfUserIds, Metadata, Shown, Text
+from .fields import (
+    MAX_ID_CHARS,
+    MAX_REACTION_CHARS,
+    Bool,
+    Cursor,
+    Int,
+    ListOfSeqs,
+    ListOfUserIds,
+    Metadata,
+    Shown,
+    Text,
+)
 from .pages import fit_profiles
 from .rows import Announcement, Request
 
@@ -56,7 +67,6 @@ DEFAULT_PAGE: Final = 50
 MAX_KEY_CHARS: Final = 128
 MAX_TITLE_CHARS: Final = 200
 MAX_TOKEN_CHARS: Final = 8_192
-MAX_REACTION_CHARS: Final = 32
 MAX_SEQS: Final = 50
 
 

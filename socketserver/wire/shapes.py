@@ -243,7 +243,7 @@ class ReconnectionWire(TypedDict):
 
 
 class LimitsWire(TypedDict):
-    """What the server accepts; 0 means no limit.
+    """What the server accepts; 0 means no limit, except in the windows.
 
     Attributes:
         bodyChars: Characters (Unicode code points) of a message's body.
@@ -254,6 +254,14 @@ class LimitsWire(TypedDict):
         joinedConversations: Conversations that one socket may have joined.
         messagesPerSecond: Messages per second that a user may send in the long run.
         messagesBurst: Messages that a user may send at once.
+        editWindowS: For how long its sender may edit a message, in seconds since its `createdAt` by the server's clock;
+            -1 for ever, 0 never.
+        deleteWindowS: For how long its sender may delete a message, as `editWindowS`.
+        mentions: Users whom a message may mention.
+        reactions: Different reactions to one message.
+        reactionsPerUser: Reactions of one user to one message.
+        reactionsInAll: Reactions of all users to one message, together.
+        reactionChars: Characters (Unicode code points) of a reaction.
     """
 
     bodyChars: int
@@ -264,6 +272,13 @@ class LimitsWire(TypedDict):
     joinedConversations: int
     messagesPerSecond: float
     messagesBurst: int
+    editWindowS: int
+    deleteWindowS: int
+    mentions: int
+    reactions: int
+    reactionsPerUser: int
+    reactionsInAll: int
+    reactionChars: int
 
 
 class WelcomeWire(TypedDict):

@@ -355,6 +355,13 @@ def test_welcome() -> None:
             "joinedConversations": 0,
             "messagesPerSecond": 2.5,
             "messagesBurst": 20,
+            "editWindowS": 86_400,
+            "deleteWindowS": -1,
+            "mentions": 50,
+            "reactions": 20,
+            "reactionsPerUser": 5,
+            "reactionsInAll": 1000,
+            "reactionChars": 32,
         },
     }
 

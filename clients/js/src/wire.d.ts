@@ -175,7 +175,7 @@ export interface Reconnection {
   delayMaxMs: number;
 }
 
-/** What the server accepts; 0 means no limit. */
+/** What the server accepts; 0 means no limit, except in the windows. */
 export interface Limits {
   /** Characters (Unicode code points) of a message's body. */
   bodyChars: number;
@@ -193,6 +193,20 @@ export interface Limits {
   messagesPerSecond: number;
   /** Messages that a user may send at once. */
   messagesBurst: number;
+  /** For how long its sender may edit a message, in seconds since its `createdAt` by the server's clock; -1 for ever, 0 never. */
+  editWindowS: number;
+  /** For how long its sender may delete a message, as `editWindowS`. */
+  deleteWindowS: number;
+  /** Users whom a message may mention. */
+  mentions: number;
+  /** Different reactions to one message. */
+  reactions: number;
+  /** Reactions of one user to one message. */
+  reactionsPerUser: number;
+  /** Reactions of all users to one message, together. */
+  reactionsInAll: number;
+  /** Characters (Unicode code points) of a reaction. */
+  reactionChars: number;
 }
 
 /** What a socket is told when it has got its user. */
