@@ -25,6 +25,7 @@ from ..chat.domain import (
     Role,
     UserId,
 )
+from ..chat.own_settings import UNSETTLED, OwnSettings, SettingsUpdate
 from ..chat.people import ConversationChange
 from ..errors import StoreUnavailable
 
@@ -51,10 +52,16 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What came of a change, and the message as it is then; None if there is no such message."""
+    """What came of a change.
+
+    Attributes:
+        message: as it is then; None if there is no such message.
+        before: as it was stored before, for the first of the calls that have changed it in one commit.
+    """
 
     outcome: Outcome
     message: Message | None
+    before: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,8 @@ class Snapshot:
         updates: messages created up to the caller's `after` and changed since, in the order of `change`.
         updates_through: the change up to which `updates` has them all, if not everything fitted; else None.
         uncounted: how many messages after the reader's mark do not count as unread.
+        unread_mentions: how many after it mention the reader.
+        settings: the reader's own.
     """
 
     conversation: Conversation
@@ -101,6 +110,8 @@ class Snapshot:
     updates: tuple[Message, ...] = ()
     updates_through: int | None = None
     uncounted: int = 0
+    unread_mentions: int = 0
+    settings: OwnSettings = UNSETTLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +163,17 @@ class ConversationPage:
 class ReadAdvance:
     """A participant's read mark after a call, and the conversation's newest seq at that moment.
 
-    `advanced`: this call moved the mark. `uncounted`: how many messages after it do not count as unread.
+    Attributes:
+        advanced: this call moved the mark.
+        uncounted: how many messages after it do not count as unread.
+        unmarked: the participant's settings, if this call ended `marked_unread`; else None.
     """
 
     mark: ReadMark
     last_seq: int
     advanced: bool
     uncounted: int = 0
+    unmarked: OwnSettings | None = None
 
     @property
     def unread_count(self) -> int:
@@ -375,6 +390,19 @@ class Store(Protocol):
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         """Move a participant's read mark up to `seq`, at most to the newest message; never back.
 
+        Also: ends the participant's `marked_unread`, unless `seq` is below the mark.
+        Raises: ConversationNotFound if there is no such conversation or the user does not take part.
+        """
+
+    async def set_settings(
+        self, conversation_id: ConversationId, user_id: UserId, update: SettingsUpdate
+    ) -> OwnSettings:
+        """Make a participant's own settings of a conversation what the update says; what it says nothing of stays.
+
+        Atomic with participation: they end with it. `marked_unread` holds while the read mark is where it is: whatever
+        moves the mark ends it, the participant's own message too.
+        Order: calls for one participant count in the order in which they were made on this store, and return in that
+        order; of calls that are stored together each is told what comes of all.
         Raises: ConversationNotFound if there is no such conversation or the user does not take part.
         """
 
@@ -412,6 +440,9 @@ class Copyable(Store, Protocol):
 
         Raises: IdempotencyConflict if another one has its id or its `dedupe_key`, or has changed since.
         """
+
+    async def list_settings(self, conversation_id: ConversationId) -> Mapping[UserId, OwnSettings]:
+        """The own settings of those participants that have settled something."""
 
     async def copy_messages(self, messages: Sequence[Message], activity_at_ms: int) -> None:
         """Store messages of one conversation as they are, with their numbers and all that has happened to them.

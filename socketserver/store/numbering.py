@@ -69,7 +69,7 @@ class Step:
         if isinstance(self.call, Append):
             self.call.result = Appended(self.message, duplicate=False)
         elif isinstance(self.call, Alter):
-            self.call.answer(Outcome.DONE, self.message)
+            self.call.answer(Outcome.DONE, self.message, self.before)
         elif self.decision is not None:
             self.call.answer(self.decision, self.message)
         if self.others is None:

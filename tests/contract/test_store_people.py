@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from socketserver.chat.changes import Delete, Edit, Outcome, React
 from socketserver.chat.domain import Conversation, ConversationId, ConversationSummary, Entry, Message, System, UserId
+from socketserver.chat.own_settings import OwnSettings, SettingsUpdate
 from socketserver.chat.people import ConversationChange, PeopleRules
 from socketserver.errors import ConversationNotFound
 from socketserver.store import Store, open_store
@@ -120,6 +121,20 @@ async def test_who_comes_back_starts_anew(store: Store) -> None:
     assert await store.list_readers([(here, BOB), (here, ANN), (here, CAT)]) == {(here, ANN)}
     await store.advance_read(here, BOB, 7, NOW_MS)
     assert (here, BOB) in await store.list_readers([(here, BOB)])
+
+
+async def test_ones_own_settings_end_with_ones_part(store: Store) -> None:
+    here = await group(store)
+    await store.set_settings(here, BOB, SettingsUpdate(muted=True))
+    await store.set_settings(here, CAT, SettingsUpdate(pinned=True))
+    await done(store, removing(here, BOB))
+    await done(store, adding(here, BOB))
+    settled = {}
+    for user_id in (BOB, CAT):
+        snapshot = await store.get_snapshot(here, after=None, limit=1, reader=user_id)
+        assert snapshot
+        settled[user_id] = snapshot.settings
+    assert settled == {BOB: OwnSettings(), CAT: OwnSettings(pinned=True)}
 
 
 async def test_an_owner_who_leaves_hands_over(store: Store) -> None:

@@ -23,6 +23,7 @@ from ...chat.domain import (
     ProfileUpdate,
     UserId,
 )
+from ...chat.own_settings import OwnSettings, SettingsUpdate
 from ...chat.people import ConversationChange
 from ...errors import ConversationNotFound, IdempotencyConflict, Overloaded
 from ..base import (
@@ -43,8 +44,8 @@ from ..base import (
 from ..checking import SharedCheck
 from ..encoding import dump_metadata
 from ..lanes import Lanes
-from ..writes import Advance, Alter, Create, Part, Reform, SetProfile, Unobserved
-from . import documents, marks, people, profiles, queries, reads
+from ..writes import Advance, Alter, Create, Part, Reform, SetProfile, SetSettings, Unobserved
+from . import documents, marks, own_settings, people, profiles, queries, reads
 from .access import Access
 from .appends import ATTEMPTS, RETRY_AFTER_MS, Appender, pause
 from .database import MongoDatabase, MongoError
@@ -87,6 +88,7 @@ class MongoStore:
         self._numbered: Lanes[Numbered] = Lanes(self._fly_numbered, flights=_FLIGHTS, most=_WRITES_PER_FLIGHT)
         self._advances: Lanes[Advance] = Lanes(self._fly_advances, flights=1, most=_WRITES_PER_FLIGHT)
         self._profiles: Lanes[SetProfile] = Lanes(self._fly_profiles, flights=1, most=_WRITES_PER_FLIGHT)
+        self._settings: Lanes[SetSettings] = Lanes(self._fly_settings, flights=1, most=_WRITES_PER_FLIGHT)
         self._reforms = Reforms(self._database, self._access, self._say)
         self._folding: set[ConversationId] = set()
         self._shared_check = SharedCheck(self._check)
@@ -110,6 +112,7 @@ class MongoStore:
         await self._numbered.drain()
         await self._advances.drain()
         await self._profiles.drain()
+        await self._settings.drain()
         await self._access.finish()
         await self._database.close()
 
@@ -173,6 +176,13 @@ class MongoStore:
         call = Advance(self._access.admit().create_future(), conversation_id, user_id, seq, at_ms)
         return await self._access.queue(self._advances, None, call)
 
+    async def set_settings(
+        self, conversation_id: ConversationId, user_id: UserId, update: SettingsUpdate
+    ) -> OwnSettings:
+        documents.check_value(conversation_id, user_id)
+        call = SetSettings(self._access.admit().create_future(), conversation_id, user_id, update)
+        return await self._access.queue(self._settings, None, call)
+
     async def set_profile(self, update: ProfileUpdate) -> ProfileSet:
         documents.check_value(update.user_id, update.name, update.avatar)
         call = SetProfile(self._access.admit().create_future(), update)
@@ -210,6 +220,10 @@ class MongoStore:
     async def _fly_profiles(self, calls: Sequence[SetProfile]) -> None:
         with self._access.landing(calls):
             await profiles.set_profiles(self._database, calls)
+
+    async def _fly_settings(self, calls: Sequence[SetSettings]) -> None:
+        with self._access.landing(calls):
+            await own_settings.set_settings(self._database, calls)
 
     def _need_fold(self, conversation_id: ConversationId, seq: int) -> None:
         if conversation_id not in self._folding:
@@ -332,6 +346,11 @@ class MongoStore:
     async def copy_conversation(self, draft: ConversationDraft) -> None:
         async with self._access.answering():
             await copy_conversation(self._database, draft)
+
+    async def list_settings(self, conversation_id: ConversationId) -> Mapping[UserId, OwnSettings]:
+        documents.check_value(conversation_id)
+        async with self._access.answering():
+            return await own_settings.list_settings(self._database, conversation_id)
 
     async def copy_messages(self, messages: Sequence[Message], activity_at_ms: int) -> None:
         rows = []

@@ -116,6 +116,9 @@ def dump_change(before: Mapping[str, Any], after: Conversation, said: MessageDra
         changes["pending"] = _dump_pending(said)
     stage = {name: {"$literal": value} for name, value in changes.items()}
     stage["marks"] = {"$concatArrays": _marks(before, after) or [{"$literal": []}]}
+    if settled := _gone(before, after):
+        kept = {"$not": [{"$in": ["$$each.user", {"$literal": settled}]}]}
+        stage["settings"] = {"$filter": {"input": {"$ifNull": ["$settings", []]}, "as": "each", "cond": kept}}
     return {"_id": before["_id"], "rev": before.get("rev")}, {"$set": stage}
 
 
@@ -189,6 +192,16 @@ def _marks(before: Mapping[str, Any], after: Conversation) -> list[Document]:
     if length:
         pieces.append({"$slice": ["$marks", start, length]})
     return pieces
+
+
+def _gone(before: Mapping[str, Any], after: Conversation) -> list[UserId]:
+    """Who has nothing more of their own, or starts anew."""
+    entries = load_entries(before, frozenset(before["participants"]))
+    return [
+        user_id
+        for user_id in before["participants"]
+        if not after.has(user_id) or entries.get(user_id) != after.entries.get(user_id)
+    ]
 
 
 def _first_mark(conversation: Conversation, user_id: UserId) -> Document:

@@ -112,4 +112,19 @@ MIGRATIONS: Final = (
     UPDATE participant SET role = 'owner' WHERE (conversation, user_id) IN
         (SELECT num, created_by FROM conversation WHERE kind = 'group');
     """,
+    # What participants have settled for themselves, in bits (rows.py), and up to where somebody had read who marked a
+    # conversation as unread: that holds as long as it is so. And who is mentioned where.
+    """
+    ALTER TABLE participant ADD COLUMN settings INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE participant ADD COLUMN marked_seq INTEGER;
+    CREATE TABLE mention (
+        conversation INTEGER NOT NULL,
+        user_id      TEXT    NOT NULL,
+        seq          INTEGER NOT NULL,
+        PRIMARY KEY (conversation, user_id, seq)
+    ) WITHOUT ROWID;
+    INSERT INTO mention
+        SELECT DISTINCT m.conversation, j.value, m.seq FROM message m, json_each(m.extra, '$.mentions') j
+        WHERE m.extra IS NOT NULL;
+    """,
 )
