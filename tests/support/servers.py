@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -75,7 +76,12 @@ def token(
     ahead_s: float = 0.0,
 ) -> str:
     """A token of the development login, made `ahead_s` seconds from now."""
-    return Authenticator(Settings(), MovedClock(ahead_s)).issue_token(user, name, picture, lifetime_s=lifetime_s)
+    return Authenticator(_defaults(), MovedClock(ahead_s)).issue_token(user, name, picture, lifetime_s=lifetime_s)
+
+
+@functools.cache
+def _defaults() -> Settings:
+    return Settings()
 
 
 class _Errors(logging.Handler):
