@@ -19,6 +19,9 @@ EXTRAS := $(if $(filter 1,$(REQUIRE_ALL)),benchmarks/node_modules/.ready $(NEXT)
 # Twice as many as cores: a test waits as long as it computes.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
+# Byte code is kept, whatever the environment says: each of a hundred Pythons would compile the package and the tests again.
+unexport PYTHONDONTWRITEBYTECODE
+
 ifeq ($(REQUIRE_ALL),1)
 export THOROUGH = 1
 COVER := --cov --cov-report= --cov-fail-under=0
