@@ -368,7 +368,7 @@ def test_check_s_steps_and_causes() -> None:
     """operations.md lists the steps of a check in their order, and every cause that it may name."""
     text = section(ROOT / "docs" / "operations.md", "What it finds")
     rows = table(text, "Step")
-    steps = re.findall(r'self\._step\("(\w+)"', _text(ROOT / "socketserver" / "check" / "steps.py"))
+    steps = re.findall(r'await step\("(\w+)"', _text(ROOT / "socketserver" / "check" / "steps.py"))
     assert [code(row["Step"]) for row in rows] == steps
     (anywhere,) = re.findall(r"^Whichever step meets it: (.*)\.$", text, flags=re.M)
     cells = [row["Causes of a failure"] for row in rows] + [anywhere]
