@@ -10,7 +10,7 @@ import { Listeners } from "./listeners.js";
 /** @import { Clock, Connection } from "./connection.js" */
 /** @import { Action, State } from "./conversation.js" */
 /** @import { Outbox, Pending } from "./outbox.js" */
-/** @import { JoinConversationAck, Message, Requests } from "./wire.js" */
+/** @import { JoinConversationAck, Message, Profile, Requests } from "./wire.js" */
 
 /** @typedef {State & {pending: readonly Pending[]}} RoomState  `pending`: one's own that are not stored yet */
 
@@ -21,6 +21,7 @@ import { Listeners } from "./listeners.js";
  * @property {Clock} clock
  * @property {() => Cache | null} cache
  * @property {() => boolean} looks  whether somebody looks at the page at all
+ * @property {(profiles?: readonly Profile[]) => void} learn  how users are shown
  * @property {() => string | null} me
  * @property {() => void} changed  the room's wish is another one
  * @property {<E extends keyof Requests>(event: E, payload: Requests[E]["payload"], wanted: () => boolean,
@@ -283,6 +284,7 @@ export class Room {
       if (era !== this.#era) return;
       this.#told = { visible };
       this.#behind = false;
+      this.#context.learn([...(ack.profiles ?? []), ...ack.participants]);
       this.apply({ type: "joined", ack, after });
       this.#context.joined(this.id, ack);
     });
@@ -298,6 +300,7 @@ export class Room {
     for (let after = /** @type {string | null} */ (null); ; ) {
       const where = { conversationId: this.id, limit: 200, ...(after !== null && { after }) };
       const page = await this.#context.insist("list_participants", where, wanted, ({ participants }) => {
+        this.#context.learn(participants);
         if (wanted()) this.apply({ type: "participants", participants });
       });
       after = page.nextAfter;
@@ -339,7 +342,8 @@ export class Room {
     const era = this.#era;
     const wanted = () => era === this.#era;
     try {
-      const page = await this.#context.insist("fetch_history", { conversationId: this.id, ...where }, wanted, ({ messages }) => {
+      const page = await this.#context.insist("fetch_history", { conversationId: this.id, ...where }, wanted, ({ messages, profiles }) => {
+        this.#context.learn(profiles);
         if (wanted()) this.apply({ type: "history", messages });
       });
       return page.messages.length;
