@@ -12,6 +12,7 @@ import { ChatError } from "./errors.js";
 import { cut } from "./list.js";
 import { Listeners } from "./listeners.js";
 import { newKey, Outbox } from "./outbox.js";
+import { Profiles } from "./profiles.js";
 import { Room } from "./room.js";
 import { defaultStorage, memoryStorage } from "./storage.js";
 
@@ -53,6 +54,8 @@ export class Chat {
   status;
   /** The list: `state`, `subscribe`, `loadMore`. @type {Conversations} */
   conversations;
+  /** How users are shown: `state`, by user id, and `subscribe`. */
+  profiles = new Profiles();
   #options;
   #clock;
   #connection;
@@ -110,6 +113,7 @@ export class Chat {
       ...{ connection: this.#connection, outbox: this.#outbox, clock },
       cache: () => this.#cache,
       looks,
+      learn: (profiles) => this.profiles.learn(profiles),
       me: () => this.#me,
       changed: () => this.#changed(),
       insist: (event, payload, wanted, take) => this.#insist(event, payload, wanted, take),
@@ -117,8 +121,10 @@ export class Chat {
     };
     this.conversations = new Conversations({
       insist: (event, payload, wanted, take) => this.#insist(event, payload, wanted, take),
+      learn: (profiles) => this.profiles.learn(profiles),
       changed: ({ items, loaded }) => loaded && this.#connection.connected && this.#cache?.keepList(items),
     });
+    this.profiles.subscribe(() => this.#cache?.keepProfiles([...this.profiles.state.values()]));
     this.conversations.apply({ type: "known", me: this.#me });
   }
 
@@ -152,6 +158,7 @@ export class Chat {
     this.#rooms.clear();
     this.#me = null;
     this.conversations.forget();
+    this.profiles.forget();
     await cleared;
     if (this.#options.cookie) {
       const path = new URL("session", `${this.#options.url?.replace(/^ws/u, "http") ?? location.origin}/`);
@@ -198,6 +205,7 @@ export class Chat {
    */
   createConversation = async (draft) => {
     const { conversation } = await this.#connection.request("create_conversation", draft, (ack) => {
+      this.profiles.learn(ack.profiles);
       this.conversations.apply({ type: "created", conversation: ack.conversation });
     });
     return conversation;
@@ -238,6 +246,7 @@ export class Chat {
     if (this.#options.cache !== false && this.#cache === null) {
       this.#cache = new Cache(this.#storage, this.#clock, scope);
       void this.#cache.list().then((kept) => this.conversations.apply({ type: "known", me, kept }));
+      void this.#cache.profiles().then((kept) => this.profiles.learn(kept?.filter(({ userId }) => !this.profiles.state.has(userId))));
     }
     this.conversations.apply({ type: "known", me });
     for (const room of this.#rooms.values()) room.apply({ type: "known", me });
@@ -251,6 +260,7 @@ export class Chat {
       return;
     }
     this.#know(user.id);
+    this.profiles.learn([{ ...user, userId: user.id }]);
     this.conversations.apply({ type: "connected" });
     // Joining comes first, so that what the outbox sends is seen live.
     this.#changed();
@@ -270,12 +280,15 @@ export class Chat {
     switch (name) {
       case "message_created":
       case "message_updated":
+        this.profiles.learn([payload.sender]);
         return this.#stored(payload.message);
       case "conversation_activity": {
-        const { conversationId, seq, senderId, preview, createdAt } = payload;
+        const { conversationId, seq, senderId, preview, createdAt, sender } = payload;
+        this.profiles.learn([sender]);
         return this.#news(conversationId, seq, senderId, preview, createdAt);
       }
       case "conversation_created":
+        this.profiles.learn(payload.profiles);
         this.conversations.apply({ type: "created", conversation: payload.conversation });
         return void this.conversations.load(); // its answer has the others' presence, and makes the server tell of it
       case "messages_read":
@@ -284,6 +297,8 @@ export class Chat {
         return this.conversations.apply({ type: "read", conversationId: payload.conversationId, readSeq: payload.readSeq });
       case "user_typing":
         return this.#rooms.get(payload.conversationId)?.apply({ type: "typing", event: payload });
+      case "profile_changed":
+        return this.profiles.learn([payload]);
       case "presence_changed":
         for (const room of this.#rooms.values()) room.apply({ type: "presence", event: payload });
         return this.conversations.apply({ type: "presence", event: payload });

@@ -13,14 +13,16 @@ export class Conversations {
   state = NO_LIST;
   #insist;
   #onChange;
+  #learn;
   #listeners = new Listeners();
   #loading = false;
   #again = false;
   /** The latest activity of which an answer told. */
   #knownAt = Infinity;
 
-  /** @param {{insist: Context["insist"], changed: (state: ListState) => void}} init */
-  constructor({ insist, changed }) {
+  /** @param {{insist: Context["insist"], learn: Context["learn"], changed: (state: ListState) => void}} init */
+  constructor({ insist, learn, changed }) {
+    this.#learn = learn;
     this.#insist = insist;
     this.#onChange = changed;
   }
@@ -89,6 +91,7 @@ export class Conversations {
   #readPage(where, further) {
     const first = where.before === undefined;
     return this.#insist("list_conversations", where, () => true, (page) => {
+      this.#learn(page.profiles);
       this.apply({ type: "page", page, further, whole: first && page.nextBefore === null });
     });
   }

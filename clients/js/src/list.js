@@ -14,7 +14,9 @@
  * @property {readonly Item[]} items  most recent activity first
  * @property {boolean} loaded  the first page has arrived
  * @property {boolean} hasMore  there are further ones, for `loadMore`
- * @property {number} unreadTotal  of those that are loaded
+ * @property {number} unreadTotal  messages, in those that are loaded
+ * @property {number} unreadConversations  of all, loaded or not
+ * @property {number} unreadBeyond  of those that are not loaded
  * @property {string | null} nextBefore  where the next page begins
  * @property {string | null} me
  * @property {ReadonlyMap<string, boolean>} online  by user id
@@ -41,6 +43,8 @@ export const NO_LIST = Object.freeze({
   loaded: false,
   hasMore: false,
   unreadTotal: 0,
+  unreadConversations: 0,
+  unreadBeyond: 0,
   nextBefore: null,
   me: null,
   online: new Map(),
@@ -57,7 +61,9 @@ export function reduceList(state, action) {
     return item.unreadCount === unreadCount && item.online === online ? item : { ...item, unreadCount, online };
   });
   items.sort((a, b) => b.activityAt - a.activityAt || (a.id < b.id ? 1 : -1));
-  return { ...next, items, unreadTotal: items.reduce((sum, { unreadCount }) => sum + unreadCount, 0) };
+  const unreadTotal = items.reduce((sum, { unreadCount }) => sum + unreadCount, 0);
+  const unread = items.filter(({ unreadCount }) => unreadCount > 0).length;
+  return { ...next, items, unreadTotal, unreadConversations: unread + next.unreadBeyond };
 }
 
 /** @param {ListState} state @param {ListAction} action @returns {ListState} */
@@ -70,7 +76,7 @@ function step(state, action) {
     case "lost":
       return { ...state, online: new Map() };
     case "page": {
-      const { conversations, presence, nextBefore } = action.page;
+      const { conversations, presence, nextBefore, unreadConversations } = action.page;
       const named = new Set(conversations.map(({ id }) => id));
       // Of the whole list: what is not in it is of another past, or of a page that was kept.
       const known = action.whole ? state.items.filter(({ stale }) => !stale) : state.items;
@@ -80,7 +86,11 @@ function step(state, action) {
       for (const each of presence) online.set(each.userId, each.online);
       // The first page goes on where it ends; read again it says nothing of what was loaded behind it.
       const goesOn = action.further || !state.loaded || state.nextBefore === null;
-      return { ...state, items: [...items.values()], online, loaded: true, ...(goesOn && { nextBefore, hasMore: nextBefore !== null }) };
+      // The server counts all of them on the first page; a further one has some of those that were beyond what is loaded.
+      const loaded = unreadIn([...items.values()]);
+      const beyond = unreadConversations === undefined ? state.unreadBeyond + unreadIn(state.items) : unreadConversations;
+      const unreadBeyond = Math.max(0, beyond - loaded);
+      return { ...state, items: [...items.values()], online, loaded: true, unreadBeyond, ...(goesOn && { nextBefore, hasMore: nextBefore !== null }) };
     }
     case "created": {
       const { conversation } = action;
@@ -111,6 +121,9 @@ function step(state, action) {
       return { ...state, looking: action.ids };
   }
 }
+
+/** @param {readonly Item[]} items */
+const unreadIn = (items) => items.filter(({ lastSeq, readSeq }) => lastSeq > readSeq).length;
 
 /** @param {ConversationSummary} summary @param {Item | undefined} found @returns {Item} */
 function summarized({ lastMessage, change, ...summary }, found) {

@@ -4,6 +4,7 @@ import { createContext, createElement, useContext, useEffect, useMemo, useSyncEx
 
 /** @import { ReactNode } from "react" */
 /** @import { Chat, Status } from "./chat.js" */
+/** @import { Profile } from "./wire.js" */
 /** @import { ListState } from "./list.js" */
 /** @import { Room, RoomState } from "./room.js" */
 
@@ -43,6 +44,12 @@ export function useChat() {
 export function useStatus() {
   const chat = useChat();
   return useSyncExternalStore(chat.subscribe, chat.snapshot, chat.snapshot);
+}
+
+/** How users are shown, by user id. @returns {ReadonlyMap<string, Profile>} */
+export function useProfiles() {
+  const { profiles } = useChat();
+  return useSyncExternalStore(profiles.subscribe, profiles.snapshot, profiles.snapshot);
 }
 
 /** The list, and `loadMore`. @returns {ListState & {loadMore: () => Promise<void>}} */

@@ -12,7 +12,7 @@ import { withPending } from "./pending.js";
 /** @import { Action, State } from "./conversation.js" */
 /** @import { Outbox } from "./outbox.js" */
 /** @import { Pending, PendingChange, PendingMessage, ShownMessage } from "./pending.js" */
-/** @import { JoinConversationAck, Message, Requests } from "./wire.js" */
+/** @import { JoinConversationAck, Message, Profile, Requests } from "./wire.js" */
 
 /**
  * @typedef {Omit<State, "messages" | "quoted"> & {messages: readonly ShownMessage[], quoted: ReadonlyMap<number, ShownMessage | null>,
@@ -28,6 +28,7 @@ import { withPending } from "./pending.js";
  * @property {Clock} clock
  * @property {() => Cache | null} cache
  * @property {() => boolean} looks  whether somebody looks at the page at all
+ * @property {(profiles?: readonly Profile[]) => void} learn  how users are shown
  * @property {() => string | null} me
  * @property {() => void} changed  the room's wish is another one
  * @property {<E extends keyof Requests>(event: E, payload: Requests[E]["payload"], wanted: () => boolean,
@@ -391,6 +392,7 @@ export class Room {
       this.#told = { visible };
       this.#behind = this.#anew = false;
       this.#asked.clear();
+      this.#context.learn([...(ack.profiles ?? []), ...ack.participants]);
       this.apply({ type: "joined", ack, after });
       this.#context.joined(this.id, ack);
     });
@@ -406,6 +408,7 @@ export class Room {
     for (let after = /** @type {string | null} */ (null); ; ) {
       const where = { conversationId: this.id, limit: 200, ...(after !== null && { after }) };
       const page = await this.#context.insist("list_participants", where, wanted, ({ participants }) => {
+        this.#context.learn(participants);
         if (wanted()) this.apply({ type: "participants", participants });
       });
       after = page.nextAfter;
@@ -445,6 +448,7 @@ export class Room {
       }
       const where = { conversationId: this.id, after: cursor ?? 0, limit: CHANGES_PAGE };
       await this.#context.insist("fetch_changes", where, wanted, (page) => {
+        this.#context.learn(page.profiles);
         if (wanted()) this.apply({ type: "changes", page });
       });
     }
@@ -459,7 +463,8 @@ export class Room {
     const seqs = missingQuotes(this.#inner).filter((seq) => !this.#asked.has(seq)).slice(-MOST_QUOTES);
     if (seqs.length === 0) return;
     for (const seq of seqs) this.#asked.add(seq);
-    await this.#context.insist("fetch_messages", { conversationId: this.id, seqs }, wanted, ({ messages, hasMore }) => {
+    await this.#context.insist("fetch_messages", { conversationId: this.id, seqs }, wanted, ({ messages, profiles, hasMore }) => {
+      this.#context.learn(profiles);
       if (!wanted()) return;
       if (hasMore) for (const seq of seqs) this.#asked.delete(seq);
       this.apply({ type: "quotes", messages });
@@ -487,7 +492,8 @@ export class Room {
     const era = this.#era;
     const wanted = () => era === this.#era;
     try {
-      const page = await this.#context.insist("fetch_history", { conversationId: this.id, ...where }, wanted, ({ messages }) => {
+      const page = await this.#context.insist("fetch_history", { conversationId: this.id, ...where }, wanted, ({ messages, profiles }) => {
+        this.#context.learn(profiles);
         if (wanted()) this.apply({ type: "history", messages });
       });
       return page.messages.length;

@@ -102,6 +102,25 @@ test("nothing is unread of what the user looks at, and what changes nothing give
   assert.equal(reduceList(state, { type: "read", conversationId: "unknown", readSeq: 3 }), state);
 });
 
+test("the number of unread conversations is the server's, of those too that are not loaded", () => {
+  const server = new Server();
+  for (const id of ids) server.send(id, "ben");
+  const all = server.page();
+  const only = (from, to, more) => ({ ...all, page: { ...all.page, conversations: all.page.conversations.slice(from, to), ...more }, whole: false });
+  let state = reduceList(NO_LIST, only(0, 1, { unreadConversations: 3, nextBefore: "b", hasMore: true }));
+  assert.equal(state.unreadConversations, 3);
+  state = reduceList(state, { type: "looking", ids: new Set(["a"]) });
+  assert.equal(state.unreadConversations, 2);
+  state = reduceList(state, { ...only(1, 2, { nextBefore: "c", hasMore: true }), further: true });
+  assert.equal(state.unreadConversations, 2);
+  state = reduceList(state, server.read("b"));
+  assert.equal(state.unreadConversations, 1);
+  state = reduceList(state, { ...only(2, 3), further: true });
+  assert.deepEqual([state.unreadConversations, state.unreadBeyond], [1, 0]);
+  state = reduceList(state, server.read("c"));
+  assert.equal(state.unreadConversations, 0);
+});
+
 test("nobody is online without a connection, nor because of a name that every object has", () => {
   const server = new Server();
   let state = reduceList(NO_LIST, server.page());
