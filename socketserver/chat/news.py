@@ -71,6 +71,24 @@ class ConversationCreated(News):
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationUpdated(News):
+    """What lists show of a conversation has changed, other than by a new message.
+
+    Attributes:
+        preview: whether the message that lists show is another one, or has another text: it is `last_message` now.
+        last_message: None where none is left that counts.
+        uncounted_seq: of a message that counts as unread no more; told once.
+        sender: how the sender of `last_message` is shown; None where that is not known.
+    """
+
+    conversation: Conversation
+    preview: bool = False
+    last_message: Message | None = None
+    uncounted_seq: int | None = None
+    sender: Profile | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MessagesRead(News):
     """A participant's read mark moved."""
 

@@ -9,8 +9,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ..chat.domain import Clock, Conversation, ConversationId, UserId
-from ..chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated, News, ProfileChanged
+from ..chat.domain import Clock, Conversation, ConversationId, Profile, UserId
+from ..chat.news import (
+    ConversationCreated,
+    ConversationUpdated,
+    MessageCreated,
+    MessagesRead,
+    MessageUpdated,
+    News,
+    ProfileChanged,
+)
 from ..wire import protocol
 from ..wire.pages import fit_profiles
 from ..wire.protocol import PresenceWire, ProfileWire, ServerEvent
@@ -79,6 +87,7 @@ class Fanout:
             MessageCreated: self.message_created,
             MessageUpdated: self.message_updated,
             ConversationCreated: self.conversation_created,
+            ConversationUpdated: self.conversation_updated,
             MessagesRead: self.messages_read,
             ProfileChanged: self.profile_changed,
         }
@@ -96,7 +105,7 @@ class Fanout:
         conversation, message = created.conversation, created.message
         self._sio.emit_now(
             ServerEvent.MESSAGE_CREATED,
-            {"message": protocol.encoded(created), **_sender(created, self._joined_participants)},
+            {"message": protocol.encoded(created), **_sender(conversation, created.sender, self._joined_participants)},
             room=conversation_room(conversation.id),
         )
         elsewhere, looking = self._sessions.around(conversation.id, conversation.participant_ids)
@@ -106,7 +115,8 @@ class Fanout:
         for user_id in readers:
             self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
         if elsewhere:
-            activity = {**protocol.dump_activity(message), **_sender(created, self._listed_participants)}
+            sender = _sender(conversation, created.sender, self._listed_participants)
+            activity = {**protocol.dump_activity(message), **sender}
             sids = [connection.sid for connection in elsewhere]
             self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, activity, room=sids)
 
@@ -128,6 +138,20 @@ class Fanout:
                 "profiles": fit_profiles(created.people, self._outbox_bytes).items,
             },
             room=[user_room(user_id) for user_id in conversation.participant_ids],
+        )
+
+    def conversation_updated(self, updated: ConversationUpdated) -> None:
+        """`conversation_updated` to all participants' sockets, joined or not: encoded once, and a look at each user who
+        is connected, as a new message costs."""
+        conversation = updated.conversation
+        elsewhere, _ = self._sessions.around(conversation.id, conversation.participant_ids)
+        self._sio.emit_now(
+            ServerEvent.CONVERSATION_UPDATED,
+            {
+                **protocol.dump_conversation_updated(updated, listed=self._listed_participants),
+                **_sender(conversation, updated.sender, self._listed_participants),
+            },
+            room=[conversation_room(conversation.id), *(connection.sid for connection in elsewhere)],
         )
 
     def messages_read(self, read: MessagesRead) -> None:
@@ -199,8 +223,8 @@ class Fanout:
         await self._sio.leave_room(connection.sid, room)
 
 
-def _sender(created: MessageCreated, told: int) -> dict[str, ProfileWire]:
-    """How the sender is shown, where a conversation has more participants than its readers have been told of."""
-    if created.sender is None or not 0 < told < created.conversation.participant_count:
+def _sender(conversation: Conversation, sender: Profile | None, told: int) -> dict[str, ProfileWire]:
+    """How a sender is shown, where a conversation has more participants than its readers have been told of."""
+    if sender is None or not 0 < told < conversation.participant_count:
         return {}
-    return {"sender": protocol.dump_profile(created.sender.user_id, created.sender)}
+    return {"sender": protocol.dump_profile(sender.user_id, sender)}

@@ -314,6 +314,12 @@ class Store(Protocol):
         Costs a look or two for each: for whoever must know, for many conversations, whether something was missed.
         """
 
+    async def get_last_message(self, conversation_id: ConversationId) -> Message | None:
+        """The newest message that counts, as lists show it; None if there is none.
+
+        Order: as after every write that returned before this call was made.
+        """
+
     async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
         """The messages with these seqs, those that exist, in seq order."""
 

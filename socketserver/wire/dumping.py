@@ -8,13 +8,14 @@ import orjson
 
 from ..chat import domain
 from ..chat.domain import ConversationId, Identity, Profile, UserId
-from ..chat.news import MessageCreated, MessageUpdated
+from ..chat.news import ConversationUpdated, MessageCreated, MessageUpdated
 from ..chat.profiles import People
 from ..errors import ChatError, End
 from ..settings import Settings
 from .shapes import (
     ActivityWire,
     ConversationSummaryWire,
+    ConversationUpdatedWire,
     ConversationWire,
     ErrorWire,
     FailureWire,
@@ -223,6 +224,16 @@ def dump_activity(message: domain.Message) -> ActivityWire:
         "preview": message.body[:PREVIEW_CHARS],
         "createdAt": message.created_at_ms,
     }
+
+
+def dump_conversation_updated(updated: ConversationUpdated, *, listed: int) -> ConversationUpdatedWire:
+    """What lists show; `listed` as in `dump_conversation`."""
+    wire: ConversationUpdatedWire = {"conversation": dump_conversation(updated.conversation, listed=listed)}
+    if updated.preview:
+        wire["lastMessage"] = None if updated.last_message is None else dump_message(updated.last_message)
+    if updated.uncounted_seq is not None:
+        wire["uncountedSeq"] = updated.uncounted_seq
+    return wire
 
 
 def dump_messages_read(conversation_id: ConversationId, mark: domain.ReadMark) -> MessagesReadWire:

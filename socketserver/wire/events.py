@@ -372,6 +372,12 @@ class ServerEvent(StrEnum):
         payload=shapes.ConversationCreatedWire,
         snapshot={"list_conversations": "conversations"},
     )
+    CONVERSATION_UPDATED = Announcement(
+        name="conversation_updated",
+        doc="What your list shows of a conversation has changed, other than by a new message.",
+        payload=shapes.ConversationUpdatedWire,
+        snapshot={"list_conversations": "conversations"},
+    )
     MESSAGES_READ = Announcement(
         name="messages_read",
         doc="Somebody's read mark moved. There is none for the reading that sending implies.",

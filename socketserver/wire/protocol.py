@@ -15,6 +15,7 @@ from .dumping import RECONNECTION_DELAY_MAX_MS as RECONNECTION_DELAY_MAX_MS
 from .dumping import RECONNECTION_DELAY_MS as RECONNECTION_DELAY_MS
 from .dumping import dump_activity as dump_activity
 from .dumping import dump_conversation as dump_conversation
+from .dumping import dump_conversation_updated as dump_conversation_updated
 from .dumping import dump_cursor as dump_cursor
 from .dumping import dump_error as dump_error
 from .dumping import dump_failure as dump_failure

@@ -318,6 +318,24 @@ class ConversationCreatedWire(TypedDict):
     profiles: list[ProfileWire]
 
 
+class ConversationUpdatedWire(TypedDict):
+    """What lists show of a conversation has changed, other than by a new message.
+
+    Attributes:
+        conversation: The conversation.
+        lastMessage: The message to show, as it is now, if it is another one or has another text; null if none is left.
+        uncountedSeq: The `seq` of a message that counts no more: if you have read less than that, you have one unread
+            less. Told once.
+        sender: How the sender of `lastMessage` is shown; only in conversations with more participants than
+            `participantIds` has.
+    """
+
+    conversation: ConversationWire
+    lastMessage: NotRequired[MessageWire | None]
+    uncountedSeq: NotRequired[int]
+    sender: NotRequired[ProfileWire]
+
+
 class MessagesReadWire(TypedDict):
     """A read mark moved.
 

@@ -34,6 +34,7 @@ async def do_everything(store: Store) -> None:
         await store.change_message(React(conversation_id, 1, BOB, "+", on=True))
         await store.change_message(Delete(conversation_id, 3, BOB, NOW_MS, others=True))
     await store.get_messages(here, [1, 3, 99])
+    await store.get_last_message(here)
     await store.newest_changes([here, there])
     await store.get_conversation(here)
     for conversation_id in (here, there):
@@ -155,6 +156,8 @@ def _explainable(command: dict[str, Any]) -> list[dict[str, Any]]:
             if "seq" in branch:
                 branch.pop("sender", None)
                 branch.pop("moved", None)
+            if isinstance(branch.get("uncounted"), dict):
+                branch.pop("uncounted")
         return [{**command, "filter": branch} for branch in branches]
     lookups = [stage["$lookup"] for stage in command.get("pipeline", ()) if "$lookup" in stage]
     return [command, *map(_inside, lookups)]

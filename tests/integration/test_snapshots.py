@@ -77,6 +77,12 @@ class Scene:
         await self.ann.create("ben", title="another")
         return await self.ben.client.wait("conversation_created", lambda seen: seen["conversation"]["title"])
 
+    async def conversation_updated(self) -> Any:
+        await self.ann.send(self.chat, "hello")
+        await self.ann.send(self.chat, "gone")
+        await self.ann.client.ok("delete_message", {"conversationId": self.chat, "seq": 2})
+        return await self.ben.client.wait("conversation_updated")
+
     async def messages_read(self) -> Any:
         await self.ben.join(self.chat)
         await self.ben.send(self.chat, "hello")
@@ -116,6 +122,11 @@ def in_the_answers(event: ServerEvent, seen: dict[str, Any], answers: Answers, c
     elif event == ServerEvent.CONVERSATION_CREATED:
         found = entry(listed["conversations"], id=seen["conversation"]["id"])
         assert {key: found[key] for key in seen["conversation"]} == seen["conversation"]
+    elif event == ServerEvent.CONVERSATION_UPDATED:
+        found = entry(listed["conversations"], id=chat)
+        assert {key: found[key] for key in seen["conversation"]} == seen["conversation"]
+        assert (seen["lastMessage"], seen["uncountedSeq"]) == (found["lastMessage"], 2)
+        assert found["unreadCount"] == 1
     elif event == ServerEvent.MESSAGES_READ:
         mark = entry(joined["participants"], userId=seen["userId"])
         assert (mark["readSeq"], mark["readAt"]) == (seen["readSeq"], seen["readAt"])

@@ -277,6 +277,18 @@ export interface ConversationCreated {
   profiles: Profile[];
 }
 
+/** What lists show of a conversation has changed, other than by a new message. */
+export interface ConversationUpdated {
+  /** The conversation. */
+  conversation: Conversation;
+  /** The message to show, as it is now, if it is another one or has another text; null if none is left. */
+  lastMessage?: Message | null;
+  /** The `seq` of a message that counts no more: if you have read less than that, you have one unread less. Told once. */
+  uncountedSeq?: number;
+  /** How the sender of `lastMessage` is shown; only in conversations with more participants than `participantIds` has. */
+  sender?: Profile;
+}
+
 /** A read mark moved. */
 export interface MessagesRead {
   /** The conversation's id. */
@@ -676,6 +688,8 @@ export interface ServerToClientEvents {
   conversation_activity: (payload: Activity) => void;
   /** Somebody created a conversation in which you take part. */
   conversation_created: (payload: ConversationCreated) => void;
+  /** What your list shows of a conversation has changed, other than by a new message. */
+  conversation_updated: (payload: ConversationUpdated) => void;
   /** Somebody's read mark moved. There is none for the reading that sending implies. */
   messages_read: (payload: MessagesRead) => void;
   /** Somebody began, goes on, or stopped typing in a small conversation that this socket joined. */

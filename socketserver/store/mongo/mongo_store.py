@@ -313,6 +313,11 @@ class MongoStore:
         async with self._answering():
             return await reads.newest_changes(self._database, ids)
 
+    async def get_last_message(self, conversation_id: ConversationId) -> Message | None:
+        documents.check_value(conversation_id)
+        async with self._answering():
+            return await reads.get_last_message(self._database, conversation_id)
+
     async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
         documents.check_value(conversation_id)
         async with self._answering():

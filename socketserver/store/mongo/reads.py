@@ -114,6 +114,12 @@ async def get_messages(
     return tuple(documents.load_message(row) for row in await _page(database, which, 1, 0)) if seqs else ()
 
 
+async def get_last_message(database: MongoDatabase, conversation_id: ConversationId) -> Message | None:
+    counted: Document = {"conversation": conversation_id, "uncounted": {"$ne": True}}
+    rows = await _page(database, counted, -1, 1)
+    return documents.load_message(rows[0]) if rows else None
+
+
 async def _newest_at(
     database: MongoDatabase, conversation_id: ConversationId, change: int, limit: int
 ) -> tuple[list[Document], int]:

@@ -170,6 +170,17 @@ def get_messages(sql: sqlite3.Connection, conversation_id: ConversationId, seqs:
     return tuple(found)
 
 
+def get_last_message(sql: sqlite3.Connection, conversation_id: ConversationId) -> Message | None:
+    found = _load(
+        sql,
+        conversation_id,
+        f"SELECT {MESSAGE} FROM message m WHERE m.conversation = (SELECT num FROM conversation WHERE id = ?)"
+        " AND m.uncounted IS NULL ORDER BY m.seq DESC LIMIT 1",
+        (conversation_id,),
+    )
+    return found[0] if found else None
+
+
 def _updates(
     sql: sqlite3.Connection, conversation_id: ConversationId, num: int, after: int, known: int, limit: int
 ) -> tuple[list[Message], int | None]:

@@ -230,6 +230,9 @@ class SqliteStore:
     async def newest_changes(self, ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
         return await self._read(lambda sql: reads.newest_changes(sql, ids))
 
+    async def get_last_message(self, conversation_id: ConversationId) -> Message | None:
+        return await self._read(lambda sql: reads.get_last_message(sql, conversation_id))
+
     async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
         return await self._read(lambda sql: reads.get_messages(sql, conversation_id, seqs))
 
