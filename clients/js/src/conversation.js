@@ -129,13 +129,8 @@ function step(state, action) {
       const next = take(state, messages);
       return advance({ ...next, cursor: Math.max(next.cursor ?? 0, change) }, []);
     }
-    case "quotes": {
-      const quoted = new Map(state.quoted);
-      for (const message of action.messages) {
-        if ((quoted.get(message.seq)?.change ?? 0) < message.change) quoted.set(message.seq, message);
-      }
-      return { ...state, quoted };
-    }
+    case "quotes":
+      return take(state, action.messages);
     case "forget":
       return { ...state, messages: state.messages.filter(({ seq }) => seq >= action.beforeSeq) };
     case "participants": {
@@ -217,24 +212,26 @@ function join(state, ack, after) {
  */
 function take(state, news, older = false) {
   let { messages, typing, quoted, aside, uncounted } = state;
-  for (const message of news) {
-    const { seq, change, senderId, replyTo } = message;
+  for (let message of news) {
+    const { seq, senderId, replyTo } = message;
     if (isNews(state, message) && seq > state.readSeq && !counts(message)) uncounted += 1;
+    const late = aside.get(seq);
+    if (late && late.change > message.change) message = late;
+    const { change } = message;
     if (quoted.has(seq) && (quoted.get(seq)?.change ?? 0) < change) quoted = new Map(quoted).set(seq, message);
     const at = placeOf(messages, seq);
     const known = messages[at]?.seq === seq ? messages[at] : undefined;
     if (known && known.change >= change) continue;
-    const newest = (aside.get(seq)?.change ?? 0) > change ? aside.get(seq) : message;
     if (at === 0 && !known && messages.length > 0 && !older) {
-      if (newest === message) aside = new Map([...aside, [seq, message]].slice(-MOST_AHEAD));
+      if (message !== late) aside = new Map([...aside].slice(1 - MOST_AHEAD)).set(seq, message);
       continue; // it comes by scrolling
     }
     if (messages === state.messages) messages = [...messages];
-    /** @type {Message[]} */ (messages).splice(at, known ? 1 : 0, newest);
+    /** @type {Message[]} */ (messages).splice(at, known ? 1 : 0, message);
     if (!known && typing.includes(senderId)) typing = typing.filter((each) => each !== senderId);
     if (replyTo !== undefined && !quoted.has(replyTo)) {
       const answered = messages[placeOf(messages, replyTo)];
-      quoted = new Map(quoted).set(replyTo, answered?.seq === replyTo ? answered : null);
+      quoted = new Map(quoted).set(replyTo, (answered?.seq === replyTo ? answered : aside.get(replyTo)) ?? null);
     }
   }
   if (!older && messages.length > MOST_MESSAGES) messages = messages.slice(-MOST_MESSAGES);
