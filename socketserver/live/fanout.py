@@ -18,6 +18,7 @@ from ..chat.news import (
     MessageUpdated,
     News,
     ProfileChanged,
+    SettingsChanged,
 )
 from ..wire import protocol
 from ..wire.pages import fit_profiles
@@ -90,6 +91,7 @@ class Fanout:
             ConversationUpdated: self.conversation_updated,
             MessagesRead: self.messages_read,
             ProfileChanged: self.profile_changed,
+            SettingsChanged: self.settings_changed,
         }
 
     def receive(self, news: News) -> None:
@@ -161,6 +163,17 @@ class Fanout:
         if self.is_small(conversation):
             rooms.append(conversation_room(conversation.id))
         self._sio.emit_now(ServerEvent.MESSAGES_READ, protocol.dump_messages_read(conversation.id, mark), room=rooms)
+
+    def settings_changed(self, changed: SettingsChanged) -> None:
+        """`settings_changed` to the user's own sockets, the one that asked too."""
+        self._sio.emit_now(
+            ServerEvent.SETTINGS_CHANGED,
+            {
+                "conversationId": changed.conversation_id,
+                "settings": protocol.dump_settings(changed.settings),
+            },
+            room=user_room(changed.user_id),
+        )
 
     def typing(self, conversation_id: ConversationId, user_id: UserId, typing: bool, *, sid: str) -> None:
         """`user_typing` to the sockets that joined, but to none of the user who types: one that was told that the user

@@ -28,6 +28,7 @@ from .dumping import dump_participant as dump_participant
 from .dumping import dump_presence as dump_presence
 from .dumping import dump_profile as dump_profile
 from .dumping import dump_session_ended as dump_session_ended
+from .dumping import dump_settings as dump_settings
 from .dumping import dump_summary as dump_summary
 from .dumping import dump_typing as dump_typing
 from .dumping import dump_user as dump_user

@@ -89,6 +89,11 @@ class Scene:
         await self.ann.client.ok("mark_read", {"conversationId": self.chat, "seq": 1})
         return await self.ben.client.wait("messages_read", lambda seen: seen["userId"] == "ann")
 
+    async def settings_changed(self) -> Any:
+        what = {"conversationId": self.chat, "pinned": True, "markedUnread": True}
+        await self.ben.client.ok("update_settings", what)
+        return await self.ben.client.wait("settings_changed")
+
     async def user_typing(self) -> Any:
         await self.ben.join(self.chat)
         await self.ann.join(self.chat)
@@ -130,6 +135,8 @@ def in_the_answers(event: ServerEvent, seen: dict[str, Any], answers: Answers, c
     elif event == ServerEvent.MESSAGES_READ:
         mark = entry(joined["participants"], userId=seen["userId"])
         assert (mark["readSeq"], mark["readAt"]) == (seen["readSeq"], seen["readAt"])
+    elif event == ServerEvent.SETTINGS_CHANGED:
+        assert seen["settings"] == joined["settings"] == entry(listed["conversations"], id=chat)["settings"]
     elif event == ServerEvent.USER_TYPING:
         assert joined["typing"] == [seen["userId"]]
     elif event == ServerEvent.PROFILE_CHANGED:

@@ -10,7 +10,7 @@ from socketserver.chat.changes import Change, ReactionLimits
 from socketserver.chat.conversations import CreateConversation
 from socketserver.chat.domain import ConversationId, Message, UserId
 from socketserver.chat.messages import ChangeRules, DeleteMessage, EditMessage, Messages, SendMessage, SetReaction
-from socketserver.chat.news import ConversationUpdated, MessageCreated, MessageUpdated, News
+from socketserver.chat.news import ConversationUpdated, MentionsChanged, MessageCreated, MessageUpdated, News
 from socketserver.chat.service import Chat, make_chat
 from socketserver.errors import (
     ChatError,
@@ -251,6 +251,30 @@ async def test_lists_are_told_in_the_order_of_the_changes(stage: Stage) -> None:
     await asyncio.gather(react, edit, delete)
     assert stage.announced.news[2:] == [(MessageUpdated, 2, 3), (MessageCreated, 3, 4)]
     assert stage.announced.previews == [("-", 2)]
+
+
+async def test_who_is_mentioned_anew_is_told_once_and_the_others_not_again(stage: Stage) -> None:
+    """Also by an edit that was stored in one with a reaction, which tells of both; a deletion mentions nobody."""
+    await stage.say("one", mentions=(BOB,))
+    await stage.say("two")
+    stage.store.hold = True
+    react = asyncio.ensure_future(stage.messages.react(BOB, SetReaction(stage.here, 1, "+", on=True)))
+    edit = asyncio.ensure_future(stage.messages.edit(ANN, stage.edit("1", mentions=(BOB, CAT))))
+    while len(stage.store.held) < 2:
+        await asyncio.sleep(0)
+    for held in stage.store.held:
+        held.set_result(None)
+    await asyncio.gather(react, edit)
+    stage.store.hold = False
+    assert (await stage.messages.edit(ANN, stage.edit("1", mentions=(BOB, CAT)))).duplicate
+    await stage.messages.edit(ANN, stage.edit("uno", mentions=(CAT,)))
+    await stage.messages.delete(ANN, DeleteMessage(stage.here, 1))
+    assert [each.mentions for each in stage.announced.listed] == [
+        MentionsChanged(1, (CAT,), ()),
+        MentionsChanged(1, (), (BOB,)),
+        MentionsChanged(1, (), (CAT,)),
+    ]
+    assert stage.announced.previews == [("-", None), ("-", None), ("-", 1)]
 
 
 async def test_a_store_that_cannot_be_asked_costs_lists_the_preview_alone(stage: Stage) -> None:

@@ -7,11 +7,14 @@ from socketserver.chat.domain import Conversation, ConversationId, Message, Mess
 from socketserver.chat.news import (
     ConversationCreated,
     ConversationUpdated,
+    MentionsChanged,
     MessageCreated,
     MessagesRead,
     MessageUpdated,
     ProfileChanged,
+    SettingsChanged,
 )
+from socketserver.chat.own_settings import OwnSettings
 from socketserver.live.auto_read import Seen
 from socketserver.live.connections import Connection
 from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
@@ -121,6 +124,10 @@ def test_a_change_is_told_to_those_who_joined_and_nobody_else() -> None:
         (ConversationUpdated(CONVERSATION, True, MESSAGE), {"lastMessage": protocol.dump_message(MESSAGE)}),
         (ConversationUpdated(CONVERSATION, True, None, 7), {"lastMessage": None, "uncountedSeq": 7}),
         (ConversationUpdated(CONVERSATION, uncounted_seq=6), {"uncountedSeq": 6}),
+        (
+            ConversationUpdated(CONVERSATION, mentions=MentionsChanged(6, (BOB,), ())),
+            {"mentions": {"seq": 6, "added": ["bob"], "removed": []}},
+        ),
         (ConversationUpdated(CONVERSATION), {}),
     ],
 )
@@ -139,6 +146,15 @@ def test_what_lists_show_is_told_to_all_participants_sockets(
         Emitted("conversation_updated", payload, (conversation_room(C), "ann-other", "cat")),
     ]
     assert stage.seen() == []
+
+
+def test_own_settings_are_told_to_ones_own_sockets() -> None:
+    stage = Stage()
+    stage.fanout.receive(SettingsChanged(C, ANN, OwnSettings(muted=True, marked_unread=True)))
+    settings = {"muted": True, "pinned": False, "archived": False, "markedUnread": True}
+    assert stage.sio.take() == [
+        Emitted("settings_changed", {"conversationId": C, "settings": settings}, (user_room(ANN),))
+    ]
 
 
 def test_who_looks_has_read() -> None:
