@@ -14,7 +14,6 @@ from .chat.domain import Clock, SystemClock
 from .chat.messages import ChangeRules
 from .chat.news import Receivers
 from .chat.service import make_chat
-from .counting import count
 from .door.auth import Authenticator, setup_sessions
 from .door.connects import Guards
 from .door.listener import Runner
@@ -40,6 +39,7 @@ from .live.typing_indicator import TypingIndicator
 from .live.watching import Watching
 from .ops.admin_access import AdminAccess
 from .ops.admin_ui import instrument
+from .ops.counting import count
 from .ops.history import History, record
 from .ops.metrics import HANDSHAKE, HTTP, Metrics
 from .ops.monitor import Monitor

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from .chat.domain import Clock
 from .door.connects import Guards
+from .door.descriptors import Descriptors
 from .live.lifecycle import Lifecycle
 from .live.read_marks import ReadMarks
-from .ops.descriptors import Descriptors
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,8 @@
 """`chat-socketserver check URL`: tries what a client does, step by step, and says of what fails how to mend it.
 
-`network` goes up to TLS, `wire` speaks HTTP, Engine.IO and Socket.IO, `steps` has the order, `causes` knows what
-failures mean. This module is the command: its arguments, its output, its exit status. None of them imports the server.
+`network` goes up to TLS, `fetching` speaks HTTP, `transports` Engine.IO, `client` Socket.IO; `steps` has what is tried
+in which order, `course` goes through it, `causes` knows what failures mean. This module is the command: its arguments,
+its output, its exit status. None of them imports the server.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any, Final, TextIO
 from urllib.parse import urlsplit
 
 from ..settings import CHECK_TOKEN, SettingsError, check_token
-from ..web_names import origin_form, split_host
-from .steps import IDLE_S, Inspection, Options, Step
+from ..values.web_names import origin_form, split_host
+from .course import Step
+from .steps import IDLE_S, Inspection, Options
 
 WIDTH: Final = 100
 MAX_TIMEOUT_S: Final = 600.0

@@ -1,7 +1,6 @@
-"""The steps of a check, in the order in which a client meets what can go wrong. Each is ok, failed, or skipped.
+"""The steps of a check, in the order in which a client meets what can go wrong: what each does, and what it sees.
 
-Every step has a deadline, so a check ends whatever the server does. What it leaves behind on the server is in
-docs/operations.md#what-it-leaves-behind.
+What a check leaves behind on the server is in docs/operations.md#what-it-leaves-behind.
 """
 
 from __future__ import annotations
@@ -9,19 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import re
 import ssl
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal
-from urllib.parse import quote
+from typing import Final
 
 from . import network
 from .causes import Fault, error_of, of_answer, parse, refused
-from .wire import Answer, Client, Event, Http, Opened, Polling, WebSocket, opened
+from .client import Client, Event
+from .course import Course, Skip, Step, ms_since
+from .fetching import Answer, Http
+from .transports import Opened, Polling, WebSocket, opened
 
 # The user of the development login, and of any login the other participant of the conversation that is tried.
 DEVELOPMENT_USER: Final = "check"
@@ -33,17 +33,8 @@ IDLE_MARGIN_S: Final = 10.0
 MAX_IDLE_S: Final = 600.0
 # A larger difference makes good tokens bad: the server's own leeway for a token's `iat` and `nbf`.
 CLOCK_TOLERANCE_S: Final = 30.0
-MAX_SHOWN_CHARS: Final = 200
-# A shorter token is no secret, and stands in every sentence.
-MIN_SECRET_CHARS: Final = 8
 # Beyond it a number of milliseconds is no time: the year 5138.
 MAX_TIME_MS: Final = 10**14
-
-Status = Literal["ok", "failed", "skipped"]
-# Faults after which the connection is gone, in the steps that use it; and such that stop nothing.
-_GONE: Final = {"connection_closed", "session_ended", "replaced", "draining", "session_unknown", "unexpected_answer"}
-_ON_IT: Final = {"authentication", "message", "ping"}
-_LIMPING: Final = {"store_unavailable", "not_ready"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +72,6 @@ class Options:
         return self.path.removesuffix("/").removesuffix("/socket.io") if self.path.endswith("/socket.io/") else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What came of a step.
-
-    Attributes:
-        seen: what was seen, or why the step was skipped.
-        ms: how long it took, None for a skipped one.
-        cause: of a failed step its code, a key of causes.CAUSES; `likely` and `remedy` go with it.
-    """
-
-    name: str
-    status: Status
-    seen: str
-    ms: int | None = None
-    cause: str | None = None
-    likely: str | None = None
-    remedy: str | None = None
-
-
-class _Skip(Exception):
-    """The step makes no sense here; the argument says why."""
-
-
 class Inspection:
     """One check.
 
@@ -113,114 +81,58 @@ class Inspection:
 
     def __init__(self, options: Options, on_step: Callable[[Step], None]) -> None:
         self._options = options
-        self._on_step = on_step
+        self._course = Course(on_step, options.token, options.timeout_s)
         self._token = options.token
-        long = options.token is not None and len(options.token) >= MIN_SECRET_CHARS
-        self._secret = _writings(options.token) if options.token is not None and long else None
         self._addresses: list[str] = []
         self._context = ssl.create_default_context()
-        self._stopped: str | None = None  # why there is no sense in going on
         self._stored = True
         self._date: Answer | None = None
         self._handshake_answer: Opened | None = None
         self._client: Client | None = None
         self._websocket_works = False
         self._welcome: Event | None = None
-        self._gone = False
         self._http_client: Http | None = None
 
     async def run(self) -> None:
         """Do all the steps."""
-        timeout_s, idle_s = self._options.timeout_s, 0.0
+        timeout_s, idle_s, step = self._options.timeout_s, 0.0, self._course.step
         try:
-            await self._step("name", self._name, "name_unresolved", "the name has no address")
-            await self._step("port", self._port, "port_timeout", "the port does not answer")
-            await self._step("certificate", self._certificate, "no_answer", "no browser connects with that certificate")
-            await self._step("ready", self._ready, "no_answer", "nothing answers")
-            await self._step("handshake", self._handshake, "no_answer", "there is no handshake")
+            await step("name", self._name, "name_unresolved", "the name has no address")
+            await step("port", self._port, "port_timeout", "the port does not answer")
+            await step("certificate", self._certificate, "no_answer", "no browser connects with that certificate")
+            await step("ready", self._ready, "no_answer", "nothing answers")
+            await step("handshake", self._handshake, "no_answer", "there is no handshake")
             with contextlib.suppress(Exception):  # whatever it is, the next steps say what it means
                 async with asyncio.timeout(timeout_s):
                     await self._log_in()
-            await self._step("polling", self._polling, "polling_broken")
-            await self._step("websocket", self._websocket, "no_upgrade")
-            await self._step("upgrade", self._upgrade, "upgrade_failed")
-            await self._step("origin", self._origin, "no_answer")
-            await self._step("authentication", self._authentication, "not_welcomed")
-            await self._step("message", self._message, "not_delivered")
+            await step("polling", self._polling, "polling_broken")
+            await step("websocket", self._websocket, "no_upgrade")
+            await step("upgrade", self._upgrade, "upgrade_failed")
+            await step("origin", self._origin, "no_answer")
+            await step("authentication", self._authentication, "not_welcomed")
+            await step("message", self._message, "not_delivered")
             if self._options.idle_s is not None:
                 idle_s = self._idle_s()
-            await self._step("ping", self._ping, "no_ping", limit_s=timeout_s + idle_s)
-            await self._step("clock", self._clock, "no_answer")
+            await step("ping", self._ping, "no_ping", limit_s=timeout_s + idle_s)
+            await step("clock", self._clock, "no_answer")
         finally:
             if self._client is not None:
                 await self._client.close()
             if self._http_client is not None:
                 await self._http_client.close()
 
-    async def _step(
-        self,
-        name: str,
-        work: Callable[[], Awaitable[str]],
-        late: str,
-        stops: str | None = None,
-        *,
-        limit_s: float | None = None,
-    ) -> None:
-        """Do one step.
-
-        Args:
-            late: the cause if it does not end in time.
-            stops: why all later steps make no sense if it fails.
-        """
-        limit_s = self._options.timeout_s if limit_s is None else limit_s
-        started_s = time.monotonic()
-        try:
-            if self._stopped is not None:
-                raise _Skip(self._stopped)
-            try:
-                async with asyncio.timeout(limit_s):
-                    seen = await work()
-            except TimeoutError:
-                raise Fault(late, f"nothing came within {limit_s:g} s") from None
-            except (Fault, _Skip):
-                raise
-            except Exception as error:  # an answer that nobody thought of ends its step, and not the check
-                raise Fault("unexpected_answer", f"nothing that makes sense ({type(error).__name__})") from None
-        except _Skip as skip:
-            step = Step(name, "skipped", self._clean(str(skip)))
-        except Fault as fault:
-            if fault.code not in _LIMPING:
-                self._stopped = self._stopped or stops
-            self._gone = self._gone or (name in _ON_IT and fault.code in _GONE)
-            cause = fault.cause
-            ms = _ms_since(started_s)
-            step = Step(name, "failed", self._clean(fault.seen), ms, fault.code, cause.likely, cause.remedy)
-        else:
-            step = Step(name, "ok", self._clean(seen), _ms_since(started_s))
-        self._on_step(step)
-
-    def _clean(self, text: str) -> str:
-        """A text of the server's, fit for a terminal and without the token that was given to the check.
-
-        One that the server has given is no secret before it, and would let it choose what is struck out.
-        """
-        if self._secret is not None:
-            text = self._secret.sub("***", text)
-        text = text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…"
-        return "".join(character if character.isprintable() else "?" for character in text)
-
     @property
     def _http(self) -> Http:
         assert self._http_client is not None  # the step port has made it, or stopped the check
         return self._http_client
 
-    # The steps: each returns what it saw. Raises: Fault, _Skip.
+    # The steps: each returns what it saw. Raises: Fault, Skip.
 
     async def _name(self) -> str:
         with contextlib.suppress(ValueError):
             ipaddress.ip_address(self._options.host)
             self._addresses = [self._options.host]
-            raise _Skip(f"{self._options.host} is an address")
+            raise Skip(f"{self._options.host} is an address")
         self._addresses = await network.resolve(self._options.host, self._options.port)
         return ", ".join(self._addresses[:4])
 
@@ -236,7 +148,7 @@ class Inspection:
     async def _certificate(self) -> str:
         options = self._options
         if options.scheme == "http":
-            raise _Skip("http: nothing is encrypted")
+            raise Skip("http: nothing is encrypted")
         return await network.certificate(self._addresses[0], options.port, options.host, self._context)
 
     async def _ready(self) -> str:
@@ -247,14 +159,14 @@ class Inspection:
             return "the server is up, messages can be stored"
         error = error_of(answer.body)
         if error is None or error["code"] == "not_found":
-            raise _Skip(f"/readyz is not to be seen from here (HTTP {answer.status})")
+            raise Skip(f"/readyz is not to be seen from here (HTTP {answer.status})")
         fault = refused(error, "not_ready")
         self._stored = False
         # A server whose database is away still connects its clients, and shows what else is wrong.
         if fault.code == "draining":
-            self._stopped = "the server is being stopped"
+            self._course.stopped = "the server is being stopped"
         elif fault.code == "development_login":
-            self._stopped = "the server does not answer under this name"
+            self._course.stopped = "the server does not answer under this name"
         raise Fault(fault.code, f"HTTP {answer.status}, {fault.seen}")
 
     async def _handshake(self) -> str:
@@ -267,7 +179,7 @@ class Inspection:
 
     async def _log_in(self) -> None:
         """Get a token, where the development login gives one to everybody. Only our own kind of server is asked."""
-        if self._token is None and self._stopped is None and self._http.ours:
+        if self._token is None and self._course.stopped is None and self._http.ours:
             value = parse(
                 (await self._http.post_json(f"{self._options.prefix}/session", {"user": DEVELOPMENT_USER})).body
             )
@@ -301,11 +213,11 @@ class Inspection:
 
     async def _upgrade(self) -> str:
         if not self._websocket_works:
-            raise _Skip("there is no websocket to move to")
+            raise Skip("there is no websocket to move to")
         if self._client is None or self._client.transport.name != "polling":
-            raise _Skip("there is no polling to move from")
+            raise Skip("there is no polling to move from")
         if "websocket" not in self._client.handshake.upgrades:
-            raise _Skip("the server does not offer it")
+            raise Skip("the server does not offer it")
         await self._client.upgrade()
         return "moved from long-polling to a websocket"
 
@@ -317,7 +229,7 @@ class Inspection:
         if found is None:
             fault = of_answer(answer.status, answer.headers, answer.body, ours=self._http.ours)
             if fault.code == "origin_not_allowed" and self._options.origin is None:
-                raise _Skip(f"pages of {own} itself may not connect; check yours with --origin")
+                raise Skip(f"pages of {own} itself may not connect; check yours with --origin")
             raise fault
         await self._http.engine("POST", sid=found.sid, data="1", origin=origin)
         allowed = answer.all("Access-Control-Allow-Origin")
@@ -332,7 +244,7 @@ class Inspection:
         if client.refusal is not None:
             raise refused(client.refusal)
         if self._token is None:
-            raise _Skip("no token: set WEBSOCKET_CHECK_TOKEN, or give --token")
+            raise Skip("no token: set WEBSOCKET_CHECK_TOKEN, or give --token")
         welcome = await client.wait("welcome", lambda payload: isinstance(payload, dict))
         user = welcome.payload.get("user")
         self._welcome = welcome
@@ -342,7 +254,7 @@ class Inspection:
     async def _message(self) -> str:
         client = self._authenticated()
         if not self._stored:
-            raise _Skip("messages cannot be stored now")
+            raise Skip("messages cannot be stored now")
         where = {"participantIds": [OTHER_USER], "title": TITLE, "idempotencyKey": OTHER_USER}
         conversation = (await client.ask("create_conversation", where)).get("conversation")
         room = {"conversationId": conversation.get("id") if isinstance(conversation, dict) else None}
@@ -350,9 +262,9 @@ class Inspection:
         key = uuid.uuid4().hex
         sent_s = time.monotonic()
         await client.ask("send_message", {**room, "idempotencyKey": key, "body": TITLE})
-        acked_ms = _ms_since(sent_s)
+        acked_ms = ms_since(sent_s)
         await client.wait("message_created", lambda payload: key in str(payload))
-        back_ms = _ms_since(sent_s)
+        back_ms = ms_since(sent_s)
         await client.ask("leave_conversation", room)
         return f"stored after {acked_ms} ms, back after {back_ms} ms"
 
@@ -362,10 +274,10 @@ class Inspection:
         if self._options.idle_s is not None:
             return await self._idle(client, self._idle_s())
         if not isinstance(client.transport, WebSocket):
-            raise _Skip("over long-polling with --thorough only")
+            raise Skip("over long-polling with --thorough only")
         started_s = time.monotonic()
         await client.transport.ping()
-        return f"answered after {_ms_since(started_s)} ms; {interval}, --thorough waits for them"
+        return f"answered after {ms_since(started_s)} ms; {interval}, --thorough waits for them"
 
     async def _idle(self, client: Client, idle_s: float) -> str:
         before, started_s = client.pings, time.monotonic()
@@ -400,7 +312,7 @@ class Inspection:
             try:
                 date_s = parsedate_to_datetime(self._date.headers["Date"]).timestamp()
             except (LookupError, ValueError, TypeError, ArithmeticError, OSError):
-                raise _Skip("the server does not say what time it has") from None
+                raise Skip("the server does not say what time it has") from None
             # The header has whole seconds, cut off.
             middle_ms = (self._date.asked_ms + self._date.came_ms) / 2
             ahead_s, source = date_s + 0.5 - middle_ms / 1000, "the Date header"
@@ -413,29 +325,16 @@ class Inspection:
 
     def _connected(self) -> Client:
         if self._client is None:
-            raise _Skip("no connection was made")
-        if self._gone:
-            raise _Skip("the connection is gone")
+            raise Skip("no connection was made")
+        if self._course.gone:
+            raise Skip("the connection is gone")
         return self._client
 
     def _authenticated(self) -> Client:
         client = self._connected()
         if self._welcome is None:
-            raise _Skip("only a user may")
+            raise Skip("only a user may")
         return client
-
-
-def _writings(secret: str) -> re.Pattern[str]:
-    """A secret as it is, escaped any number of times as JSON and Python do it, and as a part of an address."""
-    escaped = "".join(
-        r"\\+" if part.startswith("\\") else r"\\*".join(map(re.escape, part))
-        for part in re.findall(r"\\+|[^\\]+", secret)
-    )
-    return re.compile(f"{escaped}|{re.escape(quote(secret, safe=''))}|{re.escape(quote(secret))}")
-
-
-def _ms_since(started_s: float) -> int:
-    return round((time.monotonic() - started_s) * 1000)
 
 
 def _duration(seconds: float) -> str:

@@ -33,7 +33,7 @@ from ..errors import InvalidToken, TokenExpired
 from ..settings import Settings, SettingsError, variable
 from ..values import check_avatar, check_name
 from ..values import check_user_id as check_user_id
-from ..web_names import origin_form
+from ..values.web_names import origin_form
 from ..wire.protocol import MAX_TOKEN_CHARS
 from .credentials import COOKIE_NAME as COOKIE_NAME
 from .credentials import bearer, login_cookies

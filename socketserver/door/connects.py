@@ -33,7 +33,7 @@ from ..errors import (
 from ..limits import Windows, in_ms
 from ..logs import get_logger
 from ..settings import Settings, variable
-from ..web_names import origin_form
+from ..values.web_names import origin_form
 from ..wire.answers import error_response
 from .admin_tries import AdminTries
 from .lobby import Lobby

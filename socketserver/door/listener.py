@@ -26,6 +26,7 @@ from ..realtime.engine.intake import (
     Meter,
     Meters,
 )
+from ..realtime.engine.slices import Slices
 from ..settings import Settings
 from .head_refusals import ENCODED, FULL, HEADS, Refusal, cors, first_line, origin_in
 from .tcp_connections import MALFORMED, NO_ROOM, TOO_LARGE, TOO_SLOW, Connections
@@ -114,27 +115,24 @@ class _Server(web.Server):
 
 class Connection(web.RequestHandler):
     """One TCP connection. Everything it brings comes through `data_received`, until it is a websocket, which has a tap
-    of its own (realtime/tap.py)."""
+    of its own (realtime/engine/tap.py)."""
 
     __slots__ = (
         "_address",
         "_admitted",
         "_answering",
-        "_at",
-        "_blocked",
         "_body",
         "_connections",
-        "_gated",
+        "_goodbye",
         "_head",
         "_head_held",
-        "_held",
         "_intake",
         "_meter",
         "_network",
         "_origin",
         "_refused",
         "_runner",
-        "_timer",
+        "_slices",
     )
 
     def __init__(self, server: web.Server, runner: Runner, **options: Any) -> None:
@@ -146,13 +144,10 @@ class Connection(web.RequestHandler):
         self._admitted = False
         self._answering = False
         self._network: str | None = None
-        self._meter = Meter(runner.allowance, self, self._loop.time())
-        self._held = b""
-        self._at = 0
-        self._gated = False
-        self._blocked = False
+        self._meter = Meter(runner.allowance, self, runner.intake.wheel.clock())
+        self._slices = Slices(runner.intake, self._meter, self)
         self._refused = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._goodbye: asyncio.TimerHandle | None = None
         self._body: Any = None
         self._head = bytearray()
         self._head_held = 0
@@ -181,9 +176,9 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """It is gone."""
         self._forget()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._goodbye is not None:
+            self._goodbye.cancel()
+            self._goodbye = None
         self._connections.completed(self)
         self._release_head()
         if self._admitted:
@@ -204,55 +199,24 @@ class Connection(web.RequestHandler):
         """Take what has been read, or what aiohttp has left for later (b"")."""
         if self._refused:
             return
+        slices = self._slices
         if not data:
             self._feed(data)
-        elif self._payload_parser is not None and not self._gated:
+        elif slices.gated:
+            slices.hold(data)
+        elif self._payload_parser is not None:
             super().data_received(data)
-        elif self._gated or self._intake.closed or self._messages:
-            self._held = self._held[self._at :] + data
-            self._at = 0
-            if not self._gated:
-                self._gate()
-                self._queue()
-            else:
-                self._gate()
+        elif self._intake.closed or self._messages:
+            slices.begin(data, later=True)
         elif len(data) > SLICE_BYTES:
-            self._held = data
-            self._at = 0
-            if self.visit():
-                self._queue()
+            slices.begin(data, later=False)
         else:
             self._weigh(data)
             self._feed(data)
             if self._intake.weight > LOOK_BYTES:
                 self._intake.look()
             if self._meter.weight > LOOK_BYTES:
-                self._settle()
-
-    def visit(self) -> bool:
-        """Feed what is held, for one visit of the intake's. Returns whether there is more."""
-        intake, meter = self._intake, self._meter
-        until = intake.weight + LOOK_BYTES
-        while self._at < len(self._held) and not self._refused:
-            if self._reading_paused or self._buffer_paused or self._messages:
-                self._gate()
-                self._blocked = True
-                return False
-            part = self._held[self._at : self._at + SLICE_BYTES]
-            self._at += len(part)
-            if self._payload_parser is None:
-                self._weigh(part)
-            self._feed(part)
-            if meter.weight > LOOK_BYTES and self._settle():
-                return False
-            if intake.weight > until or (intake.weight > LOOK_BYTES and intake.look()):
-                if self._at < len(self._held):
-                    self._gate()
-                    return True
-                break
-        self._held, self._at = b"", 0
-        self._open()
-        return False
+                slices.settle()
 
     def _weigh(self, data: bytes) -> None:
         weight = len(data) + READ_BYTES + LINE_BYTES * data.count(b"\n")
@@ -312,48 +276,40 @@ class Connection(web.RequestHandler):
         self._connections.hold(self._head_held, 0)
         self._head_held = 0
 
-    # Reading on
+    # Called by the slices
 
-    def _settle(self) -> bool:
-        """Charge what came in. Returns whether the connection has to wait. A trusted proxy's never has to: it carries
-        everybody's requests, and these are charged one by one."""
-        wait_s = self._meter.settle(self._loop.time())
-        if not wait_s or self._network is None:
-            return False
-        self._gate()
-        if self._timer is None:
-            self._intake.paused += 1
-            self._timer = self._loop.call_later(min(wait_s, MAX_WAIT_S), self._waited)
-        return True
+    def stalled(self) -> bool:
+        return bool(self._reading_paused or self._buffer_paused or self._messages)
 
-    def _waited(self) -> None:
-        self._timer = None
-        if not self._settle():
-            self._queue()
+    def take(self, part: bytes) -> bool:
+        if self._payload_parser is None:
+            self._weigh(part)
+        self._feed(part)
+        return not self._refused
 
-    def _queue(self) -> None:
-        self._blocked = False
-        self._intake.queue(self._meter, self.visit)
+    def bounded(self) -> bool:
+        """Not a trusted proxy's: it carries everybody's requests, and these are charged one by one."""
+        return self._network is not None
 
-    def _gate(self) -> None:
-        self._gated = True
+    def flooding(self) -> bool:
+        return False
+
+    def pause(self) -> None:
         self._pause_transport_reading()
 
-    def _open(self) -> None:
-        if self._gated and self._timer is None:
-            self._gated = False
-            if not self._reading_paused and not self._buffer_paused:
-                super()._resume_transport_reading()
+    def resume(self) -> None:
+        if not self._reading_paused and not self._buffer_paused:
+            self._resume_transport_reading()
 
     def _resume_transport_reading(self) -> None:
         """aiohttp has room again."""
-        if not self._gated:
+        if self._slices.gated:
+            self._slices.wake()
+        elif not self._refused:
             super()._resume_transport_reading()
-        elif self._blocked:
-            self._queue()
 
     def _forget(self) -> None:
-        self._held, self._at = b"", 0
+        self._slices.clear()
         self._head = bytearray()
 
     # Requests
@@ -362,15 +318,15 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, start_time: float | None, request_handler: Any
     ) -> tuple[web.StreamResponse, bool]:
         """Answer one request, in a turn that has room for it."""
-        if self._blocked and not self._messages:
-            self._queue()
+        if not self._messages:
+            self._slices.wake()
         intake = self._intake
         meter = self._meter
         if self._network is None and not isinstance(request.headers, dict):  # as of what was no request
-            meter = self._runner.proxied.get(self._runner.client_of(request), self._loop.time())
+            meter = self._runner.proxied.get(self._runner.client_of(request), intake.wheel.clock())
         meter.weight += REQUEST_BYTES
         intake.weight += REQUEST_BYTES
-        while (wait_s := meter.settle(self._loop.time())) and self.transport is not None:
+        while (wait_s := meter.settle(intake.wheel.clock())) and self.transport is not None:
             intake.paused += 1
             await asyncio.sleep(min(wait_s, MAX_WAIT_S))
         if intake.weight > LOOK_BYTES and intake.look():
@@ -430,10 +386,8 @@ class Connection(web.RequestHandler):
         transport = self.transport
         assert transport is not None
         transport.write(refusal.raw(cors(self._origin)))
-        self._gate()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(GOODBYE_S, self.force_close)
+        self._slices.gate()
+        self._goodbye = self._loop.call_later(GOODBYE_S, self.force_close)
 
     def _readable(self, origin: str | None) -> str | None:
         return origin if origin is not None and self._runner.allows(origin) else None

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ..errors import OriginNotAllowed
 from ..settings import Settings, variable
-from ..web_names import is_loopback, origin_form, split_host
+from ..values.web_names import is_loopback, origin_form, split_host
 from .proxies import Proxies
 
 _SHOWN_CHARS: Final = 200

@@ -17,7 +17,7 @@ from typing import Final
 from aiohttp import web
 
 from ..settings import variable
-from ..web_names import Address, Network, origin_form, parse_address
+from ..values.web_names import Address, Network, origin_form, parse_address
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,8 @@ from aiohttp import HttpVersion11, hdrs, web
 from ..door.connects import Guards
 from ..door.origins import Origins, names_loopback
 from ..errors import TooManyConnects
-from ..settings import Settings, is_loopback, variable
+from ..settings import Settings, variable
+from ..values.web_names import is_loopback
 from ..wire.answers import ADMIN_REQUIRED, error_response, refusal
 
 _REALM: Final = 'Basic realm="socketserver admin", charset="UTF-8"'

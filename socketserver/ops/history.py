@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from ..chat.domain import Clock, UserId
 from ..live.connections import Connection, Sessions
 from ..realtime import ClientInfo
-from .metrics import Snapshot
+from .figures import Snapshot
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from marshmallow import ValidationError, fields, validate
 from ..values import MAX_SAFE_INTEGER, check_user_id, shows_something, whole_number
 
 MAX_ID_CHARS: Final = 64
+MAX_REACTION_CHARS: Final = 32
 MAX_METADATA_DEPTH: Final = 8
 
 

@@ -11,7 +11,8 @@ import random
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
-from socketserver.check.steps import Inspection, Options, Step
+from socketserver.check.course import Step
+from socketserver.check.steps import Inspection, Options
 from urllib.parse import quote, urlsplit
 
 import pytest

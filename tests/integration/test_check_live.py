@@ -12,7 +12,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from socketserver.app import SHUTDOWN
-from socketserver.check.steps import Inspection, Options, Step
+from socketserver.check.course import Step
+from socketserver.check.steps import Inspection, Options
 from urllib.parse import urlsplit
 
 import aiohttp

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 from socketserver.chat.domain import SystemClock
-from socketserver.ops.metrics import Metrics, Reading
+from socketserver.ops.figures import Reading
+from socketserver.ops.metrics import Metrics
 from typing import Any
 
 import pytest

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from socketserver.check import lines
-from socketserver.check.steps import Step
+from socketserver.check.course import Step
 from socketserver.cli import main
 from typing import Any, Final
 

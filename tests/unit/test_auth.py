@@ -214,7 +214,7 @@ async def test_a_numeric_sub_is_told_to_be_a_string(clock: Clock, sub: object) -
 
 @pytest.mark.parametrize("sub", ["bob\u200b", " bob", "\u2800", "\t"])
 async def test_a_sub_is_a_user_id(clock: Clock, sub: str) -> None:
-    """The rule of values.py, like for every other user id."""
+    """The rule of values/texts.py, like for every other user id."""
     assert "its sub must" in await reason(Authenticator(settings(), clock), signed(sub=sub))
 
 

@@ -9,8 +9,9 @@ import io
 import re
 from pathlib import Path
 from socketserver import check, settings
-from socketserver.check import causes, network, wire
-from socketserver.check.steps import Inspection, Options, Step
+from socketserver.check import causes, network, transports
+from socketserver.check.course import Course, Step
+from socketserver.check.steps import Options
 from socketserver.settings import Settings, SettingsError
 
 import pytest
@@ -150,16 +151,16 @@ def test_what_answers_mean(status: int, body: str, ours: bool, code: str) -> Non
 )
 def test_handshakes(packet: str, good: bool) -> None:
     """Only what has all its parts, and times that can be waited for."""
-    assert (wire.opened(packet) is not None) == good
+    assert (transports.opened(packet) is not None) == good
 
 
 def test_what_the_server_says_is_fit_for_a_terminal() -> None:
     """No control characters, no token, not too long."""
-    inspection = Inspection(Options("http", "h", 80, token="secret-token"), lambda step: None)
-    assert inspection._clean("a\x1b[2Jb\nc") == "a?[2Jb?c"
-    assert inspection._clean("x" * 500 + "secret-token").endswith("x…")
-    assert inspection._clean("told: secret-token!") == "told: ***!"
-    assert "secret" not in inspection._clean("y" * 195 + "secret-token")
+    course = Course(lambda step: None, "secret-token", timeout_s=1)
+    assert course.clean("a\x1b[2Jb\nc") == "a?[2Jb?c"
+    assert course.clean("x" * 500 + "secret-token").endswith("x…")
+    assert course.clean("told: secret-token!") == "told: ***!"
+    assert "secret" not in course.clean("y" * 195 + "secret-token")
 
 
 async def test_of_several_addresses_one_has_to_answer() -> None:

@@ -12,7 +12,8 @@ from socketserver.chat.domain import UserId
 from socketserver.errors import ENDS
 from socketserver.live.left import code_of, left_for
 from socketserver.ops import metrics as module
-from socketserver.ops.metrics import CONNECT, HTTP, LAG_PROBE_S, OTHER, Distribution, Metrics, Reading
+from socketserver.ops.figures import Distribution, Reading
+from socketserver.ops.metrics import CONNECT, HTTP, LAG_PROBE_S, OTHER, Metrics
 from socketserver.realtime.engine.reasons import Gone
 from socketserver.wire.protocol import ClientEvent
 from typing import NoReturn

@@ -8,8 +8,9 @@ from socketserver.chat.domain import Identity, UserId
 from socketserver.door.visits import Guest
 from socketserver.errors import KICKED
 from socketserver.live.connections import Connection, Sessions
+from socketserver.ops.figures import Distribution, Reading, Snapshot
 from socketserver.ops.history import MAX_ROWS, POINTS, STEP_S, History, Listing, Sort, find, list_sockets, record
-from socketserver.ops.metrics import Distribution, Metrics, Reading, Snapshot
+from socketserver.ops.metrics import Metrics
 from socketserver.realtime import ClientInfo
 
 import pytest

@@ -11,17 +11,8 @@ from socketserver.chat.domain import SystemClock, UserId
 from socketserver.door import connects as guards
 from socketserver.door.auth import COOKIE_NAME
 from socketserver.door.tcp_connections import CAPS, HEAD_REFUSALS
-from socketserver.ops.metrics import (
-    CONNECT,
-    END_CODES,
-    HANDSHAKE,
-    HTTP,
-    OK,
-    TRANSPORTS,
-    UNKNOWN_EVENT,
-    Metrics,
-    Reading,
-)
+from socketserver.ops.figures import Reading
+from socketserver.ops.metrics import CONNECT, END_CODES, HANDSHAKE, HTTP, OK, TRANSPORTS, UNKNOWN_EVENT, Metrics
 from socketserver.realtime.engine.intake import Intake, IntakeLimits
 from socketserver.realtime.engine.wheel import Wheel
 from socketserver.wire.answers import ADMIN_REQUIRED

@@ -102,7 +102,7 @@ def test_bool_refuses(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["", " ", "\n\t ", "\u2003", "\u200b", "\u3164 \ufeff", "x" * 11, None, 5])
 def test_shown_refuses(value: object) -> None:
-    """A text for people has something to see; values.py says what that is."""
+    """A text for people has something to see; values/texts.py says what that is."""
     assert refused(Shown(most=10), value)
     assert not Shown(most=10).good(value)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from socketserver.settings import Settings, SettingsError, flag, is_loopback, load_settings, unknown_variables, variable
+from socketserver.settings import Settings, SettingsError, flag, load_settings, unknown_variables, variable
+from socketserver.values.web_names import is_loopback
 
 import pytest
 from pydantic import ValidationError

@@ -26,7 +26,7 @@ async def test_marks_move_in_the_order_of_the_calls_up_to_the_newest_message_and
     plan = plan_advances(calls, marks, {HERE: 5})
     assert plan.moved == {(HERE, BOB): ReadMark(BOB, 5, 3)}
     assert all(call.open for call in calls), "nothing is told before it is stored"
-    plan.settle({})
+    plan.settle({}, {})
     assert [call.result for call in calls] == [
         ReadAdvance(ReadMark(BOB, 3, 1), 5, True),
         ReadAdvance(ReadMark(BOB, 3, 1), 5, False),
@@ -38,13 +38,13 @@ async def test_marks_move_in_the_order_of_the_calls_up_to_the_newest_message_and
 async def test_a_mark_that_another_process_raised_further_is_told_with_at_least_as_many_messages() -> None:
     calls = [advance(BOB, 3)]
     plan = plan_advances(calls, {(HERE, BOB): ReadMark(BOB)}, {HERE: 3})
-    plan.overtaken({(HERE, BOB): ReadMark(BOB, 7, 9)}).settle({})
+    plan.overtaken({(HERE, BOB): ReadMark(BOB, 7, 9)}).settle({}, {})
     assert calls[0].result == ReadAdvance(ReadMark(BOB, 7, 9), 7, False)
 
 
 async def test_a_mark_of_nobody_is_refused_alone() -> None:
     calls = [advance(CAT, 1), advance(BOB, 1), advance(BOB, 1, where=ConversationId("nowhere"))]
-    plan_advances(calls, {(HERE, BOB): ReadMark(BOB)}, {HERE: 3}).settle({})
+    plan_advances(calls, {(HERE, BOB): ReadMark(BOB)}, {HERE: 3}).settle({}, {})
     assert [type(call.error) for call in calls] == [ConversationNotFound, type(None), ConversationNotFound]
     assert calls[1].result == ReadAdvance(ReadMark(BOB, 1, NOW_MS), 3, True)
 

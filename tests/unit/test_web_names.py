@@ -1,8 +1,8 @@
-"""socketserver.web_names: one form for addresses, hosts and origins, as a table each."""
+"""socketserver.values.web_names: one form for addresses, hosts and origins, as a table each."""
 
 from __future__ import annotations
 
-from socketserver.web_names import is_loopback, origin_form, parse_address, parse_network, split_host
+from socketserver.values.web_names import is_loopback, origin_form, parse_address, parse_network, split_host
 
 import pytest
 

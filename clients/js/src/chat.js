@@ -101,7 +101,7 @@ export class Chat {
     });
     this.#outbox = new Outbox({
       ...{ connection: this.#connection, storage: this.#storage, clock },
-      onStored: (message) => this.#message(message),
+      onStored: (message) => this.#stored(message),
     });
     this.status = this.#status();
     this.#connection.subscribe(() => this.#statusChanged());
@@ -279,8 +279,9 @@ export class Chat {
   #event(name, payload) {
     switch (name) {
       case "message_created":
+      case "message_updated":
         this.profiles.learn([payload.sender]);
-        return this.#message(payload.message);
+        return this.#stored(payload.message);
       case "conversation_activity": {
         const { conversationId, seq, senderId, preview, createdAt, sender } = payload;
         this.profiles.learn([sender]);
@@ -304,12 +305,12 @@ export class Chat {
     }
   }
 
-  /** One is stored: an event, or the answer to one's own. @param {Message} message */
-  #message(message) {
+  /** One is stored, or has changed: an event, or the answer to one's own. @param {Message} message */
+  #stored(message) {
     const { conversationId, seq, senderId, body, createdAt, idempotencyKey } = message;
     // Both before anybody is told: the bubble that waited becomes the stored one, without a moment in between.
     this.#rooms.get(conversationId)?.apply({ type: "message", message });
-    if (senderId === this.#me && idempotencyKey) this.#outbox.settle(message);
+    if (senderId === this.#me) this.#outbox.settle(idempotencyKey, message);
     this.#news(conversationId, seq, senderId, cut(body), createdAt);
   }
 
@@ -326,7 +327,7 @@ export class Chat {
     const known = this.conversations.state.items.some(({ id }) => id === conversationId);
     if (newest && known) this.#news(conversationId, newest.seq, newest.senderId, cut(newest.body), newest.createdAt);
     this.conversations.apply({ type: "read", conversationId, readSeq });
-    for (const message of messages) if (message.senderId === this.#me) this.#outbox.settle(message);
+    for (const message of messages) if (message.senderId === this.#me) this.#outbox.settle(message.idempotencyKey, message);
     this.#changed();
   }
 

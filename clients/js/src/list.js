@@ -1,12 +1,13 @@
 // The list of one's conversations: a pure function of what came. Most recent activity first, what is unread, who is there.
 
-/** @import { Conversation, ConversationSummary, ListConversationsAck, Presence } from "./wire.js" */
+/** @import { Conversation, ConversationSummary, ConversationUpdated, ListConversationsAck, Message, Presence } from "./wire.js" */
 
 /**
- * @typedef {Conversation & {lastSeq: number, readSeq: number, activityAt: number, unreadCount: number, preview: Preview | null,
- *   online: boolean, stale: boolean}} Item  `online`: the other side of a direct conversation. `stale`: the present connection
+ * @typedef {Conversation & {lastSeq: number, readSeq: number, activityAt: number, unreadCount: number, uncounted: number,
+ *   preview: Preview | null, online: boolean, stale: boolean}} Item  `uncounted`: after the read mark, what does not count as
+ *   unread, such as deleted messages. `online`: the other side of a direct conversation. `stale`: the present connection
  *   has said nothing of it yet
- * @typedef {{senderId: string, text: string, createdAt: number}} Preview  of the newest message
+ * @typedef {{senderId: string, text: string, createdAt: number}} Preview  of the newest message that is not deleted
  */
 
 /**
@@ -30,7 +31,8 @@
  *   | {type: "page", page: ListConversationsAck, further: boolean, whole: boolean}
  *   | {type: "created", conversation: Conversation}
  *   | {type: "news", conversationId: string, seq: number, senderId: string, text: string, at: number}
- *   | {type: "read", conversationId: string, readSeq: number}
+ *   | {type: "updated", event: ConversationUpdated, counts: boolean}
+ *   | {type: "read", conversationId: string, readSeq: number, uncounted?: number}
  *   | {type: "presence", event: Presence}
  *   | {type: "looking", ids: ReadonlySet<string>}} ListAction
  */
@@ -56,7 +58,7 @@ export function reduceList(state, action) {
   const next = step(state, action);
   if (next === state) return state;
   const items = next.items.map((item) => {
-    const unreadCount = next.looking.has(item.id) ? 0 : Math.max(0, item.lastSeq - item.readSeq);
+    const unreadCount = next.looking.has(item.id) ? 0 : unreadOf(item);
     const online = item.kind === "direct" && item.participantIds.some((id) => id !== next.me && next.online.get(id) === true);
     return item.unreadCount === unreadCount && item.online === online ? item : { ...item, unreadCount, online };
   });
@@ -95,7 +97,7 @@ function step(state, action) {
     case "created": {
       const { conversation } = action;
       if (state.items.some(({ id }) => id === conversation.id)) return state;
-      const nothing = { lastSeq: 0, readSeq: 0, unreadCount: 0, preview: null, online: false, stale: false };
+      const nothing = { lastSeq: 0, readSeq: 0, unreadCount: 0, uncounted: 0, preview: null, online: false, stale: false };
       return { ...state, items: [...state.items, { ...conversation, ...nothing, activityAt: conversation.createdAt }] };
     }
     case "news": {
@@ -109,10 +111,21 @@ function step(state, action) {
         return { ...item, lastSeq: seq, readSeq, activityAt, preview: { senderId, text, createdAt: at }, stale: false };
       });
     }
+    case "updated": {
+      const { conversation, lastMessage, uncountedSeq = 0 } = action.event;
+      return changed(state, conversation.id, (item) => {
+        const preview = lastMessage === undefined ? item.preview : previewOf(lastMessage);
+        const uncounted = item.uncounted + (action.counts && uncountedSeq > item.readSeq ? 1 : 0);
+        return { ...item, ...conversation, preview, uncounted };
+      });
+    }
     case "read":
-      return changed(state, action.conversationId, (item) =>
-        item.readSeq >= action.readSeq ? item : { ...item, readSeq: action.readSeq },
-      );
+      return changed(state, action.conversationId, (item) => {
+        const readSeq = Math.max(item.readSeq, action.readSeq);
+        // Nobody says how many of them the mark has left behind, unless the conversation is open; the list is read again then.
+        const uncounted = action.uncounted ?? item.uncounted;
+        return item.readSeq === readSeq && item.uncounted === uncounted ? item : { ...item, readSeq, uncounted };
+      });
     case "presence": {
       const { userId, online } = action.event;
       return state.online.get(userId) === online ? state : { ...state, online: new Map(state.online).set(userId, online) };
@@ -123,14 +136,20 @@ function step(state, action) {
 }
 
 /** @param {readonly Item[]} items */
-const unreadIn = (items) => items.filter(({ lastSeq, readSeq }) => lastSeq > readSeq).length;
+const unreadIn = (items) => items.filter((item) => unreadOf(item) > 0).length;
+
+/** @param {Item} item */
+const unreadOf = ({ lastSeq, readSeq, uncounted }) => Math.max(0, lastSeq - readSeq - uncounted);
+
+/** @param {Message | null} message @returns {Preview | null} */
+const previewOf = (message) => message && { senderId: message.senderId, text: cut(message.body), createdAt: message.createdAt };
 
 /** @param {ConversationSummary} summary @param {Item | undefined} found @returns {Item} */
 function summarized({ lastMessage, change, ...summary }, found) {
   // An event may have overtaken the answer: numbers only grow. But those of a database that was replaced count anew.
   const known = found?.stale && Math.max(found.lastSeq, found.readSeq) > summary.lastSeq ? undefined : found;
-  const preview = lastMessage && { senderId: lastMessage.senderId, text: cut(lastMessage.body), createdAt: lastMessage.createdAt };
-  const newer = known && known.lastSeq > summary.lastSeq ? known : { ...summary, preview, online: false };
+  const uncounted = summary.lastSeq - summary.readSeq - summary.unreadCount;
+  const newer = known && known.lastSeq > summary.lastSeq ? known : { ...summary, uncounted, preview: previewOf(lastMessage), online: false };
   return { ...newer, readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0), stale: false };
 }
 

@@ -65,14 +65,14 @@ export function useConversations() {
  *
  * @param {string} id
  * @param {{visible?: boolean}} [how]  whether its newest messages are on the screen, so that they count as read
- * @returns {RoomState & Pick<Room, "send" | "retry" | "discard" | "loadOlder" | "markRead" | "setTyping">}
+ * @returns {RoomState & Pick<Room, "send" | "edit" | "remove" | "react" | "retry" | "discard" | "loadOlder" | "markRead" | "setTyping">}
  */
 export function useConversation(id, { visible = true } = {}) {
   const room = useChat().room(id);
   const state = useSyncExternalStore(room.subscribe, room.snapshot, room.snapshot);
   useEffect(() => room.hold(visible).release, [room, visible]);
   return useMemo(() => {
-    const { send, retry, discard, loadOlder, markRead, setTyping } = room;
-    return { ...state, send, retry, discard, loadOlder, markRead, setTyping };
+    const { send, edit, remove, react, retry, discard, loadOlder, markRead, setTyping } = room;
+    return { ...state, send, edit, remove, react, retry, discard, loadOlder, markRead, setTyping };
   }, [state, room]);
 }

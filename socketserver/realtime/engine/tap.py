@@ -7,7 +7,8 @@ It needs nothing of the HTTP server but `set_parser`, so that it works in any ai
 import asyncio
 from typing import Any, Final, Protocol
 
-from .intake import LOOK_BYTES, MAX_WAIT_S, READ_BYTES, SLICE_BYTES, Intake, Meter
+from .intake import LOOK_BYTES, READ_BYTES, SLICE_BYTES, Intake, Meter
+from .slices import Slices
 
 GO_ON: Final = (False, b"")
 
@@ -34,26 +35,9 @@ class Tap:
     Args:
         reader: the parser. Must be fed in slices: between two frames it looks whether it is stalled.
         protocol: aiohttp's, to be closed when the parser has had enough.
-
-    Attributes:
-        gated: whether the socket is not read from because of what has come in.
     """
 
-    __slots__ = (
-        "_at",
-        "_ended",
-        "_feed",
-        "_held",
-        "_intake",
-        "_link",
-        "_meter",
-        "_over",
-        "_protocol",
-        "_reader",
-        "_stalled",
-        "_timer",
-        "gated",
-    )
+    __slots__ = ("_ended", "_feed", "_intake", "_link", "_meter", "_over", "_protocol", "_reader", "_slices")
 
     def __init__(self, intake: Intake, meter: Meter, link: Tapped, reader: Any, protocol: Any) -> None:
         self._intake = intake
@@ -62,13 +46,14 @@ class Tap:
         self._reader = reader
         self._feed = reader.feed_data
         self._protocol = protocol
-        self._held = b""
-        self._at = 0
-        self._stalled = False
         self._ended = False
         self._over = False  # whether what comes is dropped unparsed
-        self._timer: tuple[int, int] | None = None
-        self.gated = False
+        self._slices = Slices(intake, meter, self)
+
+    @property
+    def gated(self) -> bool:
+        """Whether the socket is not read from because of what has come in."""
+        return self._slices.gated
 
     # Called by aiohttp
 
@@ -77,8 +62,8 @@ class Tap:
         size = len(data)
         intake, meter = self._intake, self._meter
         meter.weight += READ_BYTES
-        if self.gated:
-            self._hold(data)
+        if self._slices.gated:
+            self._slices.hold(data)
             return GO_ON
         if size > SLICE_BYTES or self._over or (intake.closed and not intake.first(meter)):
             if self._link.closing or self._over:
@@ -86,16 +71,13 @@ class Tap:
                 # has read why, but spend nothing on it; the link's timer ends it.
                 self._over = True
                 return GO_ON
-            self._held, self._at = data, 0
-            if intake.closed or self.visit():
-                self._gate()
-                intake.queue(meter, self.visit)
+            self._slices.begin(data, later=intake.closed)
             return GO_ON
         meter.weight += size
         intake.weight += size + READ_BYTES
         result: tuple[bool, bytes] = self._feed(data)
         if meter.weight > LOOK_BYTES:
-            self._settle()
+            self._slices.settle()
         if intake.weight > LOOK_BYTES:
             intake.look()
         return result
@@ -103,94 +85,53 @@ class Tap:
     def feed_eof(self) -> None:
         """The connection is gone. What it had brought by then is still taken."""
         self._ended = True
-        if not self.gated:
+        if not self._slices.gated:
             self._reader.feed_eof()
 
     # Called by the link
 
     def wake(self) -> None:
         """Its parser is not stalled any more."""
-        if self._stalled:
-            self._stalled = False
-            self._intake.queue(self._meter, self.visit)
+        self._slices.wake()
 
     def stop(self) -> None:
         """Forget what was held: nobody takes it any more."""
-        self._intake.wheel.cancel(self._timer)
-        self._timer = None
-        self._held = b""
-        self._at = 0
+        self._slices.clear()
 
-    # Called by the intake
+    # Called by the slices
 
-    def visit(self) -> bool:
-        """Give the parser what was held, for one visit of the intake's. Returns whether there is more."""
-        intake, meter, link = self._intake, self._meter, self._link
-        until = intake.weight + LOOK_BYTES
-        while self._at < len(self._held):
-            if link.closing:
-                self._over = True
-                break
-            if link.plugged:
-                self._gate()
-                self._stalled = True
-                return False
-            part = self._held[self._at : self._at + SLICE_BYTES]
-            self._at += len(part)
-            meter.weight += len(part)
-            intake.weight += len(part)
-            over, _ = self._feed(part)
-            if over:
-                self.stop()
-                self._protocol.close()
-                break
-            if meter.weight > LOOK_BYTES and self._settle():
-                return False
-            if intake.weight > until or (intake.weight > LOOK_BYTES and intake.look()):
-                if self._at < len(self._held):
-                    self._gate()
-                    return True
-                break
-        self._held, self._at = b"", 0
-        self._open()
-        return False
+    def stalled(self) -> bool:
+        return self._link.plugged and not self._link.closing
 
-    def _settle(self) -> bool:
-        """Charge what came in. Returns whether the client has to wait, or is ended."""
-        wait_s = self._meter.settle(self._intake.wheel.clock())
-        if not wait_s or self._link.closing:
+    def take(self, part: bytes) -> bool:
+        if self._link.closing:
+            self._over = True
             return False
-        self._gate()
-        if self._intake.flooding(self._meter):
-            self._intake.flooded += 1
+        self._meter.weight += len(part)
+        self._intake.weight += len(part)
+        over, _ = self._feed(part)
+        if over:
             self.stop()
-            self._link.flooded()
-            return True
-        self._intake.paused += 1
-        self._timer = self._intake.wheel.after(min(wait_s, MAX_WAIT_S), self._waited)
+            self._protocol.close()
+        return not over
+
+    def bounded(self) -> bool:
+        return not self._link.closing
+
+    def flooding(self) -> bool:
+        if not self._intake.flooding(self._meter):
+            return False
+        self._intake.flooded += 1
+        self.stop()
+        self._link.flooded()
         return True
 
-    def _waited(self) -> None:
-        self._timer = None
-        if not self._settle():
-            self._intake.queue(self._meter, self.visit)
-
-    def _hold(self, data: bytes) -> None:
-        # Somebody else has let aiohttp read again, or uvloop had read before it was paused.
-        self._held = self._held[self._at :] + data
-        self._at = 0
-        self._gate()
-
-    def _gate(self) -> None:
-        self.gated = True
+    def pause(self) -> None:
         transport = self._link.transport
         if transport is not None and not transport.is_closing():
             transport.pause_reading()
 
-    def _open(self) -> None:
-        if not self.gated:
-            return
-        self.gated = False
+    def resume(self) -> None:
         if self._ended:
             self._reader.feed_eof()
             return

@@ -1,136 +1,22 @@
-"""Every setting: its variable, flag, default, unit and meaning. The only module that reads the environment.
+"""Every setting: its name, default, unit, bounds and meaning.
 
-A field `ping_timeout_s` is the variable WEBSOCKET_PING_TIMEOUT_S and the flag --ping-timeout-s; a flag wins over a
-variable. Where a limit may be 0, that means no limit. pydantic-settings does the parsing, because it gives typed,
-frozen values and errors that name the variable.
+A field `ping_timeout_s` is the variable WEBSOCKET_PING_TIMEOUT_S and the flag --ping-timeout-s. Where a limit may be
+0, that means no limit. pydantic-settings does the parsing, because it gives typed, frozen values and errors that name
+the variable.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .logs import Format, Level
-from .values import MAX_SAFE_INTEGER
-from .web_names import Network, origin_form, parse_network
-from .web_names import is_loopback as is_loopback
-
-PREFIX: Final = "WEBSOCKET_"
-# Variables that the test suite reads itself; they are no settings, and no typing errors either.
-_TEST_PREFIX: Final = "WEBSOCKET_TEST_"
-# The token that `chat-socketserver check` connects with: of a client, so no setting of the server's.
-CHECK_TOKEN: Final = "WEBSOCKET_CHECK_TOKEN"  # noqa: S105
-# Where a platform (Heroku, Render, Cloud Run, …) says on which port it expects the server.
-PLATFORM_PORT: Final = "PORT"
-EVERYWHERE: Final = "::"
-_SECRET_CHARS: Final = 32
-_PATH: Final = re.compile(r"[A-Za-z0-9._~/-]+")
-# What Kubernetes sets in every pod for a service called "websocket".
-_SERVICE_LINKS: Final = re.compile(
-    PREFIX + r"(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
-)
-
-
-class SettingsError(Exception):
-    """The settings cannot be used; each of `lines` says in one sentence what to change."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = tuple(lines)
-        super().__init__("; ".join(self.lines))
-
-
-def _split_origins(value: object) -> object:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple(_origin(item) for item in value)
-
-
-def _origin(value: object) -> str:
-    text = str(value)
-    origin = origin_form(text)
-    if origin is None:
-        raise ValueError(f"{text!r} is not an origin; write it as https://chat.example.com, several with commas")
-    return origin
-
-
-def _pem(value: object) -> object:
-    """A public key may be given as PEM text, with real or written-out line ends, or as a file's path."""
-    if not isinstance(value, str) or "-----BEGIN" in value:
-        return value.replace("\\n", "\n") if isinstance(value, str) else value
-    try:
-        return Path(value).read_text(encoding="ascii")
-    except (OSError, UnicodeError) as error:
-        raise ValueError(f"is neither PEM text nor a readable file ({error.__class__.__name__})") from None
-
-
-def _secret(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < _SECRET_CHARS:
-        raise ValueError(f"too short: at least {_SECRET_CHARS} characters, random ones")
-    return value
-
-
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is not the address of a key set; write it as https://login.example.com/.well-known/jwks.json")
-    return value
-
-
-def _split_networks(value: object) -> object:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple(_network(item) for item in value)
-
-
-def _network(value: object) -> Network:
-    try:
-        return parse_network(str(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is no address or network; write it as 10.0.0.5 or 10.0.0.0/8") from None
-
-
-def _hosts(value: str) -> str:
-    """Hosts in one form, each once: without spaces, and without brackets around IPv6 addresses; `*` is all."""
-    parts = (re.sub(r"\A\[(.*)\]\Z", r"\1", part.strip()) for part in value.split(","))
-    return ",".join(dict.fromkeys(EVERYWHERE if part == "*" else part for part in parts if part))
-
-
-def _port(value: object) -> object:
-    """Raises: ValueError that says where the value of a Kubernetes service comes from."""
-    if isinstance(value, str) and re.match(r"(tcp|udp|sctp)://", value):
-        raise ValueError(
-            f'{value!r} is no port: Kubernetes sets it in every pod for a service called "websocket"; give the service '
-            "another name, set enableServiceLinks: false in the pod, or pass --port"
-        )
-    return value
-
-
-def _prefix(value: str) -> str:
-    path = value.strip().strip("/")
-    if path and not (_PATH.fullmatch(path) and all(part.strip(".") for part in path.split("/"))):
-        raise ValueError(f"{value!r} is not a path; write it as /chat")
-    return f"/{path}" if path else ""
-
-
-Hosts = Annotated[str, AfterValidator(_hosts)]
-Port = Annotated[int, BeforeValidator(_port)]
-Prefix = Annotated[str, AfterValidator(_prefix)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split_networks)]
-Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_origins)]
-Pem = Annotated[str, BeforeValidator(_pem)]
-Secret = Annotated[SecretStr, AfterValidator(_secret)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+from ..logs import Format, Level
+from ..values import MAX_SAFE_INTEGER
+from ..values.web_names import is_loopback
+from .forms import Hosts, HttpUrl, Networks, Origins, Pem, Port, Prefix, Secret
+from .names import PLATFORM_PORT, PREFIX, variable
 
 
 def _setting(default: Any, help: str, *, unit: str = "", **bounds: Any) -> Any:
@@ -437,73 +323,3 @@ class Settings(BaseSettings):
     def development_login(self) -> bool:
         """Whether anybody may log in under any name, because no way to check tokens is configured."""
         return not self.token_keys
-
-
-def variable(field: str) -> str:
-    """The environment variable of a field."""
-    return PREFIX + field.upper()
-
-
-def flag(field: str) -> str:
-    """The command-line flag of a field."""
-    return "--" + field.replace("_", "-")
-
-
-def load_settings(flags: Mapping[str, str]) -> Settings:
-    """Settings from flags (field name → text, only those given), then the environment, then the defaults.
-
-    Raises: SettingsError with one line per mistake; no line repeats a secret, or an address that may hold one.
-    """
-    try:
-        settings = Settings(**flags)  # type: ignore[arg-type]  # texts, which pydantic parses like variables
-        # A platform that says the port reaches the server from outside; but never the development login.
-        if _on_a_platform(flags) and "host" not in settings.model_fields_set and not settings.development_login:
-            settings = Settings(**flags, host=EVERYWHERE)  # type: ignore[arg-type]
-        return settings
-    except ValidationError as error:
-        raise SettingsError(_line(item, flags) for item in error.errors(include_url=False)) from None
-
-
-def _on_a_platform(flags: Mapping[str, str]) -> bool:
-    """Whether the port is the one that PORT says."""
-    names = {name.upper() for name in os.environ}
-    return "port" not in flags and PLATFORM_PORT in names and variable("port") not in names
-
-
-def _line(item: Mapping[str, Any], flags: Mapping[str, str]) -> str:
-    message = re.sub(r"^Value error, ", "", str(item["msg"]))
-    if not item["loc"]:
-        return message
-    field = str(item["loc"][0]).removeprefix(PREFIX).lower()
-    given = item.get("input")
-    secret = any(word in field for word in ("secret", "key", "token", "url"))
-    shown = "" if secret or not isinstance(given, str | int | float) else f" (got {given!r})"
-    return f"{_set_variable(field, flags)}: {message[:1].lower()}{message[1:]}{shown}"
-
-
-def _set_variable(field: str, flags: Mapping[str, str]) -> str:
-    """The variable that a field's value came from, which may be a borrowed one; its own for a flag."""
-    alias = Settings.model_fields[field].validation_alias
-    if field not in flags and isinstance(alias, AliasChoices):
-        for name in alias.choices:
-            if isinstance(name, str) and name in os.environ:
-                return name
-    return variable(field)
-
-
-def check_token() -> str | None:
-    """The token that `chat-socketserver check` should connect with, if one is set."""
-    return os.environ.get(CHECK_TOKEN)
-
-
-def unknown_variables() -> list[str]:
-    """Names of set WEBSOCKET_… variables that no setting has: misspelt ones, most likely."""
-    known = {variable(field) for field in Settings.model_fields} | {CHECK_TOKEN}
-    return sorted(
-        name
-        for name in os.environ
-        if name.upper().startswith(PREFIX)
-        and name.upper() not in known
-        and not name.startswith(_TEST_PREFIX)
-        and not _SERVICE_LINKS.fullmatch(name)
-    )

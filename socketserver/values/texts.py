@@ -1,8 +1,4 @@
-"""One rule for each value that comes in at several doors: user ids, texts that must show something, whole numbers.
-
-Whoever takes such a value, from a token, a cookie, an event, a form, a query or the command line, asks here, so that
-what one door lets in no other one refuses. Pure; what is stored already is never asked again, so that it stays
-readable whatever the rules become.
+"""Texts of people: user ids, names, addresses of pictures, and whether a text shows anything. Pure.
 
 Source: for user ids RFC 8265 3.4 (case kept, normalization form C), less strict; for what cannot be seen
 Default_Ignorable_Code_Point in DerivedCoreProperties.txt of Unicode 16.
@@ -15,12 +11,11 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from .chat.domain import UserId
+from ..chat.domain import UserId
 
 MAX_USER_ID_CHARS: Final = 128  # at most 512 bytes as UTF-8
 MAX_NAME_CHARS: Final = 128
 MAX_AVATAR_CHARS: Final = 1024  # with the longest id and name it leaves a login cookie under 4096 bytes
-MAX_SAFE_INTEGER: Final = 2**53 - 1  # above it a JavaScript number loses digits
 
 # Characters that software is told to draw nothing for, reserved ones included.
 _IGNORABLE: Final = (
@@ -178,27 +173,3 @@ def check_avatar(value: object) -> str:
     if not _AVATAR.fullmatch(value):
         raise ValueError("must be an address that begins with http:// or https://")
     return value
-
-
-def whole_number(value: object) -> int:
-    """A JSON number as an integer: 1.0 is 1, as some languages know only floats; true is none, and neither is "1".
-
-    Raises: ValueError for all else, and beyond ±MAX_SAFE_INTEGER, where two integers may be the same float.
-    """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if type(value) is not int or abs(value) > MAX_SAFE_INTEGER:
-        raise ValueError("must be a whole number")
-    return value
-
-
-def whole_number_in(text: str) -> int:
-    """`whole_number` of a text, as it stands in a query: decimal digits, maybe with a sign, maybe with `.0`.
-
-    Raises: ValueError.
-    """
-    whole, _, fraction = text.strip().partition(".")
-    digits = whole[1:] if whole[:1] in {"+", "-"} else whole
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 16) or fraction.strip("0"):
-        raise ValueError("must be a whole number")
-    return whole_number(int(whole))

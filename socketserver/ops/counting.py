@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .door.connects import Guards
-from .door.tcp_connections import Connections
-from .housekeeping import Housekeeping
-from .live.connections import Sessions
-from .ops.metrics import Reading
-from .realtime import AsyncServer
+from ..door.connects import Guards
+from ..door.tcp_connections import Connections
+from ..housekeeping import Housekeeping
+from ..live.connections import Sessions
+from ..realtime import AsyncServer
+from .figures import Reading
 
 
 def count(
