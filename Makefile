@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 REACT := examples/react
-REACT_SOURCES := $(wildcard $(REACT)/*.json $(REACT)/*.html $(REACT)/*.ts $(REACT)/*.js $(REACT)/src/* $(REACT)/public/*)
+REACT_SOURCES := $(wildcard $(REACT)/*.json $(REACT)/*.html $(REACT)/*.ts $(REACT)/*.js $(REACT)/src/* $(REACT)/public/* examples/shared/*)
 
 CLIENT := clients/js
 CLIENT_SOURCES := $(wildcard $(CLIENT)/*.json $(CLIENT)/src/*)
