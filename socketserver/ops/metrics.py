@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from .. import __version__, stdio
 from ..chat.domain import Clock, UserId
-from ..chat.news import MessageCreated, News
+from ..chat.news import MessageCreated, MessageUpdated, News
 from ..errors import ENDS, InternalError, Overloaded, StoreUnavailable
 from ..limits import TokenBucket
 from ..wire.protocol import ClientEvent
@@ -69,6 +69,11 @@ LIMITED_LINES: Final = ("connects_refused", "origin_refused", "admin_refused")
 HANDSHAKE: Final = "handshake"
 CONNECT: Final = "connect"
 HTTP: Final = "http"
+# What becomes of messages.
+EDIT: Final = "edit"
+DELETION: Final = "deletion"
+REACTION: Final = "reaction"
+CHANGES: Final = (EDIT, DELETION, REACTION)
 
 
 class Metrics:
@@ -99,6 +104,10 @@ class Metrics:
         self._ends: Final = self._counter("ends", "Sockets that ended, by the reason.", "code")
         self._events: Final = self._counter("events", "Events of clients that were acked.", "event", "outcome")
         self._duplicates: Final = self._counter("duplicates", "Messages that had been stored before.")
+        self._changes: Final = self._counter("changes", "Messages that were edited, deleted or reacted to.", "kind")
+        self._change_events: Final = self._counter(
+            "change_events", "What was announced of changes, those that were stored together as one."
+        )
         self._ack: Final = self._histogram(
             "message_ack_seconds", "From the receipt of a message to its ack.", LATENCY_S
         )
@@ -121,6 +130,7 @@ class Metrics:
         for event in (*self._done, UNKNOWN_EVENT):
             for code in SERVER_FAULTS:
                 self._events.labels(event, code)
+        self._changed: Final = {kind: self._changes.labels(kind).inc for kind in CHANGES}
         self._acked: Final = self._ack.observe
         self._announced: Final = self._fanout.observe
 
@@ -192,10 +202,16 @@ class Metrics:
             self._duplicates.inc()
         self._acked(time.perf_counter() - received_s)
 
+    def changed(self, kind: str) -> None:
+        """A message was changed, as one of CHANGES says; a repeat is none."""
+        self._changed[kind]()
+
     def receive(self, news: News) -> None:
         """Receives the chat's news, after the fan-out."""
         if type(news) is MessageCreated and not news.duplicate:
             self.message_announced(news.received_s)
+        elif type(news) is MessageUpdated and not news.duplicate:
+            self._change_events.inc()
 
     def message_announced(self, received_s: float) -> None:
         """A new message was stored and is in its recipients' outboxes."""

@@ -8,7 +8,8 @@ import platform
 import time
 from pathlib import Path
 from socketserver import __version__
-from socketserver.chat.domain import UserId
+from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, UserId
+from socketserver.chat.news import MessageUpdated
 from socketserver.errors import ENDS
 from socketserver.live.left import code_of, left_for
 from socketserver.ops import metrics as module
@@ -122,6 +123,20 @@ def test_a_message_and_its_repeat(metrics: Metrics) -> None:
     assert seen("message_fanout_seconds_bucket", le="+Inf") == 1
     assert seen("message_fanout_seconds_sum") >= 0.2
     assert seen("message_ack_seconds_count") == 2
+
+
+def test_changes_and_what_was_announced_of_them(metrics: Metrics) -> None:
+    """Three reactions that were stored together are one event; repeats are neither."""
+    for _ in range(3):
+        metrics.changed(module.REACTION)
+    conversation = Conversation(ConversationId("c"), "group", None, ANA, (ANA,), 1)
+    message = Message(MessageId("m"), conversation.id, 1, 2, ANA, "key", "hello", None, 5)
+    for duplicate in (False, True):
+        metrics.receive(MessageUpdated(conversation, message, duplicate))
+    seen = scrape(metrics)
+    assert [seen("changes_total", kind=kind) for kind in module.CHANGES] == [0, 0, 3]
+    assert seen("change_events_total") == 1
+    assert seen("messages_total") == 0
 
 
 @pytest.mark.parametrize("event", ClientEvent)
