@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from .node import Node, NodeProcess, missing_node, require
+from .node import PROCESS, Node, NodeProcess, missing_node, require
 
 
 @pytest.fixture(scope="session")
-def node_process() -> Iterator[NodeProcess]:
+def node_process() -> NodeProcess:
     require(missing_node())
-    process = NodeProcess()
-    yield process
-    process.stop()
+    return PROCESS
 
 
 @pytest.fixture
