@@ -98,7 +98,6 @@ class Npm:
                 await process.wait()
 
 
-@pytest.mark.timeout(200)
 async def test_the_old_scripts_and_log_lines(tmp_path: Path) -> None:
     """`npm run dev:websocket` starts it, `npm run test:websocket` checks it, and the log has its four lines."""
     require(missing_node())
