@@ -15,7 +15,7 @@ from socketserver.errors import SLOW_CONSUMER
 from typing import Any
 
 import pytest
-from support import node
+from support.engine import node
 from support.guarded import Chat, chatting
 
 TRANSPORTS = ["polling,websocket", "websocket", "polling"]
@@ -23,9 +23,8 @@ CLIENTS = ["socket.io-client", "socket.io-client-4.0", "socket.io-client-3"]
 
 
 async def run(chat: Chat, scenario: str, transports: str, client: str = CLIENTS[0]) -> list[dict[str, Any]]:
-    tabs: list[dict[str, Any]] = await node.run(
-        "loop_clients.cjs", chat.url, client, transports, scenario, chat.token("ann")
-    )
+    result = await node("loop_clients.cjs", chat.url, client, transports, scenario, chat.token("ann"))
+    tabs: list[dict[str, Any]] = result["tabs"]
     return tabs
 
 

@@ -140,8 +140,6 @@ const OPERATIONS = {
     sid: socket.id ?? null,
     transport: socket.io.engine?.transport?.name ?? null,
   }),
-  // What a script does with clients of its own, from its beginning to its end.
-  run: async ({ script, args }) => ({ result: await require(`./${script}`)(...args) }),
   reset: () => {
     epoch += 1;
     for (const { socket, quiet } of clients.values()) {
@@ -164,7 +162,7 @@ lines.on("line", async (line) => {
   let asked = epoch;
   try {
     if (op === "reset") asked += 1;
-    else if (command.client !== undefined && op !== "open") {
+    else if (op !== "open") {
       command.entry = clients.get(command.client);
       command.socket = command.entry.socket;
     }

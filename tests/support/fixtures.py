@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from .node import PROCESS, Node, NodeProcess, missing_node, require
+from .node import Node, NodeProcess, missing_node, require
 
 
 @pytest.fixture(scope="session")
-def node_process() -> NodeProcess:
+def node_process() -> Iterator[NodeProcess]:
     require(missing_node())
-    return PROCESS
+    process = NodeProcess()
+    yield process
+    process.stop()
 
 
 @pytest.fixture

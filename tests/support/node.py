@@ -6,7 +6,6 @@ The process outlives a test and its event loop; a test attaches to it, and its c
 from __future__ import annotations
 
 import asyncio
-import atexit
 import base64
 import contextlib
 import itertools
@@ -210,7 +209,7 @@ class Node:
 
 
 class NodeProcess:
-    """The process: PROCESS, one for a whole test run."""
+    """The process. One for a whole test run."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -270,19 +269,3 @@ class NodeProcess:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
             self._process = None
-
-
-PROCESS: Final = NodeProcess()
-atexit.register(PROCESS.stop)
-
-
-async def run(script: str, *arguments: str, deadline_s: float = 60) -> Any:
-    """Have the process run tests/js/<script>, whose clients are gone afterwards. Returns: what that resolves to."""
-    require(missing_node())
-    async with PROCESS.attach() as node:
-        try:
-            async with asyncio.timeout(deadline_s):
-                return (await node.command("run", script=script, args=arguments))["result"]
-        except TimeoutError:
-            PROCESS.stop()
-            pytest.fail(f"{script} {arguments} took too long")
