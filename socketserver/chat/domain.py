@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NewType, Protocol
 
+from .own_settings import UNSETTLED, OwnSettings
+
 UserId = NewType("UserId", str)
 ConversationId = NewType("ConversationId", str)
 MessageId = NewType("MessageId", str)
@@ -316,8 +318,10 @@ class ConversationSummary:
         last_seq, last_change: the conversation's newest numbers, 0 while it is empty.
         read_seq: this participant's read mark.
         uncounted: how many messages after the mark do not count as unread.
+        unread_mentions: how many after it mention this participant.
         activity_at_ms: when the last message came, or when the conversation was created, by a clock that never goes
             back; the list's order.
+        settings: this participant's own.
     """
 
     conversation: Conversation
@@ -327,6 +331,8 @@ class ConversationSummary:
     read_seq: int
     activity_at_ms: int
     uncounted: int = 0
+    unread_mentions: int = 0
+    settings: OwnSettings = UNSETTLED
 
     @property
     def unread_count(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from .domain import ConversationId
-from .news import MessageCreated, MessageUpdated, Receiver
+from .news import ConversationUpdated, MessageCreated, MessageUpdated, Receiver
 
 Numbered = MessageCreated | MessageUpdated
 
@@ -18,11 +18,12 @@ Numbered = MessageCreated | MessageUpdated
 class Slot:
     """A write's place in its conversation's lane, from the call to the announcement."""
 
-    __slots__ = ("news", "settled")
+    __slots__ = ("listed", "news", "settled")
 
     def __init__(self) -> None:
         self.settled = False
         self.news: Numbered | None = None
+        self.listed: ConversationUpdated | None = None
 
 
 class _Lane:
@@ -56,20 +57,34 @@ class Lanes:
         lane.slots.append(slot)
         return slot
 
-    def settle(self, conversation_id: ConversationId, slot: Slot, news: Numbered | None) -> None:
-        """Note what became of a write, None if nothing was stored; announce what is settled at the lane's head."""
+    def settle(
+        self,
+        conversation_id: ConversationId,
+        slot: Slot,
+        news: Numbered | None,
+        listed: ConversationUpdated | None = None,
+    ) -> None:
+        """Note what became of a write, None if nothing was stored; announce what is settled at the lane's head.
+
+        Args:
+            listed: what it means for lists; told after the write, also where that was merged into another.
+        """
         slot.settled = True
         slot.news = news
+        slot.listed = listed
         lane = self._lanes[conversation_id]
         slots = lane.slots
         while slots and slots[0].settled:
-            ready = slots.popleft().news
+            first = slots.popleft()
+            ready = first.news
             if ready is None:
                 continue
-            if ready.message.change > lane.newest:
+            is_new = ready.message.change > lane.newest
+            if is_new:
                 lane.newest = ready.message.change
-            elif not ready.duplicate:
-                continue  # it was stored together with one that was announced a moment ago
-            self._receiver.receive(ready)
+            if is_new or ready.duplicate:  # else it was stored together with one that was announced a moment ago
+                self._receiver.receive(ready)
+            if first.listed is not None:
+                self._receiver.receive(first.listed)
         if not slots:
             del self._lanes[conversation_id]

@@ -27,7 +27,8 @@ from .changes import Change, Delete, Edit, Outcome, React, ReactionLimits
 from .conversations import Conversations
 from .domain import Clock, Conversation, ConversationId, Message, MessageDraft, MessageId, UserId, new_id
 from .lanes import Lanes, Slot
-from .news import MessageCreated, MessageUpdated, Receiver
+from .news import ConversationUpdated, MessageCreated, MessageUpdated, Receiver
+from .previews import Previews
 from .profiles import Profiles
 
 log = logging.getLogger(__name__)
@@ -145,6 +146,7 @@ class Messages:
         self._activity = activity
         self._rates = rates
         self._rules = rules
+        self._previews = Previews(store, profiles)
         self._lanes = Lanes(receiver)
         self._orphans: set[asyncio.Task[None]] = set()
 
@@ -202,7 +204,8 @@ class Messages:
     async def edit(self, user_id: UserId, command: EditMessage) -> MessageUpdated:
         """Give a message new content, once per idempotency key; only its sender may, and within the window.
 
-        Announces: MessageUpdated; for a repeat, and for what is so already, again.
+        Announces: MessageUpdated; for a repeat, and for what is so already, again. ConversationUpdated, where lists
+            show the message.
         Raises: ConversationNotFound; RateLimited; Forbidden; TooLate; VersionConflict; MessageNotFound; MessageDeleted;
             IdempotencyConflict; StoreUnavailable; Overloaded.
         Source: docs/protocol.md#edit_message
@@ -227,7 +230,8 @@ class Messages:
     async def delete(self, user_id: UserId, command: DeleteMessage) -> MessageUpdated:
         """Leave only a tombstone of a message; its sender may, and within the window.
 
-        Announces: MessageUpdated, as `edit` does.
+        Announces: MessageUpdated, as `edit` does. ConversationUpdated: it counts as unread no more, and lists may show
+            another.
         Raises: ConversationNotFound; RateLimited; Forbidden; TooLate; MessageNotFound; StoreUnavailable; Overloaded.
         Source: docs/protocol.md#delete_message
         """
@@ -241,7 +245,7 @@ class Messages:
     async def react(self, user_id: UserId, command: SetReaction) -> MessageUpdated:
         """Set a user's reaction to a message, or take it back.
 
-        Announces: MessageUpdated, as `edit` does.
+        Announces: MessageUpdated, as `edit` does. Lists stay what they are.
         Raises: ConversationNotFound; RateLimited; MessageNotFound; MessageDeleted; LimitExceeded; StoreUnavailable;
             Overloaded.
         Source: docs/protocol.md#set_reaction
@@ -262,17 +266,18 @@ class Messages:
     async def _change(self, conversation: Conversation, change: Change) -> MessageUpdated:
         """Change a message, and announce it in the order of the numbers."""
         slot = self._lanes.enter(conversation.id)
-        news: MessageUpdated | None = None
+        changed: Changed | None = None
         try:
             changed = await self._store.change_message(change)
             news = _updated(conversation, changed)
+            listed = await self._previews.after(conversation, change, changed)
         except asyncio.CancelledError:
-            self._adopt(self._finish_change(conversation, slot, change))
+            self._adopt(self._finish_change(conversation, slot, change, changed))
             raise
         except BaseException:
             self._lanes.settle(conversation.id, slot, None)
             raise
-        self._lanes.settle(conversation.id, slot, news)
+        self._lanes.settle(conversation.id, slot, news, listed)
         return news
 
     def _adopt(self, work: Coroutine[Any, Any, None]) -> None:
@@ -333,19 +338,25 @@ class Messages:
         finally:
             self._lanes.settle(conversation.id, slot, created)
 
-    async def _finish_change(self, conversation: Conversation, slot: Slot, change: Change) -> None:
-        # The same change again does nothing if the first one was stored.
+    async def _finish_change(
+        self, conversation: Conversation, slot: Slot, change: Change, changed: Changed | None
+    ) -> None:
         news: MessageUpdated | None = None
+        listed: ConversationUpdated | None = None
         try:
-            changed = await self._store.change_message(change)
+            if changed is None:
+                # The same change again does nothing if the first one was stored; nobody was told of that yet.
+                changed = await self._store.change_message(change)
+                if changed.outcome in (Outcome.DUPLICATE, Outcome.UNCHANGED):
+                    changed = Changed(Outcome.DONE, changed.message)
             news = _updated(conversation, changed)
-            news.duplicate = False  # nobody was told yet
+            listed = await self._previews.after(conversation, change, changed)
         except ChatError as error:
             log.warning("a change whose author went away was not stored: %s", error.code)
         except Exception:
             log.exception("a change whose author went away was not stored")
         finally:
-            self._lanes.settle(conversation.id, slot, news)
+            self._lanes.settle(conversation.id, slot, news, listed)
 
 
 _REFUSALS: Final[Mapping[Outcome, type[ChatError]]] = {

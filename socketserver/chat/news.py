@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .domain import Conversation, Message, Profile, ReadMark, UserId
+from .domain import Conversation, ConversationId, Message, Profile, ReadMark, UserId
+from .own_settings import OwnSettings
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +72,49 @@ class ConversationCreated(News):
 
 
 @dataclass(frozen=True, slots=True)
+class MentionsChanged:
+    """Whom a message mentions that it did not before, and the other way round; not both empty."""
+
+    seq: int
+    added: tuple[UserId, ...]
+    removed: tuple[UserId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationUpdated(News):
+    """What lists show of a conversation has changed, other than by a new message.
+
+    Attributes:
+        preview: whether the message that lists show is another one, or has another text: it is `last_message` now.
+        last_message: None where none is left that counts.
+        uncounted_seq: of a message that counts as unread no more; told once.
+        sender: how the sender of `last_message` is shown; None where that is not known.
+        mentions: whom a message mentions anew, and whom no longer; told once.
+    """
+
+    conversation: Conversation
+    preview: bool = False
+    last_message: Message | None = None
+    uncounted_seq: int | None = None
+    sender: Profile | None = None
+    mentions: MentionsChanged | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MessagesRead(News):
     """A participant's read mark moved."""
 
     conversation: Conversation
     mark: ReadMark
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChanged(News):
+    """A participant has settled something for himself, or has read what was marked as unread."""
+
+    conversation_id: ConversationId
+    user_id: UserId
+    settings: OwnSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..store.base import ReadAdvance, Store
 from .conversations import Conversations
 from .domain import Clock, ConversationId, UserId
-from .news import MessagesRead, Receiver
+from .news import MessagesRead, Receiver, SettingsChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Reading:
     """The use case of reading.
 
     Args:
-        receiver: told of every read mark that moves.
+        receiver: told of every read mark that moves, and of what is marked as unread no more.
     """
 
     def __init__(self, store: Store, conversations: Conversations, receiver: Receiver, clock: Clock) -> None:
@@ -34,7 +34,7 @@ class Reading:
     async def mark(self, user_id: UserId, command: MarkRead) -> ReadAdvance:
         """Move the user's read mark up to `seq`, at most to the newest message, never back.
 
-        Announces: MessagesRead, if the mark moved.
+        Announces: MessagesRead, if the mark moved; SettingsChanged, if the conversation was marked as unread.
         Raises: ConversationNotFound; StoreUnavailable; Overloaded.
         Source: docs/protocol.md#mark_read
         """
@@ -42,4 +42,6 @@ class Reading:
         advance = await self._store.advance_read(conversation.id, user_id, command.seq, self._clock.now_ms())
         if advance.advanced:
             self._receiver.receive(MessagesRead(conversation, advance.mark))
+        if advance.unmarked is not None:
+            self._receiver.receive(SettingsChanged(conversation.id, user_id, advance.unmarked))
         return advance

@@ -17,6 +17,7 @@ from .conversations import Conversations
 from .domain import Clock, UserId
 from .messages import ChangeRules, Messages
 from .news import Receiver
+from .personal import Personal
 from .profile_cache import ProfileCache
 from .profiles import Profiles
 from .reading import Reading
@@ -29,6 +30,7 @@ class Chat:
     conversations: Conversations
     messages: Messages
     reading: Reading
+    personal: Personal
     profiles: Profiles
 
     async def close(self) -> None:
@@ -85,5 +87,6 @@ def make_chat(
         opened,
         Messages(store, opened, profiles, receiver, clock, activity, messages, rules or ChangeRules()),
         Reading(store, opened, receiver, clock),
+        Personal(store, opened, receiver),
         profiles,
     )

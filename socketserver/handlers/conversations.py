@@ -22,6 +22,7 @@ from ..wire.protocol import (
     dump_message,
     dump_named,
     dump_ok,
+    dump_settings,
     dump_summary,
 )
 from .answering import Ack, Answer
@@ -104,6 +105,8 @@ class ConversationHandlers:
             lastSeq=snapshot.last_seq,
             readSeq=read.read_seq,
             unreadCount=max(0, snapshot.last_seq - read.read_seq - snapshot.uncounted),
+            unreadMentions=snapshot.unread_mentions if read.read_seq < snapshot.last_seq else 0,
+            settings=dump_settings(joined.settings),
             typing=joined.typists,
         )
         gap = gap_before(snapshot, len(messages.items), command.after)

@@ -5,12 +5,21 @@ Nothing here waits: an event is put into the recipients' outboxes, or not at all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ..chat.domain import Clock, Conversation, ConversationId, UserId
-from ..chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated, News, ProfileChanged
+from ..chat.domain import Clock, Conversation, ConversationId, Profile, UserId
+from ..chat.news import (
+    ConversationCreated,
+    ConversationUpdated,
+    MessageCreated,
+    MessagesRead,
+    MessageUpdated,
+    News,
+    ProfileChanged,
+    SettingsChanged,
+)
 from ..wire import protocol
 from ..wire.pages import fit_profiles
 from ..wire.protocol import PresenceWire, ProfileWire, ServerEvent
@@ -79,8 +88,10 @@ class Fanout:
             MessageCreated: self.message_created,
             MessageUpdated: self.message_updated,
             ConversationCreated: self.conversation_created,
+            ConversationUpdated: self.conversation_updated,
             MessagesRead: self.messages_read,
             ProfileChanged: self.profile_changed,
+            SettingsChanged: self.settings_changed,
         }
 
     def receive(self, news: News) -> None:
@@ -96,7 +107,7 @@ class Fanout:
         conversation, message = created.conversation, created.message
         self._sio.emit_now(
             ServerEvent.MESSAGE_CREATED,
-            {"message": protocol.encoded(created), **_sender(created, self._joined_participants)},
+            {"message": protocol.encoded(created), **_sender(conversation, created.sender, self._joined_participants)},
             room=conversation_room(conversation.id),
         )
         elsewhere, looking = self._sessions.around(conversation.id, conversation.participant_ids)
@@ -106,7 +117,8 @@ class Fanout:
         for user_id in readers:
             self._auto_read.see(Seen(conversation.id, user_id, message.seq), now_s)
         if elsewhere:
-            activity = {**protocol.dump_activity(message), **_sender(created, self._listed_participants)}
+            sender = _sender(conversation, created.sender, self._listed_participants)
+            activity = {**protocol.dump_activity(message), **sender}
             sids = [connection.sid for connection in elsewhere]
             self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, activity, room=sids)
 
@@ -130,6 +142,20 @@ class Fanout:
             room=[user_room(user_id) for user_id in conversation.participant_ids],
         )
 
+    def conversation_updated(self, updated: ConversationUpdated) -> None:
+        """`conversation_updated` to all participants' sockets, joined or not: encoded once, and a look at each user who
+        is connected, as a new message costs."""
+        conversation = updated.conversation
+        elsewhere, _ = self._sessions.around(conversation.id, conversation.participant_ids)
+        self._sio.emit_now(
+            ServerEvent.CONVERSATION_UPDATED,
+            {
+                **protocol.dump_conversation_updated(updated, listed=self._listed_participants),
+                **_sender(conversation, updated.sender, self._listed_participants),
+            },
+            room=[conversation_room(conversation.id), *(connection.sid for connection in elsewhere)],
+        )
+
     def messages_read(self, read: MessagesRead) -> None:
         """`messages_read` to the sockets that joined, and to the reader's own (for the unread counts)."""
         conversation, mark = read.conversation, read.mark
@@ -137,6 +163,17 @@ class Fanout:
         if self.is_small(conversation):
             rooms.append(conversation_room(conversation.id))
         self._sio.emit_now(ServerEvent.MESSAGES_READ, protocol.dump_messages_read(conversation.id, mark), room=rooms)
+
+    def settings_changed(self, changed: SettingsChanged) -> None:
+        """`settings_changed` to the user's own sockets, the one that asked too."""
+        self._sio.emit_now(
+            ServerEvent.SETTINGS_CHANGED,
+            {
+                "conversationId": changed.conversation_id,
+                "settings": protocol.dump_settings(changed.settings),
+            },
+            room=user_room(changed.user_id),
+        )
 
     def typing(self, conversation_id: ConversationId, user_id: UserId, typing: bool, *, sid: str) -> None:
         """`user_typing` to the sockets that joined, but to none of the user who types: one that was told that the user
@@ -151,28 +188,28 @@ class Fanout:
 
     def presence(self, user_id: UserId, *, online: bool, last_seen_ms: int | None) -> None:
         """`presence_changed` to the sockets that watch the user."""
-        self._sio.emit_now(
-            ServerEvent.PRESENCE_CHANGED,
-            protocol.dump_presence(user_id, online, last_seen_ms),
-            room=watch_room(user_id),
-        )
+        room = watch_room(user_id)
+        if self._sio.is_heard(room):
+            presence = protocol.dump_presence(user_id, online, last_seen_ms)
+            self._sio.emit_now(ServerEvent.PRESENCE_CHANGED, presence, room=room)
 
-    def presence_to(self, connection: Connection, presence: PresenceWire) -> None:
-        """`presence_changed` to one socket, that begins to watch the user without having asked."""
-        self._sio.emit_now(ServerEvent.PRESENCE_CHANGED, presence, room=connection.sid)
+    def presence_to(self, connections: Sequence[Connection], presence: PresenceWire) -> None:
+        """`presence_changed` to sockets that begin to watch the user without having asked."""
+        self._sio.emit_now(ServerEvent.PRESENCE_CHANGED, presence, room=[each.sid for each in connections])
 
     def profile_changed(self, changed: ProfileChanged) -> None:
         """`profile_changed` to the sockets that watch the user, and to the user's own, if there are several: a single
         one has told it."""
         user_id = changed.profile.user_id
-        rooms = [watch_room(user_id)]
+        rooms = [watch_room(user_id)] if self._sio.is_heard(watch_room(user_id)) else []
         if len(self._sessions.of_user(user_id)) > 1:
             rooms.append(user_room(user_id))
-        self._sio.emit_now(ServerEvent.PROFILE_CHANGED, protocol.dump_profile(user_id, changed.profile), room=rooms)
+        if rooms:
+            self._sio.emit_now(ServerEvent.PROFILE_CHANGED, protocol.dump_profile(user_id, changed.profile), room=rooms)
 
-    def profile_to(self, connection: Connection, profile: ProfileWire) -> None:
-        """`profile_changed` to one socket, that begins to watch the user without having asked."""
-        self._sio.emit_now(ServerEvent.PROFILE_CHANGED, profile, room=connection.sid)
+    def profile_to(self, connections: Sequence[Connection], profile: ProfileWire) -> None:
+        """`profile_changed` to sockets that begin to watch the user without having asked."""
+        self._sio.emit_now(ServerEvent.PROFILE_CHANGED, profile, room=[each.sid for each in connections])
 
     def ask(self, seen: Seen) -> None:
         """Ask those of the user's sockets that show the conversation whether they are alive; AutoRead is told of the
@@ -199,8 +236,8 @@ class Fanout:
         await self._sio.leave_room(connection.sid, room)
 
 
-def _sender(created: MessageCreated, told: int) -> dict[str, ProfileWire]:
-    """How the sender is shown, where a conversation has more participants than its readers have been told of."""
-    if created.sender is None or not 0 < told < created.conversation.participant_count:
+def _sender(conversation: Conversation, sender: Profile | None, told: int) -> dict[str, ProfileWire]:
+    """How a sender is shown, where a conversation has more participants than its readers have been told of."""
+    if sender is None or not 0 < told < conversation.participant_count:
         return {}
-    return {"sender": protocol.dump_profile(created.sender.user_id, created.sender)}
+    return {"sender": protocol.dump_profile(sender.user_id, sender)}

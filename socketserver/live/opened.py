@@ -5,10 +5,11 @@ What a socket has open is on its Connection; the rooms, the watches, typing and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..chat.conversations import JoinConversation
 from ..chat.domain import Clock, Conversation, ConversationId, ReadMark, UserId
+from ..chat.own_settings import OwnSettings
 from ..chat.reading import MarkRead
 from ..chat.service import Chat
 from ..errors import LimitExceeded, NotJoined
@@ -29,6 +30,7 @@ class Joined:
     Attributes:
         snapshot: the conversation at a moment after the socket began to hear of it.
         read: the user's own read mark, after what is looked at has been marked as read.
+        settings: the user's own, after that.
         participants: those whose marks the snapshot has, with their presence.
         typists: who else types.
     """
@@ -36,6 +38,7 @@ class Joined:
     conversation: Conversation
     snapshot: Snapshot
     read: ReadMark
+    settings: OwnSettings
     participants: list[ParticipantWire]
     typists: list[UserId]
 
@@ -82,7 +85,7 @@ class Opened:
         self._show(connection, user_id, conversation.id, command.visible)
         try:
             snapshot = await self._chat.conversations.snapshot(user_id, command)
-            read = await self._read(connection, user_id, snapshot, command.visible)
+            read, settings = await self._read(connection, user_id, snapshot, command.visible)
         except BaseException:
             if joining:
                 await self._close(connection, conversation.id)
@@ -91,15 +94,20 @@ class Opened:
         people = await self._watching.participants(connection, user_id, conversation, marks, again=not joining)
         await self._watching.take_part(conversation, user_id)
         typists = [typist for typist in self._typing.users(conversation.id) if typist != user_id]
-        return Joined(conversation, snapshot, read, people, typists)
+        return Joined(conversation, snapshot, read, settings, people, typists)
 
-    async def _read(self, connection: Connection, user_id: UserId, snapshot: Snapshot, visible: bool) -> ReadMark:
-        """The user's read mark: moved to the end if the user is looking."""
+    async def _read(
+        self, connection: Connection, user_id: UserId, snapshot: Snapshot, visible: bool
+    ) -> tuple[ReadMark, OwnSettings]:
+        """The user's read mark and settings: read to the end if the user is looking."""
         read = next(mark for mark in snapshot.read_marks if mark.user_id == user_id)
-        if visible and read.read_seq < snapshot.last_seq and self._fanout.reaches(connection):
+        settings = snapshot.settings
+        unread = read.read_seq < snapshot.last_seq or settings.marked_unread
+        if visible and unread and self._fanout.reaches(connection):
             seen = MarkRead(snapshot.conversation.id, snapshot.last_seq)
             read = (await self._chat.reading.mark(user_id, seen)).mark
-        return read
+            settings = replace(settings, marked_unread=False)
+        return read, settings
 
     async def leave(self, connection: Connection, user_id: UserId, conversation_id: ConversationId) -> None:
         """Close a conversation; one that is not open is left as it is.

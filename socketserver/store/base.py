@@ -24,6 +24,7 @@ from ..chat.domain import (
     ReadMark,
     UserId,
 )
+from ..chat.own_settings import UNSETTLED, OwnSettings, SettingsUpdate
 from ..errors import StoreUnavailable
 
 
@@ -49,10 +50,16 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What came of a change, and the message as it is then; None if there is no such message."""
+    """What came of a change.
+
+    Attributes:
+        message: as it is then; None if there is no such message.
+        before: as it was stored before, for the first of the calls that have changed it in one commit.
+    """
 
     outcome: Outcome
     message: Message | None
+    before: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ class Snapshot:
         updates: messages created up to the caller's `after` and changed since, in the order of `change`.
         updates_through: the change up to which `updates` has them all, if not everything fitted; else None.
         uncounted: how many messages after the reader's mark do not count as unread.
+        unread_mentions: how many after it mention the reader.
+        settings: the reader's own.
     """
 
     conversation: Conversation
@@ -80,6 +89,8 @@ class Snapshot:
     updates: tuple[Message, ...] = ()
     updates_through: int | None = None
     uncounted: int = 0
+    unread_mentions: int = 0
+    settings: OwnSettings = UNSETTLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +142,17 @@ class ConversationPage:
 class ReadAdvance:
     """A participant's read mark after a call, and the conversation's newest seq at that moment.
 
-    `advanced`: this call moved the mark. `uncounted`: how many messages after it do not count as unread.
+    Attributes:
+        advanced: this call moved the mark.
+        uncounted: how many messages after it do not count as unread.
+        unmarked: the participant's settings, if this call ended `marked_unread`; else None.
     """
 
     mark: ReadMark
     last_seq: int
     advanced: bool
     uncounted: int = 0
+    unmarked: OwnSettings | None = None
 
     @property
     def unread_count(self) -> int:
@@ -314,6 +329,12 @@ class Store(Protocol):
         Costs a look or two for each: for whoever must know, for many conversations, whether something was missed.
         """
 
+    async def get_last_message(self, conversation_id: ConversationId) -> Message | None:
+        """The newest message that counts, as lists show it; None if there is none.
+
+        Order: as after every write that returned before this call was made.
+        """
+
     async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
         """The messages with these seqs, those that exist, in seq order."""
 
@@ -331,6 +352,19 @@ class Store(Protocol):
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         """Move a participant's read mark up to `seq`, at most to the newest message; never back.
 
+        Also: ends the participant's `marked_unread`, unless `seq` is below the mark.
+        Raises: ConversationNotFound if there is no such conversation or the user does not take part.
+        """
+
+    async def set_settings(
+        self, conversation_id: ConversationId, user_id: UserId, update: SettingsUpdate
+    ) -> OwnSettings:
+        """Make a participant's own settings of a conversation what the update says; what it says nothing of stays.
+
+        Atomic with participation: they end with it. `marked_unread` holds while the read mark is where it is: whatever
+        moves the mark ends it, the participant's own message too.
+        Order: calls for one participant count in the order in which they were made on this store, and return in that
+        order; of calls that are stored together each is told what comes of all.
         Raises: ConversationNotFound if there is no such conversation or the user does not take part.
         """
 
@@ -362,6 +396,9 @@ class Copyable(Store, Protocol):
 
         `activity_at_ms` is where the conversation stands in lists by now. Fewer than `limit`: there are no more.
         """
+
+    async def list_settings(self, conversation_id: ConversationId) -> Mapping[UserId, OwnSettings]:
+        """The own settings of those participants that have settled something."""
 
     async def copy_messages(self, messages: Sequence[Message], activity_at_ms: int) -> None:
         """Store messages of one conversation as they are, with their numbers and all that has happened to them.

@@ -23,6 +23,7 @@ from ..chat.domain import (
     ReadMark,
     UserId,
 )
+from ..chat.own_settings import OwnSettings, SettingsUpdate
 from ..errors import IdempotencyConflict
 from .base import Copyable, Counts, Store
 
@@ -97,6 +98,8 @@ async def _copy(source: Copyable, target: Copyable, draft: ConversationDraft, re
     for mark in await _marks(source, draft.id):
         if mark.read_seq:
             await target.advance_read(draft.id, mark.user_id, mark.read_seq, mark.read_at_ms or 0)
+    for user_id, settings in (await source.list_settings(draft.id)).items():  # after the marks, which would end some
+        await target.set_settings(draft.id, user_id, SettingsUpdate(**asdict(settings)))
 
 
 async def _verify(source: Copyable, target: Copyable, draft: ConversationDraft, report: Callable[[int], None]) -> None:
@@ -106,8 +109,9 @@ async def _verify(source: Copyable, target: Copyable, draft: ConversationDraft, 
     report(sums[0][1])
 
 
-async def _checksum(store: Store, conversation_id: ConversationId) -> tuple[str, int]:
-    """A conversation, its messages and its read marks as one number, and how many messages there are."""
+async def _checksum(store: Copyable, conversation_id: ConversationId) -> tuple[str, int]:
+    """A conversation, its messages, its read marks and what participants have settled as one number, and how many
+    messages there are."""
     digest = hashlib.sha256(_canonical(await store.get_conversation(conversation_id)))
     count = 0
     async for page in _pages(store, conversation_id, after=0):
@@ -116,10 +120,12 @@ async def _checksum(store: Store, conversation_id: ConversationId) -> tuple[str,
         count += len(page)
     for mark in await _marks(store, conversation_id):
         digest.update(_canonical(mark))
+    for user_id, settings in sorted((await store.list_settings(conversation_id)).items()):
+        digest.update(user_id.encode() + _canonical(settings))
     return digest.hexdigest(), count
 
 
-def _canonical(value: Conversation | Message | ReadMark | None) -> bytes:
+def _canonical(value: Conversation | Message | ReadMark | OwnSettings | None) -> bytes:
     return json.dumps(None if value is None else asdict(value), sort_keys=True).encode()
 
 

@@ -66,7 +66,7 @@ class Step:
         if isinstance(self.call, Append):
             self.call.result = Appended(self.message, duplicate=False)
         else:
-            self.call.answer(Outcome.DONE, self.message)
+            self.call.answer(Outcome.DONE, self.message, self.before)
         if self.others is None:
             return
         for call, outcome in self.others:

@@ -26,6 +26,7 @@ from ..chat.domain import (
     same_content,
     same_conversation,
 )
+from ..chat.own_settings import OwnSettings, SettingsUpdate
 from ..errors import ConversationNotFound, IdempotencyConflict, InternalError, Overloaded, StoreUnavailable
 from .base import Appended, Changed, Created, ProfileSet, ReadAdvance, StoreObserver
 
@@ -87,8 +88,8 @@ class Alter(Call[Changed]):
         """Which message it is about."""
         return self.draft.conversation_id, self.draft.seq
 
-    def answer(self, outcome: Outcome, message: Message | None) -> None:
-        self.result = Changed(outcome, message)
+    def answer(self, outcome: Outcome, message: Message | None, before: Message | None = None) -> None:
+        self.result = Changed(outcome, message, before)
 
 
 Numbered = Append | Alter
@@ -133,7 +134,20 @@ class SetProfile(Call[ProfileSet]):
     update: ProfileUpdate
 
 
-Write = Append | Alter | Create | Advance | SetProfile
+@dataclass(slots=True, eq=False)
+class SetSettings(Call[OwnSettings]):
+    """set_settings."""
+
+    conversation_id: ConversationId
+    user_id: UserId
+    update: SettingsUpdate
+
+    @property
+    def part(self) -> Part:
+        return self.conversation_id, self.user_id
+
+
+Write = Append | Alter | Create | Advance | SetProfile | SetSettings
 
 
 def settle(calls: Iterable[Call[Any]]) -> None:
@@ -178,11 +192,26 @@ class AdvancePlan:
             results.append((call, result))
         return AdvancePlan(self.moved, results)
 
-    def settle(self, uncounted: Mapping[Place, int]) -> None:
-        """Leave a result in each call, with how many messages after its mark do not count."""
+    def ended(self, marked: Mapping[Part, int]) -> set[Part]:
+        """Those who have read again what they had marked as unread.
+
+        Args:
+            marked: those who had, and up to where they had read.
+        """
+        calls = ((call, (call.conversation_id, call.user_id)) for call, _ in self.results)
+        return {part for call, part in calls if part in marked and call.seq >= marked[part]}
+
+    def settle(self, uncounted: Mapping[Place, int], unmarked: Mapping[Part, OwnSettings]) -> None:
+        """Leave a result in each call, with how many messages after its mark do not count.
+
+        Args:
+            unmarked: the settings of those for whom `marked_unread` has ended; the first call of each is told.
+        """
+        ended = dict(unmarked)
         for call, result in self.results:
             count = uncounted.get((call.conversation_id, result.mark.read_seq), 0)
-            call.result = replace(result, uncounted=count) if count else result
+            settings = ended.pop((call.conversation_id, call.user_id), None) if ended else None
+            call.result = replace(result, uncounted=count, unmarked=settings) if count or settings else result
 
 
 def plan_advances(

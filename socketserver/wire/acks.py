@@ -64,6 +64,8 @@ class JoinConversationAck(TypedDict):
         lastSeq: The newest seq at this moment; 0 while there is no message.
         readSeq: Your read mark: up to which seq you have read; 0 for nothing.
         unreadCount: `lastSeq` minus `readSeq`, without deleted messages; 0 or more.
+        unreadMentions: How many of those mention you; 0 or more.
+        settings: What you have settled for yourself.
         typing: The user ids of who types at this moment, without yourself.
         gap: What `messages` left out; only if you gave `after` and missed more than fits.
         profiles: How those are shown who wrote `messages` or `updates` and are not among `participants`; only if there
@@ -79,6 +81,8 @@ class JoinConversationAck(TypedDict):
     lastSeq: int
     readSeq: int
     unreadCount: int
+    unreadMentions: int
+    settings: shapes.OwnSettingsWire
     typing: list[str]
     gap: NotRequired[shapes.GapWire]
     profiles: NotRequired[list[shapes.ProfileWire]]
@@ -178,6 +182,16 @@ class MarkReadAck(TypedDict):
 
     readSeq: int
     unreadCount: int
+
+
+class UpdateSettingsAck(TypedDict):
+    """It is settled.
+
+    Attributes:
+        settings: All that you have settled for yourself, as it is now.
+    """
+
+    settings: shapes.OwnSettingsWire
 
 
 class FetchHistoryAck(TypedDict):

@@ -8,19 +8,23 @@ import orjson
 
 from ..chat import domain
 from ..chat.domain import ConversationId, Identity, Profile, UserId
-from ..chat.news import MessageCreated, MessageUpdated
+from ..chat.news import ConversationUpdated, MessageCreated, MessageUpdated
+from ..chat.own_settings import OwnSettings
 from ..chat.profiles import People
 from ..errors import ChatError, End
 from ..settings import Settings
+from .fields import MAX_REACTION_CHARS
 from .shapes import (
     ActivityWire,
     ConversationSummaryWire,
+    ConversationUpdatedWire,
     ConversationWire,
     ErrorWire,
     FailureWire,
     GapWire,
     MessagesReadWire,
     MessageWire,
+    OwnSettingsWire,
     ParticipantWire,
     PresenceWire,
     ProfileWire,
@@ -131,6 +135,16 @@ def encoded(news: MessageCreated | MessageUpdated) -> orjson.Fragment:
     return wire
 
 
+def dump_settings(settings: OwnSettings) -> OwnSettingsWire:
+    """What somebody has settled for himself."""
+    return {
+        "muted": settings.muted,
+        "pinned": settings.pinned,
+        "archived": settings.archived,
+        "markedUnread": settings.marked_unread,
+    }
+
+
 def dump_summary(summary: domain.ConversationSummary) -> ConversationSummaryWire:
     """A conversation of a user's list."""
     return {
@@ -140,6 +154,8 @@ def dump_summary(summary: domain.ConversationSummary) -> ConversationSummaryWire
         "change": summary.last_change,
         "readSeq": summary.read_seq,
         "unreadCount": summary.unread_count,
+        "unreadMentions": summary.unread_mentions,
+        "settings": dump_settings(summary.settings),
         "activityAt": summary.activity_at_ms,
     }
 
@@ -210,19 +226,42 @@ def dump_welcome(identity: Identity, connection_id: str, server_time_ms: int, se
             "joinedConversations": settings.joined_per_socket,
             "messagesPerSecond": settings.messages_per_second,
             "messagesBurst": settings.messages_burst,
+            "editWindowS": settings.edit_window_s,
+            "deleteWindowS": settings.delete_window_s,
+            "mentions": settings.max_mentions,
+            "reactions": settings.max_reactions,
+            "reactionsPerUser": settings.max_reactions_user,
+            "reactionsInAll": settings.max_reactions_all,
+            "reactionChars": MAX_REACTION_CHARS,
         },
     }
 
 
 def dump_activity(message: domain.Message) -> ActivityWire:
     """A message as those see it who have not joined its conversation."""
-    return {
+    wire: ActivityWire = {
         "conversationId": message.conversation_id,
         "seq": message.seq,
         "senderId": message.sender_id,
         "preview": message.body[:PREVIEW_CHARS],
         "createdAt": message.created_at_ms,
     }
+    if message.mentions:
+        wire["mentions"] = list(message.mentions)
+    return wire
+
+
+def dump_conversation_updated(updated: ConversationUpdated, *, listed: int) -> ConversationUpdatedWire:
+    """What lists show; `listed` as in `dump_conversation`."""
+    wire: ConversationUpdatedWire = {"conversation": dump_conversation(updated.conversation, listed=listed)}
+    if updated.preview:
+        wire["lastMessage"] = None if updated.last_message is None else dump_message(updated.last_message)
+    if updated.uncounted_seq is not None:
+        wire["uncountedSeq"] = updated.uncounted_seq
+    if updated.mentions is not None:
+        seq, added, removed = updated.mentions.seq, updated.mentions.added, updated.mentions.removed
+        wire["mentions"] = {"seq": seq, "added": list(added), "removed": list(removed)}
+    return wire
 
 
 def dump_messages_read(conversation_id: ConversationId, mark: domain.ReadMark) -> MessagesReadWire:

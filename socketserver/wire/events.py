@@ -6,7 +6,6 @@ of docs/protocol.md follow from it. So a new event is a row here, and the use ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -22,7 +21,7 @@ from ..chat.messages import (
     SendMessage,
     SetReaction,
 )
-from ..chat.news import MessageUpdated
+from ..chat.personal import UpdateSettings
 from ..chat.reading import MarkRead
 from ..errors import (
     AuthUnavailable,
@@ -46,8 +45,19 @@ from ..settings import Settings
 from ..values import MAX_USER_ID_CHARS
 from . import acks, shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
-from .dumping import dump_conversation, encoded
-from .fields import MAX_ID_CHARS, Bool, Cursor, Int, ListOfSeqs, ListOfUserIds, Metadata, Shown, Text
+from .dumping import dump_conversation, dump_settings
+from .fields import (
+    MAX_ID_CHARS,
+    MAX_REACTION_CHARS,
+    Bool,
+    Cursor,
+    Int,
+    ListOfSeqs,
+    ListOfUserIds,
+    Metadata,
+    Shown,
+    Text,
+)
 from .pages import fit_profiles
 from .rows import Announcement, Request
 
@@ -55,7 +65,6 @@ DEFAULT_PAGE: Final = 50
 MAX_KEY_CHARS: Final = 128
 MAX_TITLE_CHARS: Final = 200
 MAX_TOKEN_CHARS: Final = 8_192
-MAX_REACTION_CHARS: Final = 32
 MAX_SEQS: Final = 50
 
 
@@ -86,10 +95,6 @@ def _mentions(limits: Settings) -> fields.Field[Any]:
 
 def _metadata(limits: Settings) -> Metadata:
     return Metadata(most_bytes=limits.max_metadata_bytes, allow_none=True)
-
-
-def _dump_updated(updated: MessageUpdated, limits: Settings) -> Mapping[str, object]:
-    return {"message": encoded(updated), "duplicate": updated.duplicate}
 
 
 class ClientEvent(StrEnum):
@@ -211,7 +216,6 @@ class ClientEvent(StrEnum):
             Overloaded,
         ),
         use_case=lambda chat: chat.messages.edit,
-        dump=_dump_updated,
     )
     DELETE_MESSAGE = Request(
         name="delete_message",
@@ -221,7 +225,6 @@ class ClientEvent(StrEnum):
         ack=acks.DeleteMessageAck,
         errors=(ConversationNotFound, RateLimited, MessageNotFound, Forbidden, TooLate, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.messages.delete,
-        dump=_dump_updated,
     )
     SET_REACTION = Request(
         name="set_reaction",
@@ -244,7 +247,6 @@ class ClientEvent(StrEnum):
             Overloaded,
         ),
         use_case=lambda chat: chat.messages.react,
-        dump=_dump_updated,
     )
     MARK_READ = Request(
         name="mark_read",
@@ -254,6 +256,22 @@ class ClientEvent(StrEnum):
         ack=acks.MarkReadAck,
         errors=(ConversationNotFound, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.reading.mark,
+    )
+    UPDATE_SETTINGS = Request(
+        name="update_settings",
+        doc="Settle something for yourself in a conversation: mute, pin, archive it, or mark it as unread.",
+        command=UpdateSettings,
+        fields=lambda limits: {
+            "conversation_id": _conversation_id(),
+            "muted": Bool(),
+            "pinned": Bool(),
+            "archived": Bool(),
+            "marked_unread": Bool(data_key="markedUnread"),
+        },
+        ack=acks.UpdateSettingsAck,
+        errors=(ConversationNotFound, StoreUnavailable, Overloaded),
+        use_case=lambda chat: chat.personal.settle,
+        dump=lambda settings, limits: {"settings": dump_settings(settings)},
     )
     FETCH_HISTORY = Request(
         name="fetch_history",
@@ -372,11 +390,23 @@ class ServerEvent(StrEnum):
         payload=shapes.ConversationCreatedWire,
         snapshot={"list_conversations": "conversations"},
     )
+    CONVERSATION_UPDATED = Announcement(
+        name="conversation_updated",
+        doc="What your list shows of a conversation has changed, other than by a new message.",
+        payload=shapes.ConversationUpdatedWire,
+        snapshot={"list_conversations": "conversations"},
+    )
     MESSAGES_READ = Announcement(
         name="messages_read",
         doc="Somebody's read mark moved. There is none for the reading that sending implies.",
         payload=shapes.MessagesReadWire,
         snapshot={"join_conversation": "participants", "list_conversations": "conversations"},
+    )
+    SETTINGS_CHANGED = Announcement(
+        name="settings_changed",
+        doc="You have settled something for yourself in a conversation, or read what you had marked as unread.",
+        payload=shapes.SettingsChangedWire,
+        snapshot={"join_conversation": "settings", "list_conversations": "conversations"},
     )
     USER_TYPING = Announcement(
         name="user_typing",

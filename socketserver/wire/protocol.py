@@ -15,6 +15,7 @@ from .dumping import RECONNECTION_DELAY_MAX_MS as RECONNECTION_DELAY_MAX_MS
 from .dumping import RECONNECTION_DELAY_MS as RECONNECTION_DELAY_MS
 from .dumping import dump_activity as dump_activity
 from .dumping import dump_conversation as dump_conversation
+from .dumping import dump_conversation_updated as dump_conversation_updated
 from .dumping import dump_cursor as dump_cursor
 from .dumping import dump_error as dump_error
 from .dumping import dump_failure as dump_failure
@@ -27,6 +28,7 @@ from .dumping import dump_participant as dump_participant
 from .dumping import dump_presence as dump_presence
 from .dumping import dump_profile as dump_profile
 from .dumping import dump_session_ended as dump_session_ended
+from .dumping import dump_settings as dump_settings
 from .dumping import dump_summary as dump_summary
 from .dumping import dump_typing as dump_typing
 from .dumping import dump_user as dump_user

@@ -114,6 +114,22 @@ class MessageWire(TypedDict):
     deletedBy: NotRequired[str]
 
 
+class OwnSettingsWire(TypedDict):
+    """What you have settled for yourself in a conversation; nobody else sees it. All false until you do.
+
+    Attributes:
+        muted: Do not notify of it.
+        pinned: Show it at the top.
+        archived: Show it elsewhere. A new message does not bring it back.
+        markedUnread: Show it as unread, whatever `unreadCount` says. Reading ends it, sending too.
+    """
+
+    muted: bool
+    pinned: bool
+    archived: bool
+    markedUnread: bool
+
+
 class ConversationSummaryWire(ConversationWire):
     """A conversation as a user's list shows it.
 
@@ -123,6 +139,8 @@ class ConversationSummaryWire(ConversationWire):
         change: The newest change; a place to resume from only for a client that has everything before it.
         readSeq: Your read mark: up to which seq you have read; 0 for nothing.
         unreadCount: `lastSeq` minus `readSeq`, without deleted messages; 0 or more.
+        unreadMentions: How many of those mention you; 0 or more.
+        settings: What you have settled for yourself.
         activityAt: When the last message came, or the conversation was created, UTC milliseconds; the list's order.
             It never goes back.
     """
@@ -132,6 +150,8 @@ class ConversationSummaryWire(ConversationWire):
     change: int
     readSeq: int
     unreadCount: int
+    unreadMentions: int
+    settings: OwnSettingsWire
     activityAt: int
 
 
@@ -223,7 +243,7 @@ class ReconnectionWire(TypedDict):
 
 
 class LimitsWire(TypedDict):
-    """What the server accepts; 0 means no limit.
+    """What the server accepts; 0 means no limit, except in the windows.
 
     Attributes:
         bodyChars: Characters (Unicode code points) of a message's body.
@@ -234,6 +254,14 @@ class LimitsWire(TypedDict):
         joinedConversations: Conversations that one socket may have joined.
         messagesPerSecond: Messages per second that a user may send in the long run.
         messagesBurst: Messages that a user may send at once.
+        editWindowS: For how long its sender may edit a message, in seconds since its `createdAt` by the server's clock;
+            -1 for ever, 0 never.
+        deleteWindowS: For how long its sender may delete a message, as `editWindowS`.
+        mentions: Users whom a message may mention.
+        reactions: Different reactions to one message.
+        reactionsPerUser: Reactions of one user to one message.
+        reactionsInAll: Reactions of all users to one message, together.
+        reactionChars: Characters (Unicode code points) of a reaction.
     """
 
     bodyChars: int
@@ -244,6 +272,13 @@ class LimitsWire(TypedDict):
     joinedConversations: int
     messagesPerSecond: float
     messagesBurst: int
+    editWindowS: int
+    deleteWindowS: int
+    mentions: int
+    reactions: int
+    reactionsPerUser: int
+    reactionsInAll: int
+    reactionChars: int
 
 
 class WelcomeWire(TypedDict):
@@ -295,6 +330,7 @@ class ActivityWire(TypedDict):
         senderId: The sender's user id: yourself, if you sent it from another socket.
         preview: The first 120 characters of the body.
         createdAt: The message's time, UTC milliseconds.
+        mentions: The user ids of participants whom it names; absent if it names nobody.
         sender: How the sender is shown; only in conversations with more participants than `participantIds` has.
     """
 
@@ -303,6 +339,7 @@ class ActivityWire(TypedDict):
     senderId: str
     preview: str
     createdAt: int
+    mentions: NotRequired[list[str]]
     sender: NotRequired[ProfileWire]
 
 
@@ -316,6 +353,40 @@ class ConversationCreatedWire(TypedDict):
 
     conversation: ConversationWire
     profiles: list[ProfileWire]
+
+
+class MentionsChangedWire(TypedDict):
+    """Whom a message mentions since it was edited, or deleted; not both are empty.
+
+    Attributes:
+        seq: The message's. It concerns an unread count only above your read mark.
+        added: The user ids of whom it mentions now and did not before.
+        removed: The user ids of whom it mentions no longer.
+    """
+
+    seq: int
+    added: list[str]
+    removed: list[str]
+
+
+class ConversationUpdatedWire(TypedDict):
+    """What lists show of a conversation has changed, other than by a new message.
+
+    Attributes:
+        conversation: The conversation.
+        lastMessage: The message to show, as it is now, if it is another one or has another text; null if none is left.
+        uncountedSeq: The `seq` of a message that counts no more: if you have read less than that, you have one unread
+            less. Told once.
+        mentions: Whom a message mentions anew, and whom no longer. Told once.
+        sender: How the sender of `lastMessage` is shown; only in conversations with more participants than
+            `participantIds` has.
+    """
+
+    conversation: ConversationWire
+    lastMessage: NotRequired[MessageWire | None]
+    uncountedSeq: NotRequired[int]
+    mentions: NotRequired[MentionsChangedWire]
+    sender: NotRequired[ProfileWire]
 
 
 class MessagesReadWire(TypedDict):
@@ -332,6 +403,18 @@ class MessagesReadWire(TypedDict):
     userId: str
     readSeq: int
     readAt: int | None
+
+
+class SettingsChangedWire(TypedDict):
+    """What you have settled for yourself, on any of your sockets.
+
+    Attributes:
+        conversationId: The conversation's id.
+        settings: All of it, as it is now.
+    """
+
+    conversationId: str
+    settings: OwnSettingsWire
 
 
 class UserTypingWire(TypedDict):

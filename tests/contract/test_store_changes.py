@@ -114,6 +114,20 @@ async def test_what_repeats_or_changes_nothing_costs_no_number(store: Store) -> 
     assert (await store.append_message(message_draft(here))).message.change == gone.change + 1
 
 
+async def test_the_message_that_lists_show_is_the_newest_that_counts(store: Store) -> None:
+    here, empty = await group(store), await group(store)
+    await say(store, here, 3)
+    assert await store.get_last_message(here) == await one(store, here, 3)
+    await done(store, edit(here, 3, "x"))
+    await done(store, delete(here, 2))
+    assert await store.get_last_message(here) == await one(store, here, 3)
+    await done(store, delete(here, 3))
+    assert await store.get_last_message(here) == await one(store, here, 1)
+    await done(store, delete(here, 1))
+    for conversation_id in (here, empty, MISSING):
+        assert await store.get_last_message(conversation_id) is None
+
+
 async def test_a_change_in_a_conversation_that_does_not_exist_is_refused(store: Store) -> None:
     with pytest.raises(ConversationNotFound):
         await store.change_message(edit(MISSING, 1))

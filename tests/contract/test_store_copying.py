@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from socketserver.chat.changes import Delete, Edit, React
 from socketserver.chat.domain import ConversationId, Message, Profile, ProfileUpdate
+from socketserver.chat.own_settings import SettingsUpdate
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Copyable, Store, open_store
 from socketserver.store.base import Counts
@@ -46,6 +48,10 @@ async def fill(store: Store) -> list[ConversationId]:
     await store.change_message(React(busy, 70, BOB, "👍", True))
     await store.change_message(Edit(busy, 5, ANN, "e", "other", NOW_MS + 50, {"a": 1}, (BOB,)))
     await store.change_message(Delete(busy, 6, ANN, NOW_MS + 51))
+    await store.append_message(replace(message_draft(keyed), mentions=(CAT, BOB)))
+    await store.set_settings(busy, CAT, SettingsUpdate(muted=True, marked_unread=True))
+    await store.set_settings(busy, BOB, SettingsUpdate(pinned=True))
+    await store.set_settings(empty, ANN, SettingsUpdate(archived=True, marked_unread=True))
     await store.set_profile(ProfileUpdate(ANN, "Ann\x00 😀", "https://example.com/ann.png"))
     await store.set_profile(ProfileUpdate(CAT))
     return [direct, keyed, empty, busy]
@@ -57,6 +63,7 @@ async def seen(store: Copyable, ids: list[ConversationId]) -> object:
         [await store.get_snapshot(each, after=0, limit=500) for each in ids],
         [await store.get_snapshot(each, after=40, limit=500) for each in ids],
         [await store.list_changes(each, after=0, limit=500) for each in ids],
+        [await store.list_settings(each) for each in ids],
         [await store.list_conversations(user_id, limit=10, before=None) for user_id in (ANN, BOB, CAT)],
         await store.list_profiles(after=None, limit=10),
     )
@@ -66,15 +73,15 @@ async def test_everything_arrives_as_it_was(backend: Backend, memory: Copyable) 
     source, target = memory, await backend.open()
     ids = await fill(source)
     steps: list[Progress] = []
-    assert await copy_store(source, target, steps.append) == Counts(4, 73, 2)
+    assert await copy_store(source, target, steps.append) == Counts(4, 74, 2)
     assert await seen(target, ids) == await seen(source, ids)
-    assert (steps[0].step, steps[0].done, steps[0].total) == ("copy", 0, 73)
-    assert (steps[-1].step, steps[-1].done, steps[-1].total) == ("verify", 73, 73)
+    assert (steps[0].step, steps[0].done, steps[0].total) == ("copy", 0, 74)
+    assert (steps[-1].step, steps[-1].done, steps[-1].total) == ("verify", 74, 74)
 
 
 async def test_everything_leaves_as_it_was(store: Copyable, memory: Copyable) -> None:
     ids = await fill(store)
-    assert await copy_store(store, memory, silent) == Counts(4, 73, 2)
+    assert await copy_store(store, memory, silent) == Counts(4, 74, 2)
     assert await seen(memory, ids) == await seen(store, ids)
 
 
@@ -104,7 +111,7 @@ async def test_an_interrupted_copy_is_started_again(
         with pytest.raises(StoreUnavailable):
             await copy_store(memory, target, silent)
     for _ in range(2):  # and once more, with nothing left to do
-        assert await copy_store(memory, target, silent) == Counts(4, 73, 2)
+        assert await copy_store(memory, target, silent) == Counts(4, 74, 2)
     assert await seen(target, ids) == await seen(memory, ids)
 
 
@@ -137,6 +144,19 @@ async def test_a_key_or_an_id_that_means_something_else_in_the_target_is_refused
     other = conversation_draft(BOB, title="b", conversation_id=draft.id)
     await store.create_conversation(other)
     with pytest.raises(CopyError, match="something else"):
+        await copy_store(memory, store, silent)
+
+
+async def test_what_participants_have_settled_is_verified(store: Copyable, memory: Copyable) -> None:
+    """Also what was marked as unread, which an own message that is copied would end."""
+    here = await group(memory)
+    await memory.append_message(message_draft(here))
+    await memory.set_settings(here, ANN, SettingsUpdate(muted=True, marked_unread=True))
+    for _ in range(2):
+        await copy_store(memory, store, silent)
+        assert await store.list_settings(here) == await memory.list_settings(here)
+    await store.set_settings(here, BOB, SettingsUpdate(pinned=True))
+    with pytest.raises(CopyError, match="differs"):
         await copy_store(memory, store, silent)
 
 

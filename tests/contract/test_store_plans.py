@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from socketserver.chat.changes import Delete, Edit, React
 from socketserver.chat.domain import ProfileUpdate, new_id
-from socketserver.store import Store
+from socketserver.chat.own_settings import SettingsUpdate
+from socketserver.store import Copyable
 from socketserver.store.mongo.database import MongoDatabase
 from socketserver.store.mongo.mongo_store import MongoStore
 from socketserver.store.sqlite.database import DatabaseFile, SqliteConnection
@@ -20,7 +22,7 @@ from support.mongo import with_database
 from support.stores import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say
 
 
-async def do_everything(store: Store) -> None:
+async def do_everything(store: Copyable) -> None:
     """Each method, in each of its ways."""
     here, there = await group(store), await group(store)
     await store.create_conversation(conversation_draft(BOB))
@@ -34,6 +36,7 @@ async def do_everything(store: Store) -> None:
         await store.change_message(React(conversation_id, 1, BOB, "+", on=True))
         await store.change_message(Delete(conversation_id, 3, BOB, NOW_MS, others=True))
     await store.get_messages(here, [1, 3, 99])
+    await store.get_last_message(here)
     await store.newest_changes([here, there])
     await store.get_conversation(here)
     for conversation_id in (here, there):
@@ -41,6 +44,13 @@ async def do_everything(store: Store) -> None:
             await store.get_snapshot(conversation_id, after=after, limit=2, reader=BOB)
             await store.list_changes(conversation_id, after=after or 2, limit=2)
         await store.advance_read(conversation_id, CAT, 2, NOW_MS)
+    mentioning = replace(message_draft(here), mentions=(BOB, CAT))
+    await store.append_message(mentioning)
+    await store.change_message(Edit(here, 71, ANN, "m", "other", NOW_MS, None, (CAT,)))
+    for user_id in (BOB, CAT):
+        await store.set_settings(here, user_id, SettingsUpdate(muted=True, marked_unread=True))
+    await store.advance_read(here, CAT, 2, NOW_MS)
+    await store.list_settings(here)
     await store.list_conversations(BOB, limit=2, before=None)
     await store.list_conversations(ANN, limit=2, before=None)
     await store.list_conversations(ANN, limit=2, before=(NOW_MS, here), participants=2)
@@ -155,6 +165,8 @@ def _explainable(command: dict[str, Any]) -> list[dict[str, Any]]:
             if "seq" in branch:
                 branch.pop("sender", None)
                 branch.pop("moved", None)
+            if isinstance(branch.get("uncounted"), dict):
+                branch.pop("uncounted")
         return [{**command, "filter": branch} for branch in branches]
     lookups = [stage["$lookup"] for stage in command.get("pipeline", ()) if "$lookup" in stage]
     return [command, *map(_inside, lookups)]

@@ -77,11 +77,22 @@ class Scene:
         await self.ann.create("ben", title="another")
         return await self.ben.client.wait("conversation_created", lambda seen: seen["conversation"]["title"])
 
+    async def conversation_updated(self) -> Any:
+        await self.ann.send(self.chat, "hello")
+        await self.ann.send(self.chat, "gone")
+        await self.ann.client.ok("delete_message", {"conversationId": self.chat, "seq": 2})
+        return await self.ben.client.wait("conversation_updated")
+
     async def messages_read(self) -> Any:
         await self.ben.join(self.chat)
         await self.ben.send(self.chat, "hello")
         await self.ann.client.ok("mark_read", {"conversationId": self.chat, "seq": 1})
         return await self.ben.client.wait("messages_read", lambda seen: seen["userId"] == "ann")
+
+    async def settings_changed(self) -> Any:
+        what = {"conversationId": self.chat, "pinned": True, "markedUnread": True}
+        await self.ben.client.ok("update_settings", what)
+        return await self.ben.client.wait("settings_changed")
 
     async def user_typing(self) -> Any:
         await self.ben.join(self.chat)
@@ -116,9 +127,16 @@ def in_the_answers(event: ServerEvent, seen: dict[str, Any], answers: Answers, c
     elif event == ServerEvent.CONVERSATION_CREATED:
         found = entry(listed["conversations"], id=seen["conversation"]["id"])
         assert {key: found[key] for key in seen["conversation"]} == seen["conversation"]
+    elif event == ServerEvent.CONVERSATION_UPDATED:
+        found = entry(listed["conversations"], id=chat)
+        assert {key: found[key] for key in seen["conversation"]} == seen["conversation"]
+        assert (seen["lastMessage"], seen["uncountedSeq"]) == (found["lastMessage"], 2)
+        assert found["unreadCount"] == 1
     elif event == ServerEvent.MESSAGES_READ:
         mark = entry(joined["participants"], userId=seen["userId"])
         assert (mark["readSeq"], mark["readAt"]) == (seen["readSeq"], seen["readAt"])
+    elif event == ServerEvent.SETTINGS_CHANGED:
+        assert seen["settings"] == joined["settings"] == entry(listed["conversations"], id=chat)["settings"]
     elif event == ServerEvent.USER_TYPING:
         assert joined["typing"] == [seen["userId"]]
     elif event == ServerEvent.PROFILE_CHANGED:

@@ -464,6 +464,13 @@ async def test_welcome(stage: Stage, server: LocalServer) -> None:
             "joinedConversations": 200,
             "messagesPerSecond": 0,
             "messagesBurst": 20,
+            "editWindowS": 86_400,
+            "deleteWindowS": -1,
+            "mentions": 50,
+            "reactions": 20,
+            "reactionsPerUser": 5,
+            "reactionsInAll": 1000,
+            "reactionChars": 32,
         },
     }
     assert state["transport"] == ("polling" if stage.transport == "polling" else "websocket")

@@ -242,6 +242,11 @@ CASES: Final[dict[ClientEvent, Case]] = {
     ClientEvent.MARK_READ: Case(
         {"conversationId": "CHAT", "seq": 1}, {"conversationId": _ID, "seq": _integer(0)}, ("conversationId", "seq")
     ),
+    ClientEvent.UPDATE_SETTINGS: Case(
+        {"conversationId": "CHAT", "muted": True},
+        {"conversationId": _ID, **dict.fromkeys(("muted", "pinned", "archived", "markedUnread"), _boolean())},
+        ("conversationId",),
+    ),
     ClientEvent.FETCH_HISTORY: Case(
         {"conversationId": "CHAT"},
         {"conversationId": _ID, "beforeSeq": _integer(1), "afterSeq": _integer(0), "limit": _LIMIT},

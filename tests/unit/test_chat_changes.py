@@ -10,7 +10,7 @@ from socketserver.chat.changes import Change, ReactionLimits
 from socketserver.chat.conversations import CreateConversation
 from socketserver.chat.domain import ConversationId, Message, UserId
 from socketserver.chat.messages import ChangeRules, DeleteMessage, EditMessage, Messages, SendMessage, SetReaction
-from socketserver.chat.news import MessageCreated, MessageUpdated, News
+from socketserver.chat.news import ConversationUpdated, MentionsChanged, MessageCreated, MessageUpdated, News
 from socketserver.chat.service import Chat, make_chat
 from socketserver.errors import (
     ChatError,
@@ -41,11 +41,13 @@ class HeldStore(SqliteStore):
 
     Attributes:
         held: what lets each of them return, in the order of the calls; with an error, it raises that instead.
+        deaf: whether it cannot say what lists show; `asked` is how often it was to.
     """
 
     def __init__(self) -> None:
         super().__init__(":memory:")
-        self.hold = False
+        self.hold = self.deaf = False
+        self.asked = 0
         self.held: deque[asyncio.Future[BaseException | None]] = deque()
 
     async def change_message(self, change: Change) -> Changed:
@@ -59,15 +61,35 @@ class HeldStore(SqliteStore):
             raise error
         return changed
 
+    async def get_last_message(self, conversation_id: ConversationId) -> Message | None:
+        self.asked += 1
+        if self.deaf:
+            raise StoreUnavailable
+        return await super().get_last_message(conversation_id)
+
 
 class Announced:
     """A Receiver that writes down what it is told."""
 
     def __init__(self) -> None:
         self.news: list[tuple[type[News], int, int]] = []
+        self.listed: list[ConversationUpdated] = []
+
+    @property
+    def previews(self) -> list[tuple[str | None, int | None]]:
+        """What lists were told: the text that they show, "-" for the same, and which message does not count."""
+        return [
+            (
+                (None if each.last_message is None else each.last_message.body) if each.preview else "-",
+                each.uncounted_seq,
+            )
+            for each in self.listed
+        ]
 
     def receive(self, news: News) -> None:
-        if isinstance(news, MessageCreated | MessageUpdated):
+        if isinstance(news, ConversationUpdated):
+            self.listed.append(news)
+        elif isinstance(news, MessageCreated | MessageUpdated):
             self.news.append((type(news), news.message.seq, news.message.change))
 
 
@@ -187,6 +209,99 @@ async def test_a_change_whose_author_went_away_is_announced(stage: Stage) -> Non
         await edit
     await stage.chat.close()
     assert stage.announced.news[1:] == [(MessageUpdated, 1, 2)]
+
+
+async def test_lists_are_told_of_another_preview_and_of_what_does_not_count(stage: Stage) -> None:
+    """A list went on showing what a message had said before it was edited, and one that was deleted."""
+    for body in ("one", "two", "three"):
+        await stage.say(body)
+    await stage.messages.edit(ANN, stage.edit("2", seq=2))
+    await stage.messages.react(BOB, SetReaction(stage.here, 3, "+", on=True))
+    assert stage.announced.previews == [], "a reaction, or an edit of an older message, is none of theirs"
+    await stage.messages.edit(ANN, stage.edit("3", seq=3))
+    await stage.messages.delete(ANN, DeleteMessage(stage.here, 1))
+    await stage.messages.delete(ANN, DeleteMessage(stage.here, 3))
+    await stage.messages.delete(ANN, DeleteMessage(stage.here, 2))
+    assert stage.announced.previews == [("3", None), ("-", 1), ("2", 3), (None, 2)]
+
+
+async def test_a_repeated_deletion_is_counted_once(stage: Stage) -> None:
+    await stage.say("one")
+    await stage.say("two")
+    for _ in range(2):
+        await stage.messages.delete(ANN, DeleteMessage(stage.here, 2))
+        await stage.messages.delete(ANN, DeleteMessage(stage.here, 1))
+    assert stage.announced.previews == [("one", 2), (None, 1), (None, None), (None, None)]
+
+
+async def test_lists_are_told_in_the_order_of_the_changes(stage: Stage) -> None:
+    """Also of a deletion that was stored in one with a reaction, and announced with it; and nothing of an edit that a
+    deletion has overtaken."""
+    await stage.say("one")
+    await stage.say("two")
+    stage.store.hold = True
+    react = asyncio.ensure_future(stage.messages.react(BOB, SetReaction(stage.here, 2, "+", on=True)))
+    edit = asyncio.ensure_future(stage.messages.edit(ANN, stage.edit("2", seq=2)))
+    delete = asyncio.ensure_future(stage.messages.delete(ANN, DeleteMessage(stage.here, 2)))
+    while len(stage.store.held) < 3:
+        await asyncio.sleep(0)
+    await stage.say("three")
+    for held in reversed(stage.store.held):
+        held.set_result(None)
+    await asyncio.gather(react, edit, delete)
+    assert stage.announced.news[2:] == [(MessageUpdated, 2, 3), (MessageCreated, 3, 4)]
+    assert stage.announced.previews == [("-", 2)]
+
+
+async def test_who_is_mentioned_anew_is_told_once_and_the_others_not_again(stage: Stage) -> None:
+    """Also by an edit that was stored in one with a reaction, which tells of both; a deletion mentions nobody."""
+    await stage.say("one", mentions=(BOB,))
+    await stage.say("two")
+    stage.store.hold = True
+    react = asyncio.ensure_future(stage.messages.react(BOB, SetReaction(stage.here, 1, "+", on=True)))
+    edit = asyncio.ensure_future(stage.messages.edit(ANN, stage.edit("1", mentions=(BOB, CAT))))
+    while len(stage.store.held) < 2:
+        await asyncio.sleep(0)
+    for held in stage.store.held:
+        held.set_result(None)
+    await asyncio.gather(react, edit)
+    stage.store.hold = False
+    assert (await stage.messages.edit(ANN, stage.edit("1", mentions=(BOB, CAT)))).duplicate
+    await stage.messages.edit(ANN, stage.edit("uno", mentions=(CAT,)))
+    await stage.messages.delete(ANN, DeleteMessage(stage.here, 1))
+    assert [each.mentions for each in stage.announced.listed] == [
+        MentionsChanged(1, (CAT,), ()),
+        MentionsChanged(1, (), (BOB,)),
+        MentionsChanged(1, (), (CAT,)),
+    ]
+    assert stage.announced.previews == [("-", None), ("-", None), ("-", 1)]
+
+
+async def test_a_store_that_cannot_be_asked_costs_lists_the_preview_alone(stage: Stage) -> None:
+    await stage.say("one")
+    stage.store.deaf = True
+    assert not (await stage.messages.edit(ANN, stage.edit("other"))).duplicate
+    await stage.messages.delete(ANN, DeleteMessage(stage.here, 1))
+    assert stage.announced.previews == [("-", 1)]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_deletion_whose_author_went_away_is_told_to_lists(stage: Stage, stored: bool) -> None:
+    """While it was being stored, and while the preview was looked up."""
+    await stage.say("one")
+    await stage.say("two")
+    if not stored:
+        stage.store.hold = True
+    delete = asyncio.ensure_future(stage.messages.delete(ANN, DeleteMessage(stage.here, 2)))
+    while not (stage.store.asked if stored else stage.store.held):
+        await asyncio.sleep(0)
+    stage.store.hold = False
+    delete.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delete
+    await stage.chat.close()
+    assert stage.announced.news[2:] == [(MessageUpdated, 2, 3)]
+    assert stage.announced.previews == [("one", 2)]
 
 
 async def test_who_may_do_what(stage: Stage) -> None:

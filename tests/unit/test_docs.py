@@ -8,8 +8,9 @@ import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from socketserver import __version__, errors, settings
-from socketserver.chat.conversations import Conversations, JoinConversation
+from socketserver.chat.conversations import Conversations
 from socketserver.chat.messages import Messages
+from socketserver.chat.personal import Personal
 from socketserver.chat.profiles import Profiles
 from socketserver.chat.reading import Reading
 from socketserver.chat.service import Chat
@@ -34,6 +35,8 @@ OBJECTS: dict[str, type] = {
     "user": shapes.UserWire,
     "conversation": shapes.ConversationWire,
     "conversation summary": shapes.ConversationSummaryWire,
+    "own settings": shapes.OwnSettingsWire,
+    "mentions changed": shapes.MentionsChangedWire,
     "message": shapes.MessageWire,
     "reaction": shapes.ReactionWire,
     "participant": shapes.ParticipantWire,
@@ -170,6 +173,7 @@ def test_payload_table(event: ClientEvent) -> None:
     """The payload table of an event lists its fields in order, with type, bounds, default and null."""
     rows = table(section(PROTOCOL, event), "Field", second_column="Bounds")
     fields = payload_fields(event)
+    defaults = {each.name: each.default for each in dataclasses.fields(event.row.command)}
     assert [code(row["Field"]) for row in rows] == list(fields)
     for row, field in zip(rows, fields.values(), strict=True):
         kind = {
@@ -189,9 +193,8 @@ def test_payload_table(event: ClientEvent) -> None:
             assert row["Default"] == f"`{field.load_default}`"
         elif field.allow_none:
             assert row["Default"] == "`null`"
-        elif kind == "boolean":
+        elif kind == "boolean" and defaults[str(field.name)] is False:
             assert row["Default"] == "`false`"
-            assert JoinConversation.__dataclass_fields__[code(row["Field"])].default is False
         else:
             assert row["Default"] == "none"
         for bound in bounds(field):
@@ -237,7 +240,7 @@ def use_case_doc(event: ClientEvent) -> str:
     """The docstring of the use case that an event's row names; nothing where it names none."""
     if event.row.use_case is None:
         return ""
-    chat = Chat(*map(object.__new__, (Conversations, Messages, Reading, Profiles)))  # never called
+    chat = Chat(*map(object.__new__, (Conversations, Messages, Reading, Personal, Profiles)))  # never called
     return event.row.use_case(chat).__doc__ or ""
 
 

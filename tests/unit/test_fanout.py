@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import json
 from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, Profile, ReadMark, UserId
-from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead, MessageUpdated, ProfileChanged
+from socketserver.chat.news import (
+    ConversationCreated,
+    ConversationUpdated,
+    MentionsChanged,
+    MessageCreated,
+    MessagesRead,
+    MessageUpdated,
+    ProfileChanged,
+    SettingsChanged,
+)
+from socketserver.chat.own_settings import OwnSettings
 from socketserver.live.auto_read import Seen
 from socketserver.live.connections import Connection
 from socketserver.live.fanout import Fanout, conversation_room, user_room, watch_room
@@ -81,6 +91,9 @@ def test_a_sender_is_told_where_not_all_participants_are(listed: int, joined: in
     ann = {"userId": "ann", "name": "Ann"}
     assert message.data.get("sender") == (ann if joined == 2 else None)
     assert activity.data.get("sender") == (ann if listed == 2 else None)
+    stage.fanout.receive(ConversationUpdated(CONVERSATION, True, MESSAGE, sender=Profile(ANN, "Ann")))
+    (listed_one,) = stage.sio.take()
+    assert listed_one.data.get("sender") == (ann if listed == 2 else None)
     stage.fanout.receive(MessageCreated(CONVERSATION, MESSAGE, duplicate=True))
     assert not any("sender" in emitted.data for emitted in stage.sio.take())
 
@@ -103,6 +116,45 @@ def test_a_change_is_told_to_those_who_joined_and_nobody_else() -> None:
         Emitted("message_updated", {"message": protocol.dump_message(MESSAGE)}, (conversation_room(C),))
     ]
     assert stage.seen() == []
+
+
+@pytest.mark.parametrize(
+    ("updated", "more"),
+    [
+        (ConversationUpdated(CONVERSATION, True, MESSAGE), {"lastMessage": protocol.dump_message(MESSAGE)}),
+        (ConversationUpdated(CONVERSATION, True, None, 7), {"lastMessage": None, "uncountedSeq": 7}),
+        (ConversationUpdated(CONVERSATION, uncounted_seq=6), {"uncountedSeq": 6}),
+        (
+            ConversationUpdated(CONVERSATION, mentions=MentionsChanged(6, (BOB,), ())),
+            {"mentions": {"seq": 6, "added": ["bob"], "removed": []}},
+        ),
+        (ConversationUpdated(CONVERSATION), {}),
+    ],
+)
+def test_what_lists_show_is_told_to_all_participants_sockets(
+    updated: ConversationUpdated, more: dict[str, object]
+) -> None:
+    """Whether they have joined or not, and each once; what has not changed is left out."""
+    stage = Stage()
+    stage.show("ann-joined", ANN, visible=True)
+    stage.connect("ann-other", ANN)
+    stage.connect("cat", CAT)
+    stage.connect("stranger", UserId("dan"))
+    stage.fanout.receive(updated)
+    payload = {"conversation": protocol.dump_conversation(CONVERSATION), **more}
+    assert stage.sio.take() == [
+        Emitted("conversation_updated", payload, (conversation_room(C), "ann-other", "cat")),
+    ]
+    assert stage.seen() == []
+
+
+def test_own_settings_are_told_to_ones_own_sockets() -> None:
+    stage = Stage()
+    stage.fanout.receive(SettingsChanged(C, ANN, OwnSettings(muted=True, marked_unread=True)))
+    settings = {"muted": True, "pinned": False, "archived": False, "markedUnread": True}
+    assert stage.sio.take() == [
+        Emitted("settings_changed", {"conversationId": C, "settings": settings}, (user_room(ANN),))
+    ]
 
 
 def test_who_looks_has_read() -> None:

@@ -170,6 +170,18 @@ def test_no_module_imports_itself_in_a_circle() -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
+def test_no_two_rooms_use_each_other() -> None:
+    """Of two rooms of one rank one comes first. The core and the contract of the stores that it works on are one thing
+    for that: the contract speaks of messages, the use cases of the store."""
+    arrows = {
+        (source, target)
+        for each in IMPORTS
+        if each.ours and (source := within(each.source, RANKS)) != (target := within(each.target, RANKS))
+    }
+    both = {frozenset(arrow) for arrow in arrows if arrow[::-1] in arrows}
+    assert both == {frozenset({"chat", "store.base"})}
+
+
 def test_every_driver_has_one_owner() -> None:
     """So that swapping one is one diff; and a dependency that is not listed is none."""
     strangers = [

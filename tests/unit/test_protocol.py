@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from socketserver.chat import conversations, domain, messages, reading
+from socketserver.chat import conversations, domain, messages, personal, reading
 from socketserver.chat.domain import ConversationId, Identity, MessageId, UserId
+from socketserver.chat.own_settings import OwnSettings
 from socketserver.errors import ENDS, ChatError, InvalidPayload, RateLimited, UnknownEvent, VersionConflict
 from socketserver.settings import Settings
 from socketserver.wire import commands, protocol
@@ -49,6 +50,7 @@ SMALLEST: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
         messages.FetchMessages(ConversationId("c"), (3, 1)),
     ),
     ClientEvent.MARK_READ: ({"conversationId": "c", "seq": 0}, reading.MarkRead(ConversationId("c"), 0)),
+    ClientEvent.UPDATE_SETTINGS: ({"conversationId": "c"}, personal.UpdateSettings(ConversationId("c"))),
     ClientEvent.FETCH_HISTORY: ({"conversationId": "c"}, messages.FetchHistory(ConversationId("c"), 50)),
     ClientEvent.LIST_PARTICIPANTS: ({"conversationId": "c"}, conversations.ListParticipants(ConversationId("c"), 50)),
     ClientEvent.SET_TYPING: ({"conversationId": "c", "typing": True}, commands.SetTyping(ConversationId("c"), True)),
@@ -308,7 +310,8 @@ def test_activity_has_a_preview() -> None:
 @pytest.mark.parametrize("last", [MESSAGE, None])
 def test_summary(last: domain.Message | None) -> None:
     """A summary is the conversation with its newest message and the exact unread count."""
-    summary = domain.ConversationSummary(CONVERSATION, last, 9, 10, 4, 77)
+    settings = OwnSettings(pinned=True, marked_unread=True)
+    summary = domain.ConversationSummary(CONVERSATION, last, 9, 10, 4, 77, 0, 2, settings)
     assert protocol.dump_summary(summary) == {
         "id": "c",
         "kind": "group",
@@ -322,6 +325,8 @@ def test_summary(last: domain.Message | None) -> None:
         "change": 10,
         "readSeq": 4,
         "unreadCount": 5,
+        "unreadMentions": 2,
+        "settings": {"muted": False, "pinned": True, "archived": False, "markedUnread": True},
         "activityAt": 77,
     }
 
@@ -350,6 +355,13 @@ def test_welcome() -> None:
             "joinedConversations": 0,
             "messagesPerSecond": 2.5,
             "messagesBurst": 20,
+            "editWindowS": 86_400,
+            "deleteWindowS": -1,
+            "mentions": 50,
+            "reactions": 20,
+            "reactionsPerUser": 5,
+            "reactionsInAll": 1000,
+            "reactionChars": 32,
         },
     }
 

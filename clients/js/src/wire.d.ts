@@ -175,7 +175,7 @@ export interface Reconnection {
   delayMaxMs: number;
 }
 
-/** What the server accepts; 0 means no limit. */
+/** What the server accepts; 0 means no limit, except in the windows. */
 export interface Limits {
   /** Characters (Unicode code points) of a message's body. */
   bodyChars: number;
@@ -193,6 +193,20 @@ export interface Limits {
   messagesPerSecond: number;
   /** Messages that a user may send at once. */
   messagesBurst: number;
+  /** For how long its sender may edit a message, in seconds since its `createdAt` by the server's clock; -1 for ever, 0 never. */
+  editWindowS: number;
+  /** For how long its sender may delete a message, as `editWindowS`. */
+  deleteWindowS: number;
+  /** Users whom a message may mention. */
+  mentions: number;
+  /** Different reactions to one message. */
+  reactions: number;
+  /** Reactions of one user to one message. */
+  reactionsPerUser: number;
+  /** Reactions of all users to one message, together. */
+  reactionsInAll: number;
+  /** Characters (Unicode code points) of a reaction. */
+  reactionChars: number;
 }
 
 /** What a socket is told when it has got its user. */
@@ -247,6 +261,8 @@ export interface Activity {
   preview: string;
   /** The message's time, UTC milliseconds. */
   createdAt: number;
+  /** The user ids of participants whom it names; absent if it names nobody. */
+  mentions?: string[];
   /** How the sender is shown; only in conversations with more participants than `participantIds` has. */
   sender?: Profile;
 }
@@ -277,6 +293,30 @@ export interface ConversationCreated {
   profiles: Profile[];
 }
 
+/** Whom a message mentions since it was edited, or deleted; not both are empty. */
+export interface MentionsChanged {
+  /** The message's. It concerns an unread count only above your read mark. */
+  seq: number;
+  /** The user ids of whom it mentions now and did not before. */
+  added: string[];
+  /** The user ids of whom it mentions no longer. */
+  removed: string[];
+}
+
+/** What lists show of a conversation has changed, other than by a new message. */
+export interface ConversationUpdated {
+  /** The conversation. */
+  conversation: Conversation;
+  /** The message to show, as it is now, if it is another one or has another text; null if none is left. */
+  lastMessage?: Message | null;
+  /** The `seq` of a message that counts no more: if you have read less than that, you have one unread less. Told once. */
+  uncountedSeq?: number;
+  /** Whom a message mentions anew, and whom no longer. Told once. */
+  mentions?: MentionsChanged;
+  /** How the sender of `lastMessage` is shown; only in conversations with more participants than `participantIds` has. */
+  sender?: Profile;
+}
+
 /** A read mark moved. */
 export interface MessagesRead {
   /** The conversation's id. */
@@ -287,6 +327,26 @@ export interface MessagesRead {
   readSeq: number;
   /** When, UTC milliseconds; null if it is not known. */
   readAt: number | null;
+}
+
+/** What you have settled for yourself in a conversation; nobody else sees it. All false until you do. */
+export interface OwnSettings {
+  /** Do not notify of it. */
+  muted: boolean;
+  /** Show it at the top. */
+  pinned: boolean;
+  /** Show it elsewhere. A new message does not bring it back. */
+  archived: boolean;
+  /** Show it as unread, whatever `unreadCount` says. Reading ends it, sending too. */
+  markedUnread: boolean;
+}
+
+/** What you have settled for yourself, on any of your sockets. */
+export interface SettingsChanged {
+  /** The conversation's id. */
+  conversationId: string;
+  /** All of it, as it is now. */
+  settings: OwnSettings;
 }
 
 /** Somebody types, or has stopped. */
@@ -351,6 +411,10 @@ export interface ConversationSummary extends Conversation {
   readSeq: number;
   /** `lastSeq` minus `readSeq`, without deleted messages; 0 or more. */
   unreadCount: number;
+  /** How many of those mention you; 0 or more. */
+  unreadMentions: number;
+  /** What you have settled for yourself. */
+  settings: OwnSettings;
   /** When the last message came, or the conversation was created, UTC milliseconds; the list's order. It never goes back. */
   activityAt: number;
 }
@@ -419,6 +483,10 @@ export interface JoinConversationAck {
   readSeq: number;
   /** `lastSeq` minus `readSeq`, without deleted messages; 0 or more. */
   unreadCount: number;
+  /** How many of those mention you; 0 or more. */
+  unreadMentions: number;
+  /** What you have settled for yourself. */
+  settings: OwnSettings;
   /** The user ids of who types at this moment, without yourself. */
   typing: string[];
   /** What `messages` left out; only if you gave `after` and missed more than fits. */
@@ -468,6 +536,12 @@ export interface MarkReadAck {
   readSeq: number;
   /** The newest seq minus `readSeq`, without deleted messages; 0 or more. */
   unreadCount: number;
+}
+
+/** It is settled. */
+export interface UpdateSettingsAck {
+  /** All that you have settled for yourself, as it is now. */
+  settings: OwnSettings;
 }
 
 /** A page of messages. */
@@ -590,6 +664,15 @@ export interface MarkRead {
   seq: number;
 }
 
+/** Settle something for yourself in a conversation: mute, pin, archive it, or mark it as unread. */
+export interface UpdateSettings {
+  conversationId: string;
+  muted?: boolean;
+  pinned?: boolean;
+  archived?: boolean;
+  markedUnread?: boolean;
+}
+
 /** Read older messages, or fill a gap. */
 export interface FetchHistory {
   conversationId: string;
@@ -651,6 +734,8 @@ export interface ClientToServerEvents {
   set_reaction: (payload: SetReaction, ack: (answer: Answer<SetReactionAck>) => void) => void;
   /** Move your read mark forward; it never moves back. */
   mark_read: (payload: MarkRead, ack: (answer: Answer<MarkReadAck>) => void) => void;
+  /** Settle something for yourself in a conversation: mute, pin, archive it, or mark it as unread. */
+  update_settings: (payload: UpdateSettings, ack: (answer: Answer<UpdateSettingsAck>) => void) => void;
   /** Read older messages, or fill a gap. */
   fetch_history: (payload: FetchHistory, ack: (answer: Answer<FetchHistoryAck>) => void) => void;
   /** Read what was created and changed after a change, page by page. */
@@ -676,8 +761,12 @@ export interface ServerToClientEvents {
   conversation_activity: (payload: Activity) => void;
   /** Somebody created a conversation in which you take part. */
   conversation_created: (payload: ConversationCreated) => void;
+  /** What your list shows of a conversation has changed, other than by a new message. */
+  conversation_updated: (payload: ConversationUpdated) => void;
   /** Somebody's read mark moved. There is none for the reading that sending implies. */
   messages_read: (payload: MessagesRead) => void;
+  /** You have settled something for yourself in a conversation, or read what you had marked as unread. */
+  settings_changed: (payload: SettingsChanged) => void;
   /** Somebody began, goes on, or stopped typing in a small conversation that this socket joined. */
   user_typing: (payload: UserTyping) => void;
   /** Somebody whom this socket watches came online or went offline. */
@@ -700,6 +789,7 @@ export interface Requests {
   delete_message: { payload: DeleteMessage; ack: DeleteMessageAck };
   set_reaction: { payload: SetReaction; ack: SetReactionAck };
   mark_read: { payload: MarkRead; ack: MarkReadAck };
+  update_settings: { payload: UpdateSettings; ack: UpdateSettingsAck };
   fetch_history: { payload: FetchHistory; ack: FetchHistoryAck };
   fetch_changes: { payload: FetchChanges; ack: FetchChangesAck };
   fetch_messages: { payload: FetchMessages; ack: FetchMessagesAck };

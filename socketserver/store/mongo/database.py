@@ -26,7 +26,7 @@ from pymongo.uri_parser import parse_uri
 from ...chat.domain import ConversationId, UserId
 from ...errors import StoreUnavailable
 from ..base import StoreUnusable
-from ..writes import Key, Place
+from ..writes import Key, Part, Place
 from . import queries
 from .documents import CONVERSATIONS, INDEXES, MESSAGES, PROFILES, Document, Index, Move
 
@@ -193,6 +193,22 @@ class MongoDatabase:
         """Raise fields of conversations to these values, where they are lower; how many changes did something."""
         updates = [UpdateOne({"_id": conversation_id}, {"$max": fields}) for conversation_id, fields in changes]
         return (await self._conversations.bulk_write(updates, ordered=False)).modified_count
+
+    async def set_settings(self, changes: Sequence[tuple[Part, Document]]) -> None:
+        """Set fields of participants' entries under `settings`, in order; who has none gets one, and who takes no part
+        none. Idempotent."""
+        updates = []
+        for (conversation_id, user_id), fields in changes:
+            # Two steps, so that of two processes that make an entry at the same moment one finds the other's.
+            which: Document = {"_id": conversation_id, "participants": user_id}
+            updates += [
+                UpdateOne({**which, "settings.user": {"$ne": user_id}}, {"$push": {"settings": {"user": user_id}}}),
+                UpdateOne(
+                    {**which, "settings.user": user_id},
+                    {"$set": {f"settings.$.{name}": value for name, value in fields.items()}},
+                ),
+            ]
+        await self._conversations.bulk_write(updates)
 
     # --------------------------------------------------------------------------------------------------- profiles
 

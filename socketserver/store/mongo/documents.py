@@ -27,6 +27,7 @@ from ...chat.domain import (
     ReadMark,
     UserId,
 )
+from ...chat.own_settings import UNSETTLED, OwnSettings, SettingsUpdate
 from ...errors import LimitExceeded
 from ..encoding import dump_extra, dump_later, dump_metadata, int64, load_extra, load_later, load_metadata
 
@@ -82,6 +83,7 @@ INDEXES: Final = (
     Index(MESSAGES, "key", ("conversation", "sender", "key")),
     Index(MESSAGES, "moved", ("conversation", "moved", "latest"), unique=False, only="moved"),
     Index(MESSAGES, "uncounted", ("conversation", "uncounted", "seq"), unique=False, only="uncounted"),
+    Index(MESSAGES, "mentions", ("conversation", "mentioned", "mentions", "seq"), unique=False, only="mentioned"),
 )
 
 # For how long a number that a message has had stays taken, and how many of them one message may have. Nobody writes by
@@ -182,6 +184,27 @@ def mark_field(document: Mapping[str, Any], mark: ReadMark) -> Document:
     return {f"marks.{place}": {"seq": mark.read_seq, "at_ms": mark.read_at_ms}}
 
 
+def load_settings(document: Mapping[str, Any], mark: ReadMark) -> OwnSettings:
+    """A participant's own settings; what was marked as unread is so until the read mark moves."""
+    entry = next((each for each in document.get("settings", ()) if each["user"] == mark.user_id), None)
+    if entry is None:
+        return UNSETTLED
+    return OwnSettings(
+        entry.get("muted", False),
+        entry.get("pinned", False),
+        entry.get("archived", False),
+        entry.get("marked_seq") == mark.read_seq,
+    )
+
+
+def settings_fields(update: SettingsUpdate, mark: ReadMark) -> Document:
+    """The fields of a participant's entry that an update sets; the others stay what they are."""
+    told = update.told
+    if "marked_unread" in told:
+        told["marked_seq"] = mark.read_seq if told.pop("marked_unread") else None
+    return told
+
+
 def load_tail(document: Mapping[str, Any]) -> Tail:
     """Of a conversation that was looked up with `queries.LAST`."""
     last = document.get("last")
@@ -192,7 +215,7 @@ def load_tail(document: Mapping[str, Any]) -> Tail:
 
 
 def load_summary(
-    document: Mapping[str, Any], last: Mapping[str, Any] | None, mark: ReadMark, uncounted: int
+    document: Mapping[str, Any], last: Mapping[str, Any] | None, mark: ReadMark, uncounted: int, unread_mentions: int
 ) -> ConversationSummary:
     """Of a conversation that was looked up with `queries.LAST`; `last` is the message to show."""
     tail = load_tail(document)
@@ -204,6 +227,8 @@ def load_summary(
         mark.read_seq,
         tail.activity_at_ms,
         uncounted,
+        unread_mentions,
+        load_settings(document, mark),
     )
 
 
@@ -237,6 +262,8 @@ def dump_message(message: Message, metadata: str | None, activity_at_ms: int, wr
     extra = dump_extra(message)
     if extra is not None:
         document["extra"] = extra
+    if message.mentions:
+        document |= _dump_mentions(message)
     if message.later is not UNTOUCHED:
         document |= _dump_later(message)
     return document
@@ -261,6 +288,7 @@ def dump_move(before: Mapping[str, Any], message: Message, at_ms: int) -> Move:
         "metadata": dump_metadata(message.metadata),
         "extra": dump_extra(message),
         **_dump_later(message),
+        **(_dump_mentions(message) if message.mentions or before.get("mentioned") else {}),
         "change": [*numbers, message.change],
         "taken": mark,
     }
@@ -274,6 +302,11 @@ def _dump_later(message: Message) -> Document:
     if not message.counts:
         document["uncounted"] = True
     return document
+
+
+def _dump_mentions(message: Message) -> Document:
+    """Beside `extra`, for the index; a message that mentions nobody, and never did, has nothing of it."""
+    return {"mentioned": bool(message.mentions), "mentions": list(message.mentions)}
 
 
 def load_message(document: Mapping[str, Any]) -> Message:

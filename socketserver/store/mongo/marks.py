@@ -7,11 +7,14 @@ messages.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ...chat.domain import ConversationId, ReadMark, UserId
-from ..writes import Advance, Part, Place, plan_advances
+from ...chat.own_settings import OwnSettings
+from ..writes import Advance, AdvancePlan, Part, Place, plan_advances
 from . import documents, queries
 from .database import MongoDatabase
 from .documents import Document
@@ -57,7 +60,22 @@ async def advance(database: MongoDatabase, calls: Sequence[Advance]) -> None:
     plan = plan_advances(calls, marks, {each: documents.load_tail(row).seq for each, row in found.items()})
     if plan.moved:
         plan = plan.overtaken(await _move(database, plan.moved, found))
-    plan.settle(await count_uncounted(database, plan.above()))
+    plan.settle(await count_uncounted(database, plan.above()), await _end_marked(database, plan, marks, found))
+
+
+async def _end_marked(
+    database: MongoDatabase,
+    plan: AdvancePlan,
+    marks: Mapping[Part, ReadMark],
+    found: Mapping[ConversationId, Document],
+) -> dict[Part, OwnSettings]:
+    """End `marked_unread` of those who have read. A mark that moves has ended it by itself, one that was at the end
+    already has not."""
+    own = {part: documents.load_settings(found[part[0]], mark) for part, mark in marks.items()}
+    ended = plan.ended({part: marks[part].read_seq for part, settings in own.items() if settings.marked_unread})
+    if still := [part for part in ended if part not in plan.moved]:
+        await database.set_settings([(part, {"marked_seq": None}) for part in still])
+    return {part: replace(own[part], marked_unread=False) for part in ended}
 
 
 async def count_uncounted(database: MongoDatabase, above: Iterable[Place]) -> dict[Place, int]:
@@ -76,6 +94,16 @@ async def count_uncounted(database: MongoDatabase, above: Iterable[Place]) -> di
         for conversation_id, seq in wanted
         if conversation_id in seqs
     }
+
+
+async def count_mentions(
+    database: MongoDatabase, user_id: UserId, above: Mapping[ConversationId, int]
+) -> Counter[ConversationId]:
+    """How many messages above a seq of each conversation mention a user."""
+    if not above:
+        return Counter()
+    rows = await database.find_messages(*queries.mentions(user_id, above.items()))
+    return Counter(row["conversation"] for row in rows)
 
 
 async def _move(

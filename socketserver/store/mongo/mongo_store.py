@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from ...chat.changes import Change, Delete, Edit, React
+from ...chat.changes import Change
 from ...chat.domain import (
     Conversation,
     ConversationDraft,
@@ -27,6 +27,7 @@ from ...chat.domain import (
     ProfileUpdate,
     UserId,
 )
+from ...chat.own_settings import OwnSettings, SettingsUpdate
 from ...errors import ConversationNotFound, IdempotencyConflict, Overloaded, StoreUnavailable
 from ..base import (
     Appended,
@@ -43,7 +44,7 @@ from ..base import (
     StoreObserver,
 )
 from ..checking import SharedCheck
-from ..encoding import dump_metadata
+from ..encoding import dump_metadata, texts_of
 from ..lanes import Lanes
 from ..writes import (
     Admission,
@@ -54,12 +55,13 @@ from ..writes import (
     Outages,
     Part,
     SetProfile,
+    SetSettings,
     Unobserved,
     broken,
     settle,
     unavailable,
 )
-from . import documents, marks, profiles, queries, reads
+from . import documents, marks, own_settings, profiles, queries, reads
 from .appends import ATTEMPTS, RETRY_AFTER_MS, Appender, pause
 from .database import MongoDatabase, MongoError, is_away
 from .documents import Document
@@ -109,6 +111,7 @@ class MongoStore:
         self._numbered: Lanes[Numbered] = Lanes(self._fly_numbered, flights=_FLIGHTS, most=_WRITES_PER_FLIGHT)
         self._advances: Lanes[Advance] = Lanes(self._fly_advances, flights=1, most=_WRITES_PER_FLIGHT)
         self._profiles: Lanes[SetProfile] = Lanes(self._fly_profiles, flights=1, most=_WRITES_PER_FLIGHT)
+        self._settings: Lanes[SetSettings] = Lanes(self._fly_settings, flights=1, most=_WRITES_PER_FLIGHT)
         self._creating: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._folding: set[ConversationId] = set()
@@ -136,6 +139,7 @@ class MongoStore:
         await self._numbered.drain()
         await self._advances.drain()
         await self._profiles.drain()
+        await self._settings.drain()
         if self._creating:
             await asyncio.wait(self._creating)
         tasks = list(self._tasks)
@@ -180,14 +184,7 @@ class MongoStore:
         return await self._queue(self._numbered, draft.conversation_id, call)
 
     async def change_message(self, change: Change) -> Changed:
-        match change:
-            case Edit(at_ms=at_ms):
-                texts = (change.key, change.body, dump_metadata(change.metadata), *change.mentions)
-            case Delete(at_ms=at_ms):
-                texts = ()
-            case React():
-                texts, at_ms = (change.reaction,), 0
-        documents.check_value(change.conversation_id, change.user_id, *texts, at_ms=at_ms)
+        documents.check_value(*texts_of(change), at_ms=getattr(change, "at_ms", 0))
         call = Alter(self._admit().create_future(), change)
         return await self._queue(self._numbered, change.conversation_id, call)
 
@@ -195,6 +192,13 @@ class MongoStore:
         documents.check_value(conversation_id, user_id, at_ms=at_ms)
         call = Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms)
         return await self._queue(self._advances, None, call)
+
+    async def set_settings(
+        self, conversation_id: ConversationId, user_id: UserId, update: SettingsUpdate
+    ) -> OwnSettings:
+        documents.check_value(conversation_id, user_id)
+        call = SetSettings(self._admit().create_future(), conversation_id, user_id, update)
+        return await self._queue(self._settings, None, call)
 
     async def set_profile(self, update: ProfileUpdate) -> ProfileSet:
         documents.check_value(update.user_id, update.name, update.avatar)
@@ -240,6 +244,10 @@ class MongoStore:
     async def _fly_profiles(self, calls: Sequence[SetProfile]) -> None:
         with self._landing(calls):
             await profiles.set_profiles(self._database, calls)
+
+    async def _fly_settings(self, calls: Sequence[SetSettings]) -> None:
+        with self._landing(calls):
+            await own_settings.set_settings(self._database, calls)
 
     def _need_fold(self, conversation_id: ConversationId, seq: int) -> None:
         if conversation_id not in self._folding:
@@ -313,6 +321,11 @@ class MongoStore:
         async with self._answering():
             return await reads.newest_changes(self._database, ids)
 
+    async def get_last_message(self, conversation_id: ConversationId) -> Message | None:
+        documents.check_value(conversation_id)
+        async with self._answering():
+            return await reads.get_last_message(self._database, conversation_id)
+
     async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
         documents.check_value(conversation_id)
         async with self._answering():
@@ -344,6 +357,11 @@ class MongoStore:
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         async with self._answering():
             return await reads.list_drafts(self._database, after, limit)
+
+    async def list_settings(self, conversation_id: ConversationId) -> Mapping[UserId, OwnSettings]:
+        documents.check_value(conversation_id)
+        async with self._answering():
+            return await own_settings.list_settings(self._database, conversation_id)
 
     async def copy_messages(self, messages: Sequence[Message], activity_at_ms: int) -> None:
         rows = []

@@ -52,12 +52,14 @@ def page_of_conversations(
 
     Of a thousand participants come `count`, the `first` few, and the user's own mark.
     """
-    own = {"$indexOfArray": ["$participants", user_id]}
+    own = {"$indexOfArray": ["$participants", {"$literal": user_id}]}
+    mine = {"$eq": ["$$this.user", {"$literal": user_id}]}
     shown: Document = {
         "count": {"$size": "$participants"},
         "first": "$participants" if participants is None else {"$slice": ["$participants", participants]},
         "participants": [{"$literal": user_id}],
         "marks": {"$slice": ["$marks", own, 1]},
+        "settings": {"$filter": {"input": {"$ifNull": ["$settings", []]}, "as": "this", "cond": mine}},
     }
     kept = dict.fromkeys(("kind", "title", "created_by", "created_at_ms", "activity_at_ms", "folded"), 1)
     stages: list[Document] = [
@@ -84,7 +86,7 @@ def unread_conversations(user_id: UserId) -> list[Document]:
     that do not count. For all others that user's own messages do not matter: they are older than the newest that
     counts, and so the stored mark alone tells.
     """
-    own = {"$indexOfArray": ["$participants", user_id]}
+    own = {"$indexOfArray": ["$participants", {"$literal": user_id}]}
     return [
         {"$match": {"participants": user_id}},
         {"$project": {"mark": {"$arrayElemAt": ["$marks", own]}}},
@@ -133,6 +135,13 @@ def uncounted(above: Iterable[tuple[ConversationId, int]]) -> tuple[Document, Do
     """Filter and projection over messages: those that do not count above a seq."""
     clauses: list[Document] = [{"conversation": c, "uncounted": True, "seq": {"$gt": int64(seq)}} for c, seq in above]
     return either(clauses), {"_id": 0, "conversation": 1, "seq": 1}
+
+
+def mentions(user_id: UserId, above: Iterable[tuple[ConversationId, int]]) -> tuple[Document, Document]:
+    """Filter and projection over messages: those that mention a user above a seq."""
+    who = {"mentioned": True, "mentions": user_id}
+    clauses: list[Document] = [{"conversation": c, **who, "seq": {"$gt": int64(seq)}} for c, seq in above]
+    return either(clauses), {"_id": 0, "conversation": 1}
 
 
 def places(wanted: Iterable[tuple[ConversationId, int]]) -> Document:

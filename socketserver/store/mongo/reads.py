@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ...chat.domain import Conversation, ConversationDraft, ConversationId, Gap, Message, Profile, UserId
+from ...chat.own_settings import UNSETTLED
 from ..base import ChangePage, ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import int64
 from ..numbering import page_of_changes
@@ -17,7 +18,7 @@ from ..writes import Part
 from . import documents, queries
 from .database import MongoDatabase
 from .documents import Document
-from .marks import MARK_FIELDS, count_uncounted, find_marks, find_own_messages
+from .marks import MARK_FIELDS, count_mentions, count_uncounted, find_marks, find_own_messages
 
 _NEWEST_MESSAGES: Final = 1000  # among which the newest activity is found
 _LOOKED_AT: Final = 300  # messages among which a page of changes is looked for, so that it costs little whatever moved
@@ -32,7 +33,7 @@ async def newest_activity(database: MongoDatabase) -> int:
 
 
 async def get_conversation(database: MongoDatabase, conversation_id: ConversationId) -> Conversation | None:
-    found = await database.find_conversation({"_id": conversation_id}, {"marks": 0})
+    found = await database.find_conversation({"_id": conversation_id}, {"marks": 0, "settings": 0})
     return None if found is None else documents.load_conversation(found)
 
 
@@ -76,11 +77,27 @@ async def get_snapshot(
     if reader in marks and reader not in conversation.participant_ids:
         shown.append(marks[reader])
     messages = tuple(documents.load_message(row) for row in reversed(page))
-    uncounted = 0
-    if reader in marks:
-        place = conversation_id, marks[reader].read_seq
-        uncounted = (await count_uncounted(database, [place])).get(place, 0)
-    return Snapshot(conversation, tuple(shown), messages, last_seq, change, gap, updates, through, uncounted)
+    uncounted = unread_mentions = 0
+    settings = UNSETTLED
+    if reader is not None and (mark := marks.get(reader)) is not None:
+        settings = documents.load_settings(found, mark)
+        if mark.read_seq < last_seq:
+            place = conversation_id, mark.read_seq
+            uncounted = (await count_uncounted(database, [place])).get(place, 0)
+            unread_mentions = (await count_mentions(database, reader, dict([place])))[conversation_id]
+    return Snapshot(
+        conversation,
+        tuple(shown),
+        messages,
+        last_seq,
+        change,
+        gap,
+        updates,
+        through,
+        uncounted,
+        unread_mentions,
+        settings,
+    )
 
 
 async def list_changes(database: MongoDatabase, conversation_id: ConversationId, after: int, limit: int) -> ChangePage:
@@ -112,6 +129,12 @@ async def get_messages(
 ) -> tuple[Message, ...]:
     which = queries.places((conversation_id, seq) for seq in set(seqs))
     return tuple(documents.load_message(row) for row in await _page(database, which, 1, 0)) if seqs else ()
+
+
+async def get_last_message(database: MongoDatabase, conversation_id: ConversationId) -> Message | None:
+    counted: Document = {"conversation": conversation_id, "uncounted": {"$ne": True}}
+    rows = await _page(database, counted, -1, 1)
+    return documents.load_message(rows[0]) if rows else None
 
 
 async def _newest_at(
@@ -210,6 +233,8 @@ async def list_conversations(
     marks = await find_marks(database, page, [(conversation_id, user_id) for conversation_id in page])
     above = {each: marks[each, user_id].read_seq for each in page}
     uncounted = await count_uncounted(database, above.items())
+    behind = {each: seq for each, seq in above.items() if seq < documents.load_tail(page[each]).seq}
+    mentions = await count_mentions(database, user_id, behind)
     last = {each: row.get("last") for each, row in page.items()}
     if hidden := [each for each, row in last.items() if row is not None and row.get("uncounted")]:
         last |= dict.fromkeys(hidden)
@@ -217,7 +242,9 @@ async def list_conversations(
         last |= {row["_id"]: row.get("last") for row in found}
     return ConversationPage(
         tuple(
-            documents.load_summary(row, last[each], marks[each, user_id], uncounted.get((each, above[each]), 0))
+            documents.load_summary(
+                row, last[each], marks[each, user_id], uncounted.get((each, above[each]), 0), mentions[each]
+            )
             for each, row in page.items()
         ),
         has_more=len(rows) > limit,

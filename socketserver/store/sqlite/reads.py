@@ -16,26 +16,27 @@ from ...chat.domain import (
     Conversation,
     ConversationDraft,
     ConversationId,
-    ConversationSummary,
     Gap,
     Message,
     Profile,
     ReadMark,
     UserId,
 )
-from ..base import ChangePage, ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
+from ...chat.own_settings import UNSETTLED, OwnSettings
+from ..base import ChangePage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import INT64_MAX, int64
 from ..numbering import page_of_changes
 from ..writes import Part
 from .rows import (
     CONVERSATION,
-    CONVERSATION_WIDTH,
     MESSAGE,
+    SETTINGS,
     chunks,
     conversation_columns,
     flat,
     load_conversation,
     load_message,
+    load_settings,
     packed,
     statement,
 )
@@ -77,12 +78,12 @@ def get_snapshot(
     num = rest[0]
     conversation = load_conversation(rest)
     marks = _marks(sql, num, None, -1 if participants is None else participants)
-    if reader is not None and reader not in conversation.participant_ids:
-        marks += _marks_of(sql, num, reader)
-    read_seq = next((mark.read_seq for mark in marks if mark.user_id == reader), last_seq)
-    (uncounted,) = sql.execute(
-        "SELECT count(*) FROM message WHERE conversation = ? AND seq > ? AND uncounted IS NOT NULL", (num, read_seq)
-    ).fetchone()
+    uncounted = unread_mentions = 0
+    settings = UNSETTLED
+    if own := _part(sql, num, reader):
+        mark, uncounted, unread_mentions, settings = own
+        if reader not in conversation.participant_ids:
+            marks.append(mark)
     gap = through = None
     updates: list[Message] = []
     if after is None or after > last_change:
@@ -111,6 +112,8 @@ def get_snapshot(
         tuple(updates),
         through,
         uncounted,
+        unread_mentions,
+        settings,
     )
 
 
@@ -170,6 +173,17 @@ def get_messages(sql: sqlite3.Connection, conversation_id: ConversationId, seqs:
     return tuple(found)
 
 
+def get_last_message(sql: sqlite3.Connection, conversation_id: ConversationId) -> Message | None:
+    found = _load(
+        sql,
+        conversation_id,
+        f"SELECT {MESSAGE} FROM message m WHERE m.conversation = (SELECT num FROM conversation WHERE id = ?)"
+        " AND m.uncounted IS NULL ORDER BY m.seq DESC LIMIT 1",
+        (conversation_id,),
+    )
+    return found[0] if found else None
+
+
 def _updates(
     sql: sqlite3.Connection, conversation_id: ConversationId, num: int, after: int, known: int, limit: int
 ) -> tuple[list[Message], int | None]:
@@ -220,47 +234,6 @@ def list_read_marks(
     row = sql.execute("SELECT num FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
     marks = [] if row is None else _marks(sql, row[0], after, limit + 1)
     return ReadMarkPage(tuple(marks[:limit]), has_more=len(marks) > limit)
-
-
-def list_conversations(
-    sql: sqlite3.Connection,
-    user_id: UserId,
-    limit: int,
-    before: tuple[int, ConversationId] | None,
-    participants: int | None,
-) -> ConversationPage:
-    # Sorted when it is asked for: an index in this order would be rewritten for every participant at every message.
-    # First which conversations, by their own rows alone, then what is shown of them.
-    rows = sql.execute(
-        "SELECT c.last_seq, c.last_change, c.activity_at_ms, p.read_seq, (SELECT count(*) FROM message x"
-        " WHERE x.conversation = c.num AND x.seq > p.read_seq AND x.uncounted IS NOT NULL),"
-        f" {conversation_columns(-1 if participants is None else participants)}, {MESSAGE} FROM ("
-        "SELECT c.num FROM participant p CROSS JOIN conversation c ON c.num = p.conversation WHERE p.user_id = ?"
-        f" {'' if before is None else 'AND (c.activity_at_ms, c.id) < (?, ?)'}"
-        " ORDER BY c.activity_at_ms DESC, c.id DESC LIMIT ?) v CROSS JOIN conversation c ON c.num = v.num"
-        " CROSS JOIN participant p ON p.conversation = v.num AND p.user_id = ?"
-        " LEFT JOIN message m ON m.conversation = c.num AND m.seq = (SELECT x.seq FROM message x"
-        " WHERE x.conversation = c.num AND x.uncounted IS NULL ORDER BY x.seq DESC LIMIT 1)"
-        " ORDER BY c.activity_at_ms DESC, c.id DESC",
-        (user_id, *(() if before is None else (int64(before[0]), before[1])), limit + 1, user_id),
-    ).fetchall()
-    summaries = []
-    for last_seq, last_change, activity_at_ms, read_seq, uncounted, *row in rows[:limit]:
-        conversation = load_conversation(row[:CONVERSATION_WIDTH])
-        last = row[CONVERSATION_WIDTH:]
-        message = None if last[0] is None else load_message(conversation.id, last)
-        summaries.append(
-            ConversationSummary(conversation, message, last_seq, last_change, read_seq, activity_at_ms, uncounted)
-        )
-    unread = None
-    if before is None:
-        (unread,) = sql.execute(
-            "SELECT count(*) FROM participant p CROSS JOIN conversation c ON c.num = p.conversation"
-            " WHERE p.user_id = ? AND p.read_seq < c.last_seq AND c.last_seq - p.read_seq > (SELECT count(*)"
-            " FROM message x WHERE x.conversation = c.num AND x.seq > p.read_seq AND x.uncounted IS NOT NULL)",
-            (user_id,),
-        ).fetchone()
-    return ConversationPage(tuple(summaries), len(rows) > limit, unread)
 
 
 def list_readers(sql: sqlite3.Connection, parts: Sequence[Part]) -> frozenset[Part]:
@@ -377,8 +350,18 @@ def _marks(sql: sqlite3.Connection, num: int, after: UserId | None, limit: int) 
     return [ReadMark(*row) for row in rows]
 
 
-def _marks_of(sql: sqlite3.Connection, num: int, user_id: UserId) -> list[ReadMark]:
-    rows = sql.execute(
-        "SELECT user_id, read_seq, read_at_ms FROM participant WHERE conversation = ? AND user_id = ?", (num, user_id)
-    )
-    return [ReadMark(*row) for row in rows]
+def _part(sql: sqlite3.Connection, num: int, user_id: UserId | None) -> tuple[ReadMark, int, int, OwnSettings] | None:
+    """A participant's mark, how many messages after it do not count, how many mention the participant, and the own
+    settings; None for somebody who does not take part."""
+    row = sql.execute(
+        "SELECT p.read_seq, p.read_at_ms, (SELECT count(*) FROM message x"
+        " WHERE x.conversation = p.conversation AND x.seq > p.read_seq AND x.uncounted IS NOT NULL),"
+        " (SELECT count(*) FROM mention x"
+        " WHERE x.conversation = p.conversation AND x.user_id = p.user_id AND x.seq > p.read_seq),"
+        f" {SETTINGS} FROM participant p WHERE p.conversation = ? AND p.user_id = ?",
+        (num, user_id),
+    ).fetchone()
+    if row is None or user_id is None:
+        return None
+    read_seq, read_at_ms, uncounted, unread_mentions, bits = row
+    return ReadMark(user_id, read_seq, read_at_ms), uncounted, unread_mentions, load_settings(bits)

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ...chat.domain import UNTOUCHED, Conversation, ConversationId, Message, MessageId
+from ...chat.own_settings import UNSETTLED, OwnSettings
 from ..encoding import load_extra, load_later, load_metadata
 
 Row = tuple[str | int | None, ...]
@@ -46,6 +47,23 @@ def conversation_columns(participants: int = -1) -> str:
 
 CONVERSATION: Final = conversation_columns()
 CONVERSATION_WIDTH: Final = 8
+
+
+# A participant's own settings, as `load_settings` reads them. What was marked as unread is so until the mark moves.
+SETTINGS: Final = "(p.settings | ((p.marked_seq IS p.read_seq) << 3))"
+
+_BITS: Final = ("muted", "pinned", "archived", "marked_unread")
+KEPT_BITS: Final = 7  # those that stay until they are taken back
+
+
+def load_settings(bits: int) -> OwnSettings:
+    """Of SETTINGS."""
+    return OwnSettings(*(bool(bits >> place & 1) for place in range(len(_BITS)))) if bits else UNSETTLED
+
+
+def dump_settings(settings: OwnSettings) -> int:
+    """What `load_settings` reads."""
+    return sum(getattr(settings, name) << place for place, name in enumerate(_BITS))
 
 
 def load_message(conversation_id: ConversationId, row: Sequence[Any]) -> Message:

@@ -102,4 +102,20 @@ MIGRATIONS: Final = (
     CREATE UNIQUE INDEX message_moved ON message (conversation, change) WHERE born IS NOT NULL;
     CREATE INDEX message_uncounted ON message (conversation, seq) WHERE uncounted IS NOT NULL;
     """,
+    "",
+    # What participants have settled for themselves, in bits (rows.py), and up to where somebody had read who marked a
+    # conversation as unread: that holds as long as it is so. And who is mentioned where.
+    """
+    ALTER TABLE participant ADD COLUMN settings INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE participant ADD COLUMN marked_seq INTEGER;
+    CREATE TABLE mention (
+        conversation INTEGER NOT NULL,
+        user_id      TEXT    NOT NULL,
+        seq          INTEGER NOT NULL,
+        PRIMARY KEY (conversation, user_id, seq)
+    ) WITHOUT ROWID;
+    INSERT INTO mention
+        SELECT DISTINCT m.conversation, j.value, m.seq FROM message m, json_each(m.extra, '$.mentions') j
+        WHERE m.extra IS NOT NULL;
+    """,
 )

@@ -26,6 +26,7 @@ from ...chat.domain import (
     ProfileUpdate,
     UserId,
 )
+from ...chat.own_settings import OwnSettings, SettingsUpdate
 from ...errors import StoreUnavailable
 from ..base import (
     Appended,
@@ -44,8 +45,8 @@ from ..base import (
 )
 from ..checking import SharedCheck
 from ..encoding import dump_metadata
-from ..writes import Admission, Advance, Alter, Append, Call, Create, SetProfile, Unobserved, settle
-from . import reads, writes
+from ..writes import Admission, Advance, Alter, Append, Call, Create, SetProfile, SetSettings, Unobserved, settle
+from . import lists, reads, writes
 from .database import LOG_LIMIT_BYTES, DatabaseFile, SqliteConnection
 from .threads import WRITES_PER_COMMIT, CallQueue, Job, Worker
 from .write_ahead_log import LOOK_S, LogKeeper
@@ -182,6 +183,11 @@ class SqliteStore:
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         return await self._queue(Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms))
 
+    async def set_settings(
+        self, conversation_id: ConversationId, user_id: UserId, update: SettingsUpdate
+    ) -> OwnSettings:
+        return await self._queue(SetSettings(self._admit().create_future(), conversation_id, user_id, update))
+
     async def set_profile(self, update: ProfileUpdate) -> ProfileSet:
         return await self._queue(SetProfile(self._admit().create_future(), update))
 
@@ -217,7 +223,7 @@ class SqliteStore:
         before: tuple[int, ConversationId] | None,
         participants: int | None = None,
     ) -> ConversationPage:
-        return await self._read(lambda sql: reads.list_conversations(sql, user_id, limit, before, participants))
+        return await self._read(lambda sql: lists.list_conversations(sql, user_id, limit, before, participants))
 
     async def list_readers(
         self, parts: Sequence[tuple[ConversationId, UserId]]
@@ -229,6 +235,9 @@ class SqliteStore:
 
     async def newest_changes(self, ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
         return await self._read(lambda sql: reads.newest_changes(sql, ids))
+
+    async def get_last_message(self, conversation_id: ConversationId) -> Message | None:
+        return await self._read(lambda sql: reads.get_last_message(sql, conversation_id))
 
     async def get_messages(self, conversation_id: ConversationId, seqs: Sequence[int]) -> tuple[Message, ...]:
         return await self._read(lambda sql: reads.get_messages(sql, conversation_id, seqs))
@@ -253,6 +262,9 @@ class SqliteStore:
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         return await self._read(lambda sql: reads.list_drafts(sql, after, limit))
+
+    async def list_settings(self, conversation_id: ConversationId) -> Mapping[UserId, OwnSettings]:
+        return await self._read(lambda sql: lists.list_settings(sql, conversation_id))
 
     async def copy_messages(self, messages: Sequence[Message], activity_at_ms: int) -> None:
         def copy(connection: SqliteConnection) -> None:

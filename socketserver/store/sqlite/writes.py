@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ...chat.domain import UNTOUCHED, ConversationId, Message, ReadMark, UserId
+from ...chat.own_settings import OwnSettings
 from ...errors import ConversationNotFound, IdempotencyConflict
 from ..base import Created
 from ..encoding import dump_extra, dump_later, dump_metadata, int64
@@ -26,6 +28,7 @@ from ..writes import (
     Part,
     Place,
     SetProfile,
+    SetSettings,
     Write,
     plan_advances,
     plan_profiles,
@@ -33,13 +36,17 @@ from ..writes import (
 from .reads import get_profiles
 from .rows import (
     CONVERSATION,
+    KEPT_BITS,
     MESSAGE,
+    SETTINGS,
     Row,
     chunks,
+    dump_settings,
     execute_many,
     flat,
     load_conversation,
     load_message,
+    load_settings,
     packed,
     statement,
 )
@@ -61,6 +68,7 @@ def apply(sql: sqlite3.Connection, writes: Iterable[Write]) -> None:
     numbered: list[Numbered] = []
     advances: list[Advance] = []
     profiles: list[SetProfile] = []
+    settings: list[SetSettings] = []
     for write in writes:
         write.result = write.error = None  # of a first try that was rolled back
         if isinstance(write, Append | Alter):
@@ -69,6 +77,8 @@ def apply(sql: sqlite3.Connection, writes: Iterable[Write]) -> None:
             creates.append(write)
         elif isinstance(write, Advance):
             advances.append(write)
+        elif isinstance(write, SetSettings):
+            settings.append(write)
         else:
             profiles.append(write)
     for create in creates:
@@ -77,6 +87,8 @@ def apply(sql: sqlite3.Connection, writes: Iterable[Write]) -> None:
         _write_messages(sql, numbered)
     if advances:
         _advance(sql, advances)
+    if settings:
+        _set_settings(sql, settings)
     if profiles:
         _set_profiles(sql, profiles)
 
@@ -143,6 +155,7 @@ def _write_messages(sql: sqlite3.Connection, calls: Sequence[Numbered]) -> None:
         " WHERE conversation = v.column1 AND seq = v.column2",
         moved,
     )
+    _change_mentions(sql, [(nums[step.message.conversation_id], step.before, step.message) for step in steps])
     _raise_conversations(sql, [(nums[each], at) for each, at in standings.items()])
     _raise_marks(sql, marks)
     for step in steps:
@@ -160,6 +173,7 @@ def copy_messages(sql: sqlite3.Connection, messages: Sequence[Message], activity
         _insert(sql, [_row(num, message, dump_metadata(message.metadata)) for message in messages])
     except sqlite3.IntegrityError as error:
         raise IdempotencyConflict from error
+    _change_mentions(sql, [(num, None, message) for message in messages])
     at.seq = messages[-1].seq
     at.change = max(at.change, *(message.change for message in messages))
     at.activity_at_ms = max(at.activity_at_ms, activity_at_ms)
@@ -208,6 +222,19 @@ def _moved_row(num: int, message: Message, metadata: str | None) -> Row:
 
 def _later(message: Message) -> Row:
     return message.later.born or None, dump_later(message.later), None if message.counts else 1
+
+
+def _change_mentions(sql: sqlite3.Connection, changed: Iterable[tuple[int, Message | None, Message]]) -> None:
+    """Note whom messages mention: as they were stored, None if they are new, and as they are now."""
+    added: list[Row] = []
+    removed: list[Row] = []
+    for num, before, message in changed:
+        mentions = before.mentions if before is not None else ()
+        if mentions != message.mentions:
+            added += [(num, user_id, message.seq) for user_id in message.mentions if user_id not in mentions]
+            removed += [(num, user_id, message.seq) for user_id in mentions if user_id not in message.mentions]
+    execute_many(sql, "INSERT OR IGNORE INTO mention (conversation, user_id, seq) VALUES {values}", added)
+    execute_many(sql, "DELETE FROM mention WHERE (conversation, user_id, seq) IN (VALUES {values})", removed)
 
 
 def _raise_conversations(sql: sqlite3.Connection, standings: Sequence[tuple[int, Standing]]) -> None:
@@ -282,16 +309,20 @@ def _advance(sql: sqlite3.Connection, advances: Sequence[Advance]) -> None:
     marks: dict[Part, ReadMark] = {}
     nums: dict[ConversationId, int] = {}
     last_seqs: dict[ConversationId, int] = {}
-    for place, num, last_seq, read_seq, *read_at_ms in packed(
+    own: dict[Part, OwnSettings] = {}
+    for place, num, last_seq, read_seq, bits, *read_at_ms in packed(
         sql,
         "SELECT group_concat(v.column1 || ' ' || c.num || ' ' || c.last_seq || ' ' || p.read_seq || ' '"
-        " || ifnull(p.read_at_ms, '')) FROM (VALUES {values}) v CROSS JOIN conversation c ON c.id = v.column2"
+        f" || {SETTINGS} || ' ' || ifnull(p.read_at_ms, '')) FROM (VALUES {{values}}) v"
+        " CROSS JOIN conversation c ON c.id = v.column2"
         " CROSS JOIN participant p ON p.conversation = c.num AND p.user_id = v.column3",
         [(place, *part) for place, part in enumerate(wanted)],
     ):
         conversation_id, user_id = wanted[place]
         marks[conversation_id, user_id] = ReadMark(user_id, read_seq, read_at_ms[0] if read_at_ms else None)
         nums[conversation_id], last_seqs[conversation_id] = num, last_seq
+        if bits:
+            own[wanted[place]] = load_settings(bits)
     moves = plan_advances(advances, marks, last_seqs)
     _raise_marks(
         sql,
@@ -300,6 +331,9 @@ def _advance(sql: sqlite3.Connection, advances: Sequence[Advance]) -> None:
             for (conversation_id, user_id), mark in moves.moved.items()
         },
     )
+    ended = moves.ended({part: marks[part].read_seq for part, settings in own.items() if settings.marked_unread})
+    unmarked = {part: replace(own[part], marked_unread=False) for part in ended}
+    _store_settings(sql, [(nums[part[0]], part[1], settings) for part, settings in unmarked.items()])
     above = list(dict.fromkeys(moves.above()))
     uncounted = {
         above[place]: count
@@ -310,7 +344,7 @@ def _advance(sql: sqlite3.Connection, advances: Sequence[Advance]) -> None:
             [(place, nums[conversation_id], seq) for place, (conversation_id, seq) in enumerate(above)],
         )
     }
-    moves.settle(uncounted)
+    moves.settle(uncounted, unmarked)
 
 
 def _raise_marks(sql: sqlite3.Connection, marks: _Marks) -> None:
@@ -319,6 +353,43 @@ def _raise_marks(sql: sqlite3.Connection, marks: _Marks) -> None:
         "UPDATE participant SET read_seq = v.column3, read_at_ms = v.column4 FROM (VALUES {values}) v"
         " WHERE conversation = v.column1 AND user_id = v.column2 AND read_seq < v.column3",
         [(num, user_id, seq, at_ms) for (num, user_id), (seq, at_ms) in marks.items()],
+    )
+
+
+def _set_settings(sql: sqlite3.Connection, calls: Sequence[SetSettings]) -> None:
+    wanted = list(dict.fromkeys(call.part for call in calls))
+    nums: dict[Part, int] = {}
+    own: dict[Part, OwnSettings] = {}
+    for place, num, bits in packed(
+        sql,
+        f"SELECT group_concat(v.column1 || ' ' || c.num || ' ' || {SETTINGS}) FROM (VALUES {{values}}) v"
+        " CROSS JOIN conversation c ON c.id = v.column2"
+        " CROSS JOIN participant p ON p.conversation = c.num AND p.user_id = v.column3",
+        [(place, *part) for place, part in enumerate(wanted)],
+    ):
+        nums[wanted[place]], own[wanted[place]] = num, load_settings(bits)
+    before = dict(own)
+    for call in calls:
+        if call.part in own:
+            own[call.part] = call.update.onto(own[call.part])
+    changed = [(nums[part], part[1], settings) for part, settings in own.items() if settings != before[part]]
+    _store_settings(sql, changed)
+    for call in calls:
+        if call.part in own:
+            call.result = own[call.part]
+        else:
+            call.error = ConversationNotFound()
+
+
+def _store_settings(sql: sqlite3.Connection, changed: Sequence[tuple[int, UserId, OwnSettings]]) -> None:
+    execute_many(
+        sql,
+        "UPDATE participant SET settings = v.column3, marked_seq = CASE v.column4 WHEN 1 THEN read_seq END"
+        " FROM (VALUES {values}) v WHERE conversation = v.column1 AND user_id = v.column2",
+        [
+            (num, user_id, dump_settings(settings) & KEPT_BITS, int(settings.marked_unread))
+            for num, user_id, settings in changed
+        ],
     )
 
 
