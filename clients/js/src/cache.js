@@ -1,10 +1,11 @@
 // What a page shows before there is a connection: the list, and the newest messages of the conversations opened last.
 // Bounded; gone after a logout. It fails in silence: everything in it is the server's too.
 
-/** @import { Clock } from "./connection.js" */
+/** @import { Clock } from "./clock.js" */
 /** @import { Kept } from "./conversation.js" */
 /** @import { Item } from "./list.js" */
 /** @import { Storage } from "./storage.js" */
+/** @import { Profile } from "./wire.js" */
 
 const MOST_ITEMS = 50;
 const MOST_CONVERSATIONS = 20;
@@ -35,6 +36,11 @@ export class Cache {
     return this.#get("list");
   }
 
+  /** @returns {Promise<readonly Profile[] | null>} */
+  profiles() {
+    return this.#get("profiles");
+  }
+
   /** @param {string} id @returns {Promise<Kept | null>} */
   async conversation(id) {
     return (await this.#get(`conversation ${id}`))?.kept ?? null;
@@ -43,6 +49,11 @@ export class Cache {
   /** @param {readonly Item[]} items */
   keepList(items) {
     this.#later("list", items.slice(0, MOST_ITEMS).map((item) => ({ ...item, online: false, stale: true })));
+  }
+
+  /** @param {readonly Profile[]} profiles */
+  keepProfiles(profiles) {
+    this.#later("profiles", profiles);
   }
 
   /** @param {string} id @param {Kept} kept */
@@ -58,7 +69,7 @@ export class Cache {
     this.#dirty.clear();
     try {
       for (const [key, value] of dirty) await this.#storage.set(this.#prefix + key, value);
-      const more = dirty.filter(([key]) => key !== "list" && !this.#places.has(key));
+      const more = dirty.filter(([key]) => key.startsWith("conversation ") && !this.#places.has(key));
       if (more.length === 0) return;
       for (const [key] of more) this.#places.add(key);
       const all = await this.#storage.entries(`${this.#prefix}conversation `);

@@ -3,9 +3,14 @@
 // Two numbers carry it. `seq` is a message's place: what is known is not shown twice, and a hole can be seen. `change` counts
 // what happened: what is the cursor + 1 moves the cursor on, what is larger says that something is missing, and of one
 // message the newest `change` counts. A server with less than it once gave has another past, and begins everything anew.
+//
+// Deleted messages do not count as unread. Where all that is unread is loaded they are seen; else an answer says how many they
+// are, and each change that it does not know of yet moves that number.
+
+import { merged, NO_SETTINGS } from "./list.js";
 
 /** @import { ChatError } from "./errors.js" */
-/** @import { Conversation, JoinConversationAck, Message, MessagesRead, Participant, Presence, UserTyping } from "./wire.js" */
+/** @import { Conversation, JoinConversationAck, Message, MessagesRead, OwnSettings, Participant, Presence, UserTyping } from "./wire.js" */
 
 /**
  * @typedef {object} State  never changed; another object when something does
@@ -14,6 +19,10 @@
  * @property {readonly Participant[]} participants  with their present read marks; the first ones while the others are on their way
  * @property {readonly string[]} typing  the user ids of who types, without oneself
  * @property {number} unreadCount  0 while the user looks at it
+ * @property {ReadonlyMap<number, Message | null>} quoted  by `seq`, the messages that some `replyTo` names, loaded or not; null
+ *   while it is not at hand
+ * @property {number} unreadMentions  how many of those that are unread mention oneself
+ * @property {OwnSettings} settings  one's own
  * @property {boolean} hasOlder  there are messages before the first one at hand
  * @property {boolean} joined  on the present connection; while it is false nothing new arrives
  * @property {ChatError | null} error  why it cannot be joined
@@ -22,9 +31,12 @@
  * @property {string | null} me  one's own user id
  * @property {boolean} visible  whether the user looks at it
  * @property {number | null} cursor  the change up to which nothing is missing; null before the first join
- * @property {readonly number[]} ahead  changes beyond the cursor that came already
- * @property {readonly Message[]} early  what came on this connection before it was joined
- * @property {ReadonlyMap<string, number>} reads  read marks by user id; events may be ahead of the participants
+ * @property {number} target  the change up to which the last answer says that there are changes; they are fetched from the cursor on
+ * @property {readonly Message[]} ahead  what came before it was joined, or beyond the cursor
+ * @property {ReadonlyMap<number, Message>} aside  by `seq`, the latest changes of what is not loaded: an answer on its way may be older
+ * @property {number} uncounted  how many after the read mark do not count as unread
+ * @property {boolean} unsure  nobody knows any more how many
+ * @property {ReadonlyMap<string, number>} reads  read marks of this connection by user id; events may be ahead of the participants
  */
 
 /**
@@ -33,21 +45,28 @@
  *   | {type: "refused", error: ChatError}
  *   | {type: "message", message: Message}
  *   | {type: "history", messages: readonly Message[]}
+ *   | {type: "changes", page: {messages: readonly Message[], change: number}}
+ *   | {type: "quotes", messages: readonly Message[]}
  *   | {type: "forget", beforeSeq: number}
  *   | {type: "participants", participants: readonly Participant[], all?: boolean}
  *   | {type: "read", event: Pick<MessagesRead, "userId" | "readSeq" | "readAt">}
  *   | {type: "typing", event: UserTyping}
  *   | {type: "presence", event: Presence}
+ *   | {type: "updated", conversation: Conversation}
+ *   | {type: "settings", settings: OwnSettings}
  *   | {type: "visible", visible: boolean}
  *   | {type: "lost"}} Action
  *
- * @typedef {Pick<State, "conversation" | "messages" | "participants" | "lastSeq" | "readSeq" | "cursor">} Kept
+ * @typedef {Pick<State, "conversation" | "messages" | "participants" | "lastSeq" | "readSeq" | "cursor" | "uncounted"
+ *   | "unreadMentions" | "settings">} Kept
  */
 
 /** So many messages at the most while new ones come in; what goes is read again by scrolling. */
 export const MOST_MESSAGES = 5_000;
 /** Of a conversation that is kept for later. */
 const KEPT_MESSAGES = 50;
+/** So many of what came too early, or for no place that is loaded. */
+const MOST_AHEAD = 200;
 
 /** @type {State} */
 export const EMPTY = Object.freeze({
@@ -56,6 +75,9 @@ export const EMPTY = Object.freeze({
   participants: Object.freeze([]),
   typing: Object.freeze([]),
   unreadCount: 0,
+  unreadMentions: 0,
+  settings: NO_SETTINGS,
+  quoted: new Map(),
   hasOlder: false,
   joined: false,
   error: null,
@@ -64,8 +86,11 @@ export const EMPTY = Object.freeze({
   me: null,
   visible: false,
   cursor: null,
+  target: 0,
   ahead: Object.freeze([]),
-  early: Object.freeze([]),
+  aside: new Map(),
+  uncounted: 0,
+  unsure: false,
   reads: new Map(),
 });
 
@@ -75,26 +100,47 @@ export function reduce(state, action) {
   if (next === state) return state;
   const [first] = next.messages;
   next.hasOlder = first !== undefined && first.seq > 1;
-  next.unreadCount = next.visible && next.joined ? 0 : Math.max(0, next.lastSeq - next.readSeq);
+  const unread = next.messages.slice(placeOf(next.messages, next.readSeq + 1));
+  if (unread.length === next.lastSeq - next.readSeq) {
+    next.uncounted = unread.filter((message) => !counts(message)).length;
+    next.unreadMentions = unread.filter((message) => mentions(message, next.me)).length;
+    next.unsure = false;
+  } else if (action.type !== "joined" && next.readSeq > state.readSeq) {
+    next.unsure = true; // the mark moved into what is not loaded
+  }
+  next.unreadCount = next.visible && next.joined ? 0 : Math.max(0, next.lastSeq - next.readSeq - next.uncounted);
   return next;
 }
 
 /** @param {State} state @param {Action} action @returns {State} */
 function step(state, action) {
   switch (action.type) {
-    case "known":
-      return { ...state, me: action.me, ...(state.cursor === null && state.messages.length === 0 ? action.kept : null) };
+    case "known": {
+      const { kept, me } = action;
+      if (!kept || state.cursor !== null || state.messages.length > 0) return { ...state, me };
+      return take({ ...state, ...kept, me, messages: [] }, kept.messages, true);
+    }
     case "joined":
       return join(state, action.ack, action.after);
     case "refused":
       return { ...state, error: action.error, joined: false };
     case "message": {
-      const next = take(state, [action.message]);
+      const { message } = action;
+      const next = take(state, [message]);
+      if (state.joined) return next;
       // As long as the answer to the join is out it may turn out that all that was known before is of another past.
-      return state.joined ? next : { ...next, early: [...state.early, action.message].slice(-KEPT_MESSAGES) };
+      const others = state.ahead.filter(({ change }) => change !== message.change);
+      return { ...next, ahead: [...others, message].slice(-MOST_AHEAD) };
     }
     case "history":
       return take(state, action.messages, true);
+    case "changes": {
+      const { messages, change } = action.page;
+      const next = take(state, messages);
+      return advance({ ...next, cursor: Math.max(next.cursor ?? 0, change) }, []);
+    }
+    case "quotes":
+      return take(state, action.messages);
     case "forget":
       return { ...state, messages: state.messages.filter(({ seq }) => seq >= action.beforeSeq) };
     case "participants": {
@@ -115,6 +161,10 @@ function step(state, action) {
       const seen = (/** @type {Participant} */ each) => (each.userId === userId ? { ...each, online, lastSeenAt } : each);
       return { ...state, participants: state.participants.map(seen) };
     }
+    case "updated":
+      return { ...state, conversation: action.conversation };
+    case "settings":
+      return { ...state, settings: action.settings };
     case "visible":
       return state.visible === action.visible ? state : { ...state, visible: action.visible };
     case "lost": {
@@ -122,37 +172,50 @@ function step(state, action) {
       if (state.cursor === null) return { ...EMPTY, me: state.me, visible: state.visible };
       // Who comes, goes and types is not heard of any more.
       const away = (/** @type {Participant} */ each) => (each.online ? { ...each, online: false } : each);
-      return { ...state, joined: false, typing: EMPTY.typing, early: EMPTY.early, participants: state.participants.map(away) };
+      const { typing, ahead, aside, target, reads } = EMPTY;
+      return { ...state, joined: false, typing, ahead, aside, target, reads, participants: state.participants.map(away) };
     }
   }
 }
 
 /** @param {State} state @param {JoinConversationAck} ack @param {number | null} after what was asked for @returns {State} */
 function join(state, ack, after) {
-  const { conversation, participants, change } = ack;
-  const restored = after !== null && change < after;
-  const { me, visible, early } = state;
-  const known = restored ? { ...EMPTY, me, visible } : state;
-  const cursor = Math.max(known.cursor ?? 0, change);
+  const { conversation, participants, change, updatesThrough = change } = ack;
+  // Another past; or so much has changed that what is known is not worth to be brought up to date.
+  const anew = after === null ? state.cursor !== null : change < after;
+  const { me, visible, ahead, reads } = state;
+  const known = anew ? { ...EMPTY, me, visible, reads } : state;
   const named = new Set(participants.map(({ userId }) => userId));
   const others = participants.length < conversation.participantCount ? known.participants : [];
+  // What came beyond the cursor may have changed since, in what the answer left out.
+  const told = new Set([...ack.updates, ...ack.messages].map(({ seq }) => seq));
+  const isSure = (/** @type {Message} */ each) => each.change <= (after ?? 0) || each.change > change || told.has(each.seq);
+  /** @type {State["quoted"]} */
+  const quoted = new Map([...known.quoted].map(([seq, message]) => [seq, message && isSure(message) ? message : null]));
+  // Events may have overtaken the answer: then what it counts is older than what is known.
+  const overtaken = (known.cursor ?? 0) > change;
+  const { lastSeq, readSeq, unreadCount, unreadMentions, settings } = ack;
+  const own = Math.max(known.readSeq, readSeq);
+  const beyond = ahead.filter((each) => each.change > change);
+  const unsure = own > readSeq || beyond.length > 0;
+  const counted = { lastSeq, uncounted: lastSeq - readSeq - unreadCount, unreadMentions, unsure, ahead: EMPTY.ahead };
   /** @type {State} */
   const joined = {
     ...known,
+    messages: known.messages.filter(isSure),
+    quoted,
     conversation,
     participants: [...participants, ...others.filter(({ userId }) => !named.has(userId))],
-    typing: ack.typing,
     joined: true,
     error: null,
-    lastSeq: Math.max(known.lastSeq, ack.lastSeq),
-    readSeq: Math.max(known.readSeq, ack.readSeq),
-    cursor,
-    ahead: known.ahead.filter((each) => each > cursor),
-    early: EMPTY.early,
+    cursor: Math.max(known.cursor ?? 0, updatesThrough),
+    target: change,
+    readSeq: own,
+    settings,
+    ...(!overtaken && counted),
   };
-  const marked = mark(joined, participants);
-  const taken = take(marked, ack.messages, true);
-  const whole = take(taken, early); // those that came before the answer were taken in already, unless it began anew
+  const taken = take(take(mark(joined, participants), ack.updates), ack.messages, true);
+  const whole = take(taken, beyond);
   return { ...whole, typing: ack.typing };
 }
 
@@ -165,25 +228,51 @@ function join(state, ack, after) {
  * @returns {State} the same if there was nothing new
  */
 function take(state, news, older = false) {
-  let messages = state.messages;
-  let typing = state.typing;
-  /** @type {Message[] | null} */
-  let copy = null;
-  for (const message of news) {
-    const at = placeOf(messages, message.seq);
-    const known = messages[at]?.seq === message.seq ? messages[at] : undefined;
-    if (known && known.change >= message.change) continue;
-    if (at === 0 && !known && messages.length > 0 && !older) continue; // it comes by scrolling, in its present state
-    messages = copy ??= [...messages];
-    copy.splice(at, known ? 1 : 0, message);
-    if (!known) typing = typing.includes(message.senderId) ? typing.filter((each) => each !== message.senderId) : typing;
+  let { messages, typing, quoted, aside, lastSeq, uncounted, unreadMentions, unsure } = state;
+  for (let message of news) {
+    const { seq, senderId, replyTo } = message;
+    const at = placeOf(messages, seq);
+    const known = messages[at]?.seq === seq ? messages[at] : undefined;
+    if (seq > state.readSeq && isNews(state, message) && !(known && known.change >= message.change)) {
+      uncounted += Number(!counts(message)) - Number(known !== undefined && !counts(known));
+      unreadMentions += Number(mentions(message, state.me)) - Number(known !== undefined && mentions(known, state.me));
+      unsure ||= !known && seq <= lastSeq; // nobody knows what it was before
+    }
+    lastSeq = Math.max(lastSeq, seq);
+    const late = aside.get(seq);
+    if (late && late.change > message.change) message = late;
+    const { change } = message;
+    if (quoted.has(seq) && (quoted.get(seq)?.change ?? 0) < change) quoted = new Map(quoted).set(seq, message);
+    if (known && known.change >= change) continue;
+    if (at === 0 && !known && messages.length > 0 && !older) {
+      if (message !== late) aside = new Map([...aside].slice(1 - MOST_AHEAD)).set(seq, message);
+      continue; // it comes by scrolling
+    }
+    if (messages === state.messages) messages = [...messages];
+    /** @type {Message[]} */ (messages).splice(at, known ? 1 : 0, message);
+    if (!known && typing.includes(senderId)) typing = typing.filter((each) => each !== senderId);
+    if (replyTo !== undefined && !quoted.has(replyTo)) {
+      const answered = messages[placeOf(messages, replyTo)];
+      quoted = new Map(quoted).set(replyTo, (answered?.seq === replyTo ? answered : aside.get(replyTo)) ?? null);
+    }
   }
   if (!older && messages.length > MOST_MESSAGES) messages = messages.slice(-MOST_MESSAGES);
-  const lastSeq = Math.max(state.lastSeq, ...news.map(({ seq }) => seq));
-  const moved = messages === state.messages && lastSeq === state.lastSeq ? state : { ...state, messages, typing, lastSeq };
+  if (quoted.size > MOST_MESSAGES) quoted = new Map([...quoted].slice(-MOST_MESSAGES));
+  const moved = merged(state, { messages, typing, quoted, aside, lastSeq, uncounted, unreadMentions, unsure });
   // Sending counts as reading.
   return mark(advance(moved, news), news.map(({ senderId, seq, createdAt }) => ({ userId: senderId, readSeq: seq, readAt: createdAt })));
 }
+
+/** Whether neither an answer nor an event has told of it. @param {State} state @param {Message} message */
+function isNews({ cursor, target, ahead }, { change }) {
+  return change > Math.max(cursor ?? 0, target) && !ahead.some((each) => each.change === change);
+}
+
+/** Whether it counts as unread. @param {Message} message */
+const counts = ({ deletedAt }) => deletedAt === undefined;
+
+/** @param {Message} message @param {string | null} me */
+const mentions = (message, me) => counts(message) && message.mentions !== undefined && message.mentions.includes(me ?? "");
 
 /** Where a seq stands, or would stand. @param {readonly Message[]} messages @param {number} seq */
 function placeOf(messages, seq) {
@@ -199,15 +288,15 @@ function placeOf(messages, seq) {
   return low;
 }
 
-/** The one rule of `change`. @param {State} state @param {readonly {change: number}[]} news @returns {State} */
+/** The one rule of `change`. @param {State} state @param {readonly Message[]} news @returns {State} */
 function advance(state, news) {
   if (state.cursor === null) return state;
-  const ahead = new Set(state.ahead);
-  for (const { change } of news) if (change > state.cursor) ahead.add(change);
   let { cursor } = state;
+  const ahead = new Map([...state.ahead, ...news].map((message) => [message.change, message]));
   while (ahead.delete(cursor + 1)) cursor += 1;
-  if (cursor === state.cursor && ahead.size === state.ahead.length) return state;
-  return { ...state, cursor, ahead: [...ahead].filter((each) => each > cursor).slice(0, KEPT_MESSAGES) };
+  const beyond = [...ahead.values()].filter(({ change }) => change > cursor);
+  if (cursor === state.cursor && beyond.length === state.ahead.length) return state;
+  return { ...state, cursor, ahead: beyond.sort((a, b) => a.change - b.change).slice(0, MOST_AHEAD) };
 }
 
 /** Read marks, which only grow. @param {State} state @param {readonly {userId: string, readSeq: number, readAt?: number | null}[]} marks @returns {State} */
@@ -230,8 +319,14 @@ function mark(state, marks) {
   return { ...state, reads, participants, readSeq };
 }
 
+/** Whether changes are to be fetched from the cursor on: more than the answer to the join had. @param {State} state */
+export const catchesUp = ({ joined, cursor, target }) => joined && cursor !== null && cursor < target;
+
 /** Whether live events overtook one that has not come: after a moment it is time to join again. @param {State} state */
-export const isBehind = (state) => state.ahead.length > 0;
+export const isBehind = (state) => state.joined && !catchesUp(state) && (state.ahead.length > 0 || state.unsure);
+
+/** What quotes wait for. @param {State} state */
+export const missingQuotes = ({ quoted }) => [...quoted].filter(([, message]) => message === null).map(([seq]) => seq);
 
 /** The newest hole in what is loaded, which `fetch_history` fills. @param {State} state @returns {{beforeSeq: number, length: number} | null} */
 export function newestHole({ messages }) {
@@ -246,9 +341,9 @@ export function newestHole({ messages }) {
 /** What is worth keeping for a page without a connection; null while something is missing. @param {State} state @returns {Kept | null} */
 export function toKeep(state) {
   if (state.cursor === null || isBehind(state)) return null;
-  const { conversation, participants, lastSeq, readSeq, cursor } = state;
+  const { conversation, participants, lastSeq, readSeq, cursor, uncounted, unreadMentions, settings } = state;
   const hole = newestHole(state);
   const messages = state.messages.filter(({ seq }) => hole === null || seq >= hole.beforeSeq).slice(-KEPT_MESSAGES);
   const away = participants.map((each) => ({ ...each, online: false }));
-  return { conversation, messages, participants: away, lastSeq, readSeq, cursor };
+  return { conversation, messages, participants: away, lastSeq, readSeq, cursor, uncounted, unreadMentions, settings };
 }

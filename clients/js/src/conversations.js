@@ -1,7 +1,7 @@
 // The list of conversations, live: read at every connect, and again when something comes that is not in it.
-import { ChatError } from "./errors.js";
 import { Listeners } from "./listeners.js";
 import { NO_LIST, reduceList } from "./list.js";
+import { ignore } from "./upkeep.js";
 
 /** @import { ListAction, ListState } from "./list.js" */
 /** @import { Context } from "./room.js" */
@@ -13,14 +13,16 @@ export class Conversations {
   state = NO_LIST;
   #insist;
   #onChange;
+  #learn;
   #listeners = new Listeners();
   #loading = false;
   #again = false;
   /** The latest activity of which an answer told. */
   #knownAt = Infinity;
 
-  /** @param {{insist: Context["insist"], changed: (state: ListState) => void}} init */
-  constructor({ insist, changed }) {
+  /** @param {{insist: Context["insist"], learn: Context["learn"], changed: (state: ListState) => void}} init */
+  constructor({ insist, learn, changed }) {
+    this.#learn = learn;
     this.#insist = insist;
     this.#onChange = changed;
   }
@@ -42,6 +44,11 @@ export class Conversations {
   };
 
   // For the chat
+
+  /** @param {string} wanted */
+  has(wanted) {
+    return this.state.all.some(({ id }) => id === wanted);
+  }
 
   /** @param {ListAction} action */
   apply(action) {
@@ -89,12 +96,8 @@ export class Conversations {
   #readPage(where, further) {
     const first = where.before === undefined;
     return this.#insist("list_conversations", where, () => true, (page) => {
+      this.#learn(page.profiles);
       this.apply({ type: "page", page, further, whole: first && page.nextBefore === null });
     });
   }
-}
-
-/** @param {unknown} failure */
-function ignore(failure) {
-  if (!(failure instanceof ChatError)) throw failure;
 }

@@ -1,21 +1,17 @@
 // What was written and is not stored yet: kept across reloads, sent in order, by one tab at a time, each under the
-// idempotencyKey that it got when it was written. What the server can never take leaves the queue, and says why.
+// idempotencyKey that it got when it was written. What a later one makes needless is not sent; what the server can never take
+// leaves the queue, and says why.
 import { ChatError } from "./errors.js";
 import { Listeners } from "./listeners.js";
+import { following, largeError, newKey, requestOf, supersedes, tooLarge } from "./pending.js";
 
-/** @import { Connection, Clock } from "./connection.js" */
+/** @import { Clock } from "./clock.js" */
+/** @import { Connection } from "./connection.js" */
 /** @import { Storage } from "./storage.js" */
-/** @import { Limits, Message, SendMessage } from "./wire.js" */
+/** @import { Content, Pending, PendingMessage } from "./pending.js" */
+/** @import { Message } from "./wire.js" */
 
-/**
- * @typedef {object} Pending  never changed; another object when something does
- * @property {string} key  the idempotencyKey
- * @property {string} conversationId
- * @property {string} body
- * @property {Record<string, unknown> | null} metadata
- * @property {number} createdAt  rises from entry to entry of a tab
- * @property {{code: ChatError["code"], message: string} | null} error  why the server does not take it; null while it waits
- */
+/** @typedef {{promise: Promise<Message>, resolve: (message: Message) => void, reject: (error: ChatError) => void, key: string}} Outcome  `key`: of the entry that decides it */
 
 /** Enough for an hour underground; what is more is refused rather than forgotten. */
 const MOST = 200;
@@ -23,9 +19,6 @@ const MOST = 200;
 const MOST_DONE = 1_000;
 const PAUSE_MS = 1_000;
 const PAUSE_MAX_MS = 10_000;
-/** What a packet has beside its payload: the event's name, the ack's id. */
-const PACKET_BYTES = 64;
-const TOO_LARGE = "This message is too large.";
 
 export class Outbox {
   /** In the order in which they were written, in all tabs. @type {readonly Pending[]} */
@@ -43,7 +36,7 @@ export class Outbox {
   #unsaved = new Set();
   /** @type {Set<string>} */
   #done = new Set();
-  /** @type {Map<string, {promise: Promise<Message>, resolve: (message: Message) => void, reject: (error: ChatError) => void}>} */
+  /** @type {Map<string, Outcome>} */
   #outcomes = new Map();
   /** Writes, one after the other. @type {Promise<unknown>} */
   #writing = Promise.resolve();
@@ -52,6 +45,10 @@ export class Outbox {
   /** Of the present connection. @type {AbortController | null} */
   #line = null;
   #pumping = false;
+  /** The key of what is on its way. @type {string | null} */
+  #sending = null;
+  /** Until something is due. @type {any} */
+  #timer = null;
   /** @type {(() => void) | null} */
   #unhear = null;
 
@@ -84,6 +81,7 @@ export class Outbox {
   close() {
     this.#unhear?.();
     this.#unhear = null;
+    this.#clock.clearTimeout(this.#timer);
   }
 
   /** There is a connection: send. */
@@ -98,22 +96,49 @@ export class Outbox {
   }
 
   /**
-   * Send a message: now, or as soon as there is a connection.
+   * Send something: now, or as soon as there is a connection. What it makes needless is not sent, and settles as it does.
    *
-   * @param {Pick<SendMessage, "conversationId" | "body" | "metadata">} payload
-   * @returns {Pending}
+   * @template {Pending} P
+   * @param {Omit<P, "key" | "createdAt" | "error">} draft
+   * @returns {P}
    * @throws {ChatError} `outbox_full`
    */
-  add({ conversationId, body, metadata = null }) {
-    if (this.entries.length >= MOST) {
+  add(draft) {
+    const createdAt = Math.max(this.#clock.wall(), (this.entries.at(-1)?.createdAt ?? 0) + 1);
+    const entry = /** @type {P} */ ({ ...draft, key: newKey(), createdAt, error: null });
+    const needless = this.entries.filter((older) => entry.kind !== "send" && older.key !== this.#sending && supersedes(entry, older));
+    if (this.entries.length - needless.length >= MOST) {
       throw new ChatError({ code: "outbox_full", message: `${MOST} messages wait already.`, retryable: true });
     }
-    const createdAt = Math.max(this.#clock.wall(), (this.entries.at(-1)?.createdAt ?? 0) + 1);
-    const entry = { key: newKey(), conversationId, body, metadata, createdAt, error: null };
     const wrong = tooLarge(entry, this.#connection.status.limits);
     this.#put(wrong ? { ...entry, error: wrong } : entry);
+    for (const older of needless) {
+      this.#follow(older.key, entry.key);
+      this.#remove(older.key);
+    }
     void this.#pump();
-    return this.#entry(entry.key) ?? entry;
+    return /** @type {P} */ (this.#entry(entry.key) ?? entry);
+  }
+
+  /** Change a message that waits. If it may be stored already, its edit follows. @param {string} key @param {Content} content @returns {PendingMessage | null} null if it does not wait */
+  rewrite(key, content) {
+    const entry = this.#message(key);
+    if (!entry) return null;
+    const next = { ...entry, mentions: undefined, ...content, error: null, then: /** @type {const} */ ("edit") };
+    if (entry.error) this.#outcomes.delete(key);
+    const wrong = tooLarge({ ...next, sent: undefined }, this.#connection.status.limits);
+    this.#put(wrong && !next.sent ? { ...next, error: wrong } : next);
+    void this.#pump();
+    return next;
+  }
+
+  /** Take a message back that waits. If it may be stored already, its deletion follows. @param {string} key @returns {PendingMessage | null} null if it does not wait */
+  takeBack(key) {
+    const entry = this.#message(key);
+    if (!entry) return null;
+    if (entry.sent) this.#put({ ...entry, then: "remove" });
+    else this.discard(key);
+    return entry;
   }
 
   /** Settles when an entry is stored, refused for good or given up. @param {string} key @returns {Promise<Message>} */
@@ -121,12 +146,13 @@ export class Outbox {
     const known = this.#outcomes.get(key);
     if (known) return known.promise;
     /** @type {any} */
-    const made = {};
+    const made = { key };
     made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
     made.promise.catch(() => {}); // whoever wants to know looks at it, or at the entry
     this.#outcomes.set(key, made);
     if (this.#outcomes.size > MOST_DONE) this.#outcomes.delete(/** @type {string} */ (this.#outcomes.keys().next().value));
     void this.#loaded.then(() => {
+      if (made.key !== key) return;
       const entry = this.#entry(key);
       if (!entry) made.reject(new ChatError({ code: "discarded", message: "No such message waits." }));
       else if (entry.error) made.reject(new ChatError(entry.error));
@@ -150,13 +176,20 @@ export class Outbox {
     this.#remove(key);
   }
 
-  /** A message of one's own is stored, as an answer, an event or another tab says. @param {Message} message */
-  settle(message) {
-    const key = message.idempotencyKey;
-    this.#outcomes.get(key)?.resolve(message);
-    if (!this.#entry(key)) return;
+  /** It is stored, as an answer, an event or another tab says. @param {string} key @param {Message} message as it is now */
+  settle(key, message) {
+    const entry = this.#entry(key);
+    const more = entry && following(entry, message.seq);
+    if (more) {
+      this.#follow(key, more.key);
+      this.#put(more);
+    }
+    const outcome = this.#outcomes.get(key);
+    if (outcome?.key === key) outcome.resolve(message);
+    if (!entry) return;
     this.#remove(key);
-    this.#storage.tell({ prefix: this.#prefix, stored: message });
+    this.#storage.tell({ prefix: this.#prefix, key, stored: message });
+    if (more) void this.#pump();
   }
 
   /** Forget everything, here and in the storage. */
@@ -170,9 +203,39 @@ export class Outbox {
     return this.entries.find((entry) => entry.key === key);
   }
 
+  /** @param {string} key */
+  #message(key) {
+    const entry = this.#entry(key);
+    return entry?.kind === "send" ? entry : null;
+  }
+
+  /** Whoever waits for the one waits for the other. @param {string} key @param {string} next */
+  #follow(key, next) {
+    const outcome = this.#outcomes.get(key);
+    if (!outcome) return;
+    outcome.key = next;
+    this.outcome(next).then(outcome.resolve, outcome.reject);
+  }
+
+  /** The first that may be sent. */
+  #next() {
+    const now = this.#clock.wall();
+    return this.entries.find(({ error, dueAt = 0 }) => error === null && dueAt <= now);
+  }
+
+  /** Those that are not due yet wake the outbox when they are. */
+  #wakeLater() {
+    this.#clock.clearTimeout(this.#timer);
+    const now = this.#clock.wall();
+    const waits = this.entries.flatMap(({ error, dueAt = 0 }) => (error === null && dueAt > now ? [dueAt - now] : []));
+    if (waits.length > 0) this.#timer = this.#clock.setTimeout(() => void this.#pump(), Math.min(...waits));
+  }
+
   /** One tab at a time sends, and that one has what all have written. */
   async #pump() {
-    if (this.#pumping || !this.#line || !this.entries.some(({ error }) => error === null)) return;
+    if (this.#pumping || !this.#line) return;
+    this.#wakeLater();
+    if (!this.#next()) return;
     this.#pumping = true;
     const { signal } = this.#line;
     try {
@@ -191,19 +254,21 @@ export class Outbox {
   async #sendAll(signal) {
     await this.#reload();
     for (let pauseMs = PAUSE_MS; ; ) {
-      const entry = this.entries.find(({ error }) => error === null);
-      if (!entry || signal.aborted) return;
-      const { key, conversationId, body, metadata } = entry;
-      const wrong = tooLarge(entry, this.#connection.status.limits);
+      const waiting = this.#next();
+      if (!waiting || signal.aborted) return;
+      const { key } = waiting;
+      const wrong = tooLarge(waiting, this.#connection.status.limits);
       if (wrong) {
         this.#fail(key, wrong);
         continue;
       }
+      const entry = this.#tried(waiting);
+      const { event, payload } = requestOf(entry);
+      this.#sending = key;
       try {
-        const payload = { conversationId, idempotencyKey: key, body, ...(metadata && { metadata }) };
-        const { message } = await this.#connection.request("send_message", payload);
+        const { message } = await this.#connection.request(event, payload);
         this.#onStored(message);
-        this.settle(message);
+        this.settle(key, message);
         pauseMs = PAUSE_MS;
       } catch (error) {
         if (!(error instanceof ChatError)) throw error;
@@ -215,8 +280,19 @@ export class Outbox {
           await this.#pause(error.retryAfterMs ?? pauseMs, signal);
           pauseMs = Math.min(2 * pauseMs, PAUSE_MAX_MS);
         }
+      } finally {
+        this.#sending = null;
       }
     }
+  }
+
+  /** From now on nobody knows whether it is stored: a message is repeated as it was tried first. @param {Pending} entry @returns {Pending} */
+  #tried(entry) {
+    if (entry.kind !== "send" || entry.sent) return entry;
+    const { body, metadata, mentions } = entry;
+    const tried = { ...entry, sent: { body, metadata, ...(mentions && { mentions }) }, then: undefined };
+    this.#put(tried, false);
+    return tried;
   }
 
   /** By chance a little longer. @param {number} ms @param {AbortSignal} signal */
@@ -233,16 +309,20 @@ export class Outbox {
   #fail(key, error) {
     const entry = this.#entry(key);
     if (!entry) return;
-    this.#put({ ...entry, error: { code: error.code, message: error.message } });
+    if (entry.kind === "send") {
+      // It is not stored, so there is nothing to change: what it is meant to be by now is tried in its place.
+      if (entry.then === "remove") return this.discard(key);
+      if (entry.then === "edit" && entry.sent) return this.#put({ ...entry, sent: undefined, then: undefined });
+    }
+    this.#put({ ...entry, error: { code: error.code, message: error.message }, ...(entry.kind === "send" && { sent: undefined }) });
     this.#outcomes.get(key)?.reject(error);
   }
 
-  /** @param {Pending} entry */
-  #put(entry) {
-    const known = this.entries.some(({ key }) => key === entry.key);
-    this.entries = known ? this.entries.map((each) => (each.key === entry.key ? entry : each)) : [...this.entries, entry];
+  /** @param {Pending} entry @param {boolean} [tell] */
+  #put(entry, tell = true) {
+    this.entries = [...this.entries.filter(({ key }) => key !== entry.key), entry].sort(inOrder);
     this.#save(entry.key);
-    this.#listeners.tell();
+    if (tell) this.#listeners.tell();
   }
 
   /** @param {string} key */
@@ -283,13 +363,20 @@ export class Outbox {
     return this.#store(async () => {
       const stored = (await this.#storage.entries(this.#prefix)).map(([, entry]) => /** @type {Pending} */ (entry));
       const own = this.entries.filter(({ key }) => this.#unsaved.has(key));
-      const others = stored.filter(({ key }) => !this.#unsaved.has(key) && !this.#done.has(key));
-      const entries = [...others, ...own].sort((a, b) => a.createdAt - b.createdAt || (a.key < b.key ? -1 : 1));
-      const same = entries.length === this.entries.length && entries.every((entry, i) => isSame(entry, this.entries[i]));
+      const others = stored.filter(({ key }) => !this.#unsaved.has(key) && !this.#done.has(key)).map((each) => this.#known(each));
+      const entries = [...others, ...own].sort(inOrder);
+      const same = entries.length === this.entries.length && entries.every((entry, i) => entry === this.entries[i]);
       if (same) return;
       this.entries = entries;
       this.#listeners.tell();
     });
+  }
+
+  /** The same object if nothing is new; and what this tab has tried it has tried. @param {Pending} stored @returns {Pending} */
+  #known(stored) {
+    const known = this.#entry(stored.key);
+    if (known?.kind === "send" && stored.kind === "send" && known.sent && !stored.sent) return { ...stored, sent: known.sent };
+    return known && JSON.stringify(known) === JSON.stringify(stored) ? known : stored;
   }
 
   /** One use of the storage after the other. If it fails, the entries are in this page only. @param {() => Promise<void>} act @returns {Promise<void>} */
@@ -309,36 +396,18 @@ export class Outbox {
     this.#listeners.tell();
   }
 
-  /** Another tab has written, sent or given up. @param {{prefix: string, stored?: Message}} message */
-  #heard({ prefix, stored }) {
+  /** Another tab has written, sent or given up. @param {{prefix: string, key?: string, stored?: Message}} message */
+  #heard({ prefix, key = "", stored }) {
     if (prefix !== this.#prefix) return;
-    if (stored && this.#entry(stored.idempotencyKey)) {
+    if (stored && this.#entry(key)) {
       this.#onStored(stored);
-      this.settle(stored);
+      this.settle(key, stored);
     }
     void this.#reload().then(() => this.#pump());
   }
 }
 
-/** @param {Pending} entry @param {Pending | undefined} other */
-function isSame(entry, other) {
-  return entry.key === other?.key && entry.error?.message === other.error?.message;
-}
-
-/** Why the server would never take a message; null if nothing is wrong, or its limits are not known yet. @param {Pending} entry @param {Limits | null} limits */
-function tooLarge({ key, conversationId, body, metadata }, limits) {
-  if (!limits) return null;
-  if (limits.bodyChars > 0 && Array.from(body).length > limits.bodyChars) return largeError(`At most ${limits.bodyChars} characters.`);
-  const payload = { conversationId, idempotencyKey: key, body, ...(metadata && { metadata }) };
-  const bytes = new TextEncoder().encode(JSON.stringify(payload)).length + PACKET_BYTES;
-  return limits.eventBytes > 0 && bytes > limits.eventBytes ? largeError() : null;
-}
-
-function largeError(more = "") {
-  return new ChatError({ code: "too_large", message: `${TOO_LARGE} ${more}`.trim() });
-}
-
-/** 128 random bits. `crypto.randomUUID` would need https or localhost. */
-export function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+/** @param {Pending} a @param {Pending} b */
+function inOrder(a, b) {
+  return a.createdAt - b.createdAt || (a.key < b.key ? -1 : 1);
 }

@@ -4,6 +4,7 @@ import { createContext, createElement, useContext, useEffect, useMemo, useSyncEx
 
 /** @import { ReactNode } from "react" */
 /** @import { Chat, Status } from "./chat.js" */
+/** @import { Profile } from "./wire.js" */
 /** @import { ListState } from "./list.js" */
 /** @import { Room, RoomState } from "./room.js" */
 
@@ -45,6 +46,12 @@ export function useStatus() {
   return useSyncExternalStore(chat.subscribe, chat.snapshot, chat.snapshot);
 }
 
+/** How users are shown, by user id. @returns {ReadonlyMap<string, Profile>} */
+export function useProfiles() {
+  const { profiles } = useChat();
+  return useSyncExternalStore(profiles.subscribe, profiles.snapshot, profiles.snapshot);
+}
+
 /** The list, and `loadMore`. @returns {ListState & {loadMore: () => Promise<void>}} */
 export function useConversations() {
   const { conversations } = useChat();
@@ -58,14 +65,14 @@ export function useConversations() {
  *
  * @param {string} id
  * @param {{visible?: boolean}} [how]  whether its newest messages are on the screen, so that they count as read
- * @returns {RoomState & Pick<Room, "send" | "retry" | "discard" | "loadOlder" | "markRead" | "setTyping">}
+ * @returns {RoomState & Pick<Room, "send" | "edit" | "remove" | "react" | "retry" | "discard" | "loadOlder" | "markRead" | "setTyping">}
  */
 export function useConversation(id, { visible = true } = {}) {
   const room = useChat().room(id);
   const state = useSyncExternalStore(room.subscribe, room.snapshot, room.snapshot);
   useEffect(() => room.hold(visible).release, [room, visible]);
   return useMemo(() => {
-    const { send, retry, discard, loadOlder, markRead, setTyping } = room;
-    return { ...state, send, retry, discard, loadOlder, markRead, setTyping };
+    const { send, edit, remove, react, retry, discard, loadOlder, markRead, setTyping } = room;
+    return { ...state, send, edit, remove, react, retry, discard, loadOlder, markRead, setTyping };
   }, [state, room]);
 }

@@ -2,17 +2,26 @@
 //
 // What the application wishes (open, visible) and what the server was told are kept apart; `chat.js` makes them agree, one
 // request after the other, so that twenty switches a second are not forty requests.
-import { EMPTY, isBehind, newestHole, reduce, toKeep } from "./conversation.js";
+import { EMPTY, reduce, toKeep } from "./conversation.js";
 import { ChatError } from "./errors.js";
 import { Listeners } from "./listeners.js";
+import { withPending } from "./pending.js";
+import { ignore, Upkeep } from "./upkeep.js";
 
 /** @import { Cache } from "./cache.js" */
-/** @import { Clock, Connection } from "./connection.js" */
+/** @import { Clock } from "./clock.js" */
+/** @import { Connection } from "./connection.js" */
 /** @import { Action, State } from "./conversation.js" */
-/** @import { Outbox, Pending } from "./outbox.js" */
-/** @import { JoinConversationAck, Message, Requests } from "./wire.js" */
+/** @import { Outbox } from "./outbox.js" */
+/** @import { Pending, PendingChange, PendingMessage, ShownMessage } from "./pending.js" */
+/** @import { JoinConversationAck, Message, OwnSettings, Profile, Requests, SettingsChanged } from "./wire.js" */
 
-/** @typedef {State & {pending: readonly Pending[]}} RoomState  `pending`: one's own that are not stored yet */
+/**
+ * @typedef {Omit<State, "messages" | "quoted"> & {messages: readonly ShownMessage[], quoted: ReadonlyMap<number, ShownMessage | null>,
+ *   pending: readonly PendingMessage[]}} RoomState  `pending`: one's own messages that are not stored yet
+ */
+/** @typedef {{metadata?: Record<string, unknown> | null, mentions?: string[]}} Extras */
+/** @template {Pending} [P=Pending] @typedef {P & {stored: Promise<Message>}} Written  `stored` fails if the server will never take it, or it is given up */
 
 /**
  * @typedef {object} Context  what a room needs of the chat
@@ -21,20 +30,17 @@ import { Listeners } from "./listeners.js";
  * @property {Clock} clock
  * @property {() => Cache | null} cache
  * @property {() => boolean} looks  whether somebody looks at the page at all
+ * @property {(profiles?: readonly Profile[]) => void} learn  how users are shown
  * @property {() => string | null} me
  * @property {() => void} changed  the room's wish is another one
  * @property {<E extends keyof Requests>(event: E, payload: Requests[E]["payload"], wanted: () => boolean,
  *   take?: (ack: Requests[E]["ack"]) => void) => Promise<Requests[E]["ack"]>} insist
  * @property {(id: string, ack: JoinConversationAck) => void} joined
+ * @property {(id: string, state: State) => void} counted  what is unread may have changed
+ * @property {(event: SettingsChanged) => void} settled
  */
 
 const PAGE = 50;
-/** Of what is read to fill a hole. */
-const FILL_PAGE = 100;
-/** A longer hole is not filled: what lies before it is forgotten, and read again by scrolling. */
-const LONGEST_HOLE = 1_000;
-/** How long live events may be ahead of one that comes late, before the conversation is joined again. */
-const AHEAD_MS = 250;
 const TYPING_REPEAT_MS = 3_000; // the server forgets after 6 s
 const TYPING_IDLE_MS = 5_000;
 const RETRY_MS = 1_000;
@@ -55,17 +61,19 @@ export class Room {
   /** What the present connection was told: null if it has not joined. @type {{visible: boolean} | null} */
   #told = null;
   #behind = false;
+  #anew = false;
   #refused = false;
   /** Nothing before that moment, after a refusal for now. */
   notBefore = 0;
   #retryMs = RETRY_MS;
   /** Rises with every connection and every leaving: answers to what was asked before do not count. */
   #era = 0;
-  #filling = false;
-  #older = false;
+  #upkeep;
+  /** Of the outbox, those of this conversation. @type {readonly Pending[]} */
+  #entries = [];
+  /** What was made of a message and its pending changes. @type {WeakMap<Message, ShownMessage>} */
+  #made = new WeakMap();
   #typing = { toldAt: -Infinity, /** @type {any} */ idle: null };
-  /** @type {any} */
-  #aheadTimer = null;
   /** What was kept of it has been read. @type {Promise<void>} */
   #ready;
 
@@ -74,7 +82,9 @@ export class Room {
     this.id = id;
     this.#context = context;
     this.#inner = reduce(EMPTY, { type: "known", me: context.me() });
+    /** @type {RoomState} */
     this.state = { ...this.#inner, pending: [] };
+    this.#upkeep = this.#newUpkeep();
     this.refresh();
     this.#ready = this.#recall();
   }
@@ -124,37 +134,69 @@ export class Room {
    * Send a message: now, or as soon as there is a connection, after a reload too. In `state.pending` until it is stored.
    *
    * @param {string} body
-   * @param {{metadata?: Record<string, unknown> | null}} [options]
-   * @returns {Pending & {stored: Promise<Message>}} `stored` fails if the server will never take it, or the user gives it up
+   * @param {Extras & {replyTo?: number}} [options]  `replyTo`: the `seq` of a message of this conversation
+   * @returns {Written<PendingMessage>}
    * @throws {ChatError} `outbox_full`
    */
-  send = (body, { metadata = null } = {}) => {
-    const { outbox, connection } = this.#context;
+  send = (body, { metadata = null, replyTo, mentions } = {}) => {
     this.setTyping(false);
-    const entry = outbox.add({ conversationId: this.id, body, metadata });
-    connection.wake();
-    return { ...entry, stored: outbox.outcome(entry.key) };
+    return this.#write({ kind: "send", body, metadata, replyTo, mentions });
   };
 
-  /** When a pending message is stored, one of an earlier page too. @param {string} key @returns {Promise<Message>} */
+  /**
+   * Give one's message new content, whole. It shows at once.
+   *
+   * @param {number | string} which  its `seq`; or the `key` of one that waits, which is changed then
+   * @param {string} body
+   * @param {Extras & {ifChange?: number}} [options]  `ifChange`: only if it has this `change` still
+   * @returns {Written}
+   * @throws {ChatError} `outbox_full`, `message_not_found`
+   */
+  edit = (which, body, { metadata = null, mentions, ifChange } = {}) => {
+    const content = { body, metadata, mentions };
+    const waiting = typeof which === "string" && this.#context.outbox.rewrite(which, content);
+    if (waiting) return this.#written(waiting);
+    return this.#write({ kind: "edit", seq: this.#seqOf(which), ...content, ifChange });
+  };
+
+  /**
+   * Delete a message. It shows as deleted at once. With the `key` of one that waits, it is taken back.
+   *
+   * @param {number | string} which
+   * @param {{undoMs?: number}} [options]  send it so much later; until then `discard` undoes it
+   * @returns {Written}
+   * @throws {ChatError} `outbox_full`, `message_not_found`
+   */
+  remove = (which, { undoMs = 0 } = {}) => {
+    const waiting = typeof which === "string" && this.#context.outbox.takeBack(which);
+    if (waiting) return this.#written(waiting);
+    const dueAt = undoMs > 0 ? this.#context.clock.wall() + undoMs : undefined;
+    return this.#write({ kind: "remove", seq: this.#seqOf(which), dueAt });
+  };
+
+  /**
+   * React to a message, or take one's reaction back. It shows at once.
+   *
+   * @param {number} seq
+   * @param {string} reaction
+   * @param {boolean} [on]
+   * @returns {Written}
+   * @throws {ChatError} `outbox_full`
+   */
+  react = (seq, reaction, on = true) => this.#write({ kind: "react", seq, reaction, on });
+
+  /** When what waits is stored, also what an earlier page wrote. @param {string} key @returns {Promise<Message>} */
   stored = (key) => this.#context.outbox.outcome(key);
 
-  /** Try a refused message again. @param {string} key */
+  /** Try again what was refused. @param {string} key */
   retry = (key) => this.#context.outbox.retry(key);
 
-  /** Give a pending message up. @param {string} key */
+  /** Give up what waits, or was refused. @param {string} key */
   discard = (key) => this.#context.outbox.discard(key);
 
   /** Load the page before the first message at hand; does nothing without a connection, or while it is under way. */
   loadOlder = async () => {
-    const [first] = this.#inner.messages;
-    if (this.#older || !first || first.seq <= 1 || !this.#inner.joined) return;
-    this.#older = true;
-    try {
-      await this.#history({ beforeSeq: first.seq, limit: PAGE });
-    } finally {
-      this.#older = false;
-    }
+    if (this.#inner.hasOlder && this.#inner.joined) await this.#upkeep.loadOlder();
   };
 
   /** Move one's own read mark; `visible` does that by itself. @param {number} [seq] up to the newest without it */
@@ -178,6 +220,37 @@ export class Room {
     if (this.#told) connection.request("set_typing", { conversationId: this.id, typing }).catch(ignore);
   };
 
+  /** Settle something for oneself. @param {Partial<OwnSettings>} settings */
+  updateSettings = async (settings) => {
+    const conversationId = this.id;
+    await this.#context.connection.request("update_settings", { conversationId, ...settings }, (ack) => {
+      this.#context.settled({ conversationId, settings: ack.settings });
+    });
+  };
+
+  /** @param {Omit<Pending, "key" | "createdAt" | "error" | "conversationId"> & Record<string, unknown>} draft @returns {any} */
+  #write(draft) {
+    const { outbox, connection } = this.#context;
+    const given = Object.fromEntries(Object.entries(draft).filter(([, value]) => value !== undefined));
+    const entry = outbox.add(/** @type {any} */ ({ ...given, conversationId: this.id }));
+    connection.wake();
+    return this.#written(entry);
+  }
+
+  /** @template {Pending} P @param {P} entry @returns {Written<P>} */
+  #written(entry) {
+    return { ...entry, stored: this.#context.outbox.outcome(entry.key) };
+  }
+
+  /** @param {number | string} which a seq, or the key of a message that was stored a moment ago */
+  #seqOf(which) {
+    if (typeof which === "number") return which;
+    const { me, messages } = this.#inner;
+    const found = messages.find(({ senderId, idempotencyKey }) => senderId === me && idempotencyKey === which);
+    if (!found) throw new ChatError({ code: "message_not_found", message: "No such message waits." });
+    return found.seq;
+  }
+
   // For the chat
 
   /** @param {Action} action */
@@ -186,22 +259,44 @@ export class Room {
     if (next === this.#inner) return;
     this.#inner = next;
     this.refresh();
-    this.#lookAfter();
+    if (next.joined && action.type !== "joined") this.#context.counted(this.id, next);
+    this.#upkeep.look();
     const kept = this.held && (action.type === "joined" || action.type === "message" || action.type === "read") ? toKeep(next) : null;
     if (kept) this.#context.cache()?.keepConversation(this.id, kept);
   }
 
-  /** Put together what applications see, if it has changed. */
+  /** Put together what applications see, if it has changed: a message that has not is the same object. */
   refresh() {
     const entries = this.#context.outbox.entries.filter(({ conversationId }) => conversationId === this.id);
-    const { me, messages } = this.#inner;
-    const stored = new Set(entries.length > 0 ? messages.filter(({ senderId }) => senderId === me).map((each) => each.idempotencyKey) : []);
-    const waiting = entries.filter(({ key }) => !stored.has(key));
-    const before = this.state.pending;
-    const same = waiting.length === before.length && waiting.every((entry, i) => entry === before[i]);
+    const same = isSame(entries, this.#entries);
     if (same && this.#shown === this.#inner) return;
     this.#shown = this.#inner;
-    this.state = { ...this.#inner, pending: same ? before : waiting };
+    if (!same) this.#entries = entries;
+    const { me, messages, quoted } = this.#inner;
+    const stored = new Set(entries.length > 0 ? messages.filter(({ senderId }) => senderId === me).map((each) => each.idempotencyKey) : []);
+    /** @type {PendingMessage[]} */
+    const waiting = [];
+    /** @type {Map<number, PendingChange[]>} */
+    const changes = new Map();
+    for (const entry of entries) {
+      if (entry.kind !== "send") changes.set(entry.seq, [...(changes.get(entry.seq) ?? []), entry]);
+      else if (!stored.has(entry.key) && entry.then !== "remove") waiting.push(entry);
+    }
+    const show = (/** @type {Message} */ message) => {
+      const own = changes.get(message.seq);
+      if (!own) return message;
+      const made = this.#made.get(message);
+      if (made?.pending && isSame(own, made.pending)) return made;
+      const shown = withPending(message, own, me);
+      this.#made.set(message, shown);
+      return shown;
+    };
+    this.state = {
+      ...this.#inner,
+      messages: changes.size > 0 ? messages.map(show) : messages,
+      quoted: changes.size > 0 ? new Map([...quoted].map(([seq, message]) => [seq, message && show(message)])) : quoted,
+      pending: isSame(waiting, this.state.pending) ? this.state.pending : waiting,
+    };
     this.#listeners.tell();
   }
 
@@ -218,10 +313,9 @@ export class Room {
     this.notBefore = 0;
     this.#retryMs = RETRY_MS;
     this.#typing.toldAt = -Infinity;
-    this.#behind = false;
-    this.#filling = false;
-    this.#context.clock.clearTimeout(this.#aheadTimer);
-    this.#aheadTimer = null;
+    this.#behind = this.#anew = false;
+    this.#upkeep.end();
+    this.#upkeep = this.#newUpkeep();
     this.apply({ type: "lost" });
   }
 
@@ -276,81 +370,34 @@ export class Room {
   async #join() {
     const { connection } = this.#context;
     const era = this.#era;
-    const after = this.#inner.cursor;
+    const after = this.#anew ? null : this.#inner.cursor;
     const { visible } = this;
     const payload = { conversationId: this.id, limit: PAGE, visible, ...(after !== null && { after }) };
     await connection.request("join_conversation", payload, (ack) => {
       if (era !== this.#era) return;
       this.#told = { visible };
-      this.#behind = false;
+      this.#behind = this.#anew = false;
+      this.#context.learn([...(ack.profiles ?? []), ...ack.participants]);
       this.apply({ type: "joined", ack, after });
       this.#context.joined(this.id, ack);
+      this.#context.counted(this.id, this.#inner);
     });
-    if (era === this.#era && this.#inner.participants.length < (this.#inner.conversation?.participantCount ?? 0)) {
-      void this.#listParticipants().catch(ignore);
-    }
+    if (era === this.#era) this.#upkeep.joined();
   }
 
-  /** A group that is too large for one answer: its members come page by page. */
-  async #listParticipants() {
-    const era = this.#era;
-    const wanted = () => era === this.#era && this.held;
-    for (let after = /** @type {string | null} */ (null); ; ) {
-      const where = { conversationId: this.id, limit: 200, ...(after !== null && { after }) };
-      const page = await this.#context.insist("list_participants", where, wanted, ({ participants }) => {
-        if (wanted()) this.apply({ type: "participants", participants });
-      });
-      after = page.nextAfter;
-      if (after === null || !wanted()) return;
-    }
-  }
-
-  /** Something may be missing: what comes late is waited for, then asked for; holes are filled. */
-  #lookAfter() {
-    if (this.#told && isBehind(this.#inner) && this.#aheadTimer === null) {
-      const era = this.#era;
-      this.#aheadTimer = this.#context.clock.setTimeout(() => {
-        this.#aheadTimer = null;
-        this.#behind = era === this.#era && isBehind(this.#inner);
-        if (this.#behind) this.#context.changed();
-      }, AHEAD_MS);
-    }
-    if (this.#inner.joined && !isBehind(this.#inner) && newestHole(this.#inner) !== null) void this.#fillHoles().catch(ignore);
-  }
-
-  async #fillHoles() {
-    if (this.#filling) return;
-    this.#filling = true;
-    const era = this.#era;
-    try {
-      for (;;) {
-        const hole = newestHole(this.#inner);
-        if (hole === null || era !== this.#era || !this.held) return;
-        if (hole.length > LONGEST_HOLE) this.apply({ type: "forget", beforeSeq: hole.beforeSeq });
-        else if ((await this.#history({ beforeSeq: hole.beforeSeq, limit: FILL_PAGE })) === 0) return;
-      }
-    } finally {
-      if (era === this.#era) this.#filling = false;
-    }
-  }
-
-  /** @param {{beforeSeq: number, limit: number}} where @returns {Promise<number>} how many messages came */
-  async #history(where) {
-    const era = this.#era;
-    const wanted = () => era === this.#era;
-    try {
-      const page = await this.#context.insist("fetch_history", { conversationId: this.id, ...where }, wanted, ({ messages }) => {
-        if (wanted()) this.apply({ type: "history", messages });
-      });
-      return page.messages.length;
-    } catch (error) {
-      ignore(error);
-      return 0;
-    }
+  #newUpkeep() {
+    return new Upkeep({
+      ...{ id: this.id, context: this.#context },
+      state: () => this.#inner,
+      apply: (action) => this.apply(action),
+      rejoin: (anew) => {
+        this.#behind = true;
+        this.#anew ||= anew;
+        this.#context.changed();
+      },
+    });
   }
 }
 
-/** What failed is repeated, or has lost its meaning, with the next connection. @param {unknown} failure */
-function ignore(failure) {
-  if (!(failure instanceof ChatError)) throw failure;
-}
+/** @param {readonly unknown[]} some @param {readonly unknown[]} others */
+const isSame = (some, others) => some.length === others.length && some.every((each, i) => each === others[i]);

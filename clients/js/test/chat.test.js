@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { after, afterEach, before, test } from "node:test";
 import { promisify } from "node:util";
 import { createChat, memoryStorage } from "../src/chat.js";
-import { CLOCK } from "../src/connection.js";
+import { CLOCK } from "../src/clock.js";
 import { Cable, Server, token, until } from "./live.js";
 
 /** Time that passes twenty times as fast for the client: a minute's outage takes three seconds. */
@@ -291,6 +291,30 @@ test("what was kept shows before there is a connection; after a logout nothing i
   await second.logOut();
   assert.deepEqual(await storage.entries(""), []);
   assert.deepEqual(second.conversations.state.items, []);
+});
+
+test("how users are shown is known from whatever named them, changes live, and is kept", async () => {
+  const storage = memoryStorage();
+  const line = await cable();
+  const named = (id, name) => chatOf(id, { getToken: async () => token(id, 60, { name }) });
+  const zoe = chatOf("zoe", { url: line.url, storage, user: { id: "zoe" } });
+  const first = named("cleo", "Cleo");
+  const id = await group(first, "zoe", "ghost");
+  const shown = (chat, user) => chat.profiles.state.get(user)?.name;
+  await until("the name, as the conversation was created", () => shown(zoe, "cleo") === "Cleo");
+  assert.deepEqual([zoe.profiles.state.get("ghost"), shown(zoe, "zoe")], [{ userId: "ghost", known: false }, "zoe"]);
+  const room = zoe.open(id);
+  await until("joined", () => room.state.joined);
+  first.disconnect();
+  named("cleo", "Cleopatra");
+  await until("the new name", () => shown(zoe, "cleo") === "Cleopatra");
+  zoe.disconnect();
+  await until("kept", async () => (await storage.entries("")).some(([key]) => key.endsWith("profiles")));
+  line.cut();
+  const again = chatOf("zoe", { url: line.url, storage, user: { id: "zoe" } });
+  await until("the name without a connection", () => shown(again, "cleo") === "Cleopatra");
+  await again.logOut();
+  assert.equal(again.profiles.state.size, 0);
 });
 
 test("a token of another user ends it, and mixes nothing", async () => {

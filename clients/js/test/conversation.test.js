@@ -2,17 +2,23 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { EMPTY, isBehind, MOST_MESSAGES, newestHole, reduce, toKeep } from "../src/conversation.js";
+import { catchesUp, EMPTY, isBehind, missingQuotes, MOST_MESSAGES, newestHole, reduce, toKeep } from "../src/conversation.js";
 import { message, SimulatedServer } from "./kit.js";
 
 const ME = "ana";
 
-/** A client that follows the rules of chat.js on a server that is a value. */
+/** A client that follows the rules of room.js on a server that is a value. */
 class Client {
   state = reduce(EMPTY, { type: "known", me: ME });
   connected = false;
-  /** Events on their way, in the order in which they will come. */
+  /** Events and answers on their way, in the order in which they will come. */
   wire = [];
+  /** What the server has read and not answered yet: events may overtake it. */
+  answers = [];
+  /** A live event was lost. */
+  missed = false;
+  /** The server has another database since, and its first answer is out: as docs/protocol.md says, only that one tells of it. */
+  restored = null;
 
   constructor(server) {
     this.server = server;
@@ -27,12 +33,19 @@ class Client {
     assert.deepEqual(seqs, [...new Set(seqs)].sort((a, b) => a - b), "out of order, or twice");
     assert.ok(this.state.lastSeq >= (seqs.at(-1) ?? 0));
     assert.ok(this.state.unreadCount >= 0);
+    for (const known of before.messages) {
+      const now = this.state.messages.find(({ seq }) => seq === known.seq);
+      if (action.type !== "joined" && now) assert.ok(now.change >= known.change, "an older state of a message");
+      if (now?.change === known.change && action.type !== "joined") assert.equal(now, known, "another object for the same message");
+    }
   }
 
   lose() {
     this.connected = false;
     this.wire = [];
+    this.answers = [];
     this.asked = null;
+    this.missed = false;
     this.apply({ type: "lost" });
   }
 
@@ -47,112 +60,150 @@ class Client {
   ask(limit = 3) {
     if (this.asked || !this.connected) return;
     this.entered = true;
+    this.missed = false; // what was lost before is in the answer
     const after = this.state.cursor;
     this.asked = { type: "joined", ack: this.server.join({ after, limit, userId: ME }), after };
+    this.answers.push(this.asked);
   }
 
   answer() {
-    if (this.asked && !this.wire.includes(this.asked)) this.wire.push(this.asked);
+    this.wire.push(...this.answers.splice(0, 1));
   }
 
   hear(event) {
     if (this.connected && this.entered) this.wire.push(event);
   }
 
+  tell(message) {
+    this.hear({ type: "message", message });
+  }
+
   /** One of the next things on the wire comes; events may overtake each other by one place, answers do not. */
   receive(swap = false) {
-    if (swap && this.wire.length > 1 && this.wire[0].type !== "joined" && this.wire[1].type !== "joined") {
-      this.wire.unshift(...this.wire.splice(1, 1));
-    }
+    if (swap && this.wire[0]?.type === "message" && this.wire[1]?.type === "message") this.wire.unshift(...this.wire.splice(1, 1));
     const next = this.wire.shift();
     if (!next) return false;
-    if (next.type === "joined") this.asked = null;
+    if (next.type === "joined") this.asked = this.restored = null;
     this.apply(next);
     return true;
   }
 
-  fill() {
-    for (let hole; (hole = newestHole(this.state)); ) {
-      this.apply({ type: "history", messages: this.server.history({ beforeSeq: hole.beforeSeq, limit: 4 }) });
-    }
+  /** What a room asks for when it sees that something is missing, each once. */
+  look(older = false) {
+    if (!this.state.joined) return;
+    const { cursor, messages } = this.state;
+    const ask = (type, answer) => this.under(type) || this.answers.push({ type, ...answer() });
+    if (catchesUp(this.state)) ask("changes", () => ({ page: this.server.changes({ after: cursor, limit: 4 }) }));
+    else if (isBehind(this.state)) this.ask();
+    const hole = older ? { beforeSeq: messages[0]?.seq ?? 1 } : newestHole({ messages });
+    if (hole) ask("history", () => ({ messages: this.server.history({ beforeSeq: hole.beforeSeq, limit: 4 }) }));
+    const seqs = missingQuotes(this.state);
+    if (seqs.length > 0) ask("quotes", () => ({ messages: this.server.some(seqs) }));
+  }
+
+  /** Whether such an answer is under way. */
+  under(wanted) {
+    return [...this.answers, ...this.wire].some(({ type }) => type === wanted);
+  }
+
+  get complete() {
+    const { state } = this;
+    return state.joined && !isBehind(state) && !catchesUp(state) && !newestHole(state) && missingQuotes(state).length === 0;
   }
 
   settle() {
-    this.connect();
-    this.answer();
-    while (this.receive());
-    this.hear({ type: "message", message: this.server.send("ben") }); // the next one tells that one was lost
-    while (this.receive());
-    for (let i = 0; isBehind(this.state); i += 1) {
-      assert.ok(i < 3, "joining again did not help");
-      this.ask();
-      this.answer();
+    const rest = () => {
+      while (this.answers.length > 0) this.answer();
       while (this.receive());
+    };
+    this.connect();
+    rest();
+    this.tell(this.server.send("ben")); // the next one tells that one was lost
+    rest();
+    for (let i = 0; !this.complete; i += 1) {
+      assert.ok(i < 60, "asking again did not help");
+      this.look();
+      rest();
     }
-    this.fill();
+  }
+
+  /** It has what the server has. */
+  check() {
+    const { state, server } = this;
+    const first = state.messages[0]?.seq ?? 1;
+    assert.deepEqual(state.messages, server.messages.filter(({ seq }) => seq >= first));
+    assert.equal(state.messages.at(-1)?.seq ?? 0, server.messages.length, "the newest are missing");
+    assert.equal(state.hasOlder, first > 1);
+    assert.equal(state.cursor, server.newestChange);
+    assert.equal(state.lastSeq, server.messages.length);
+    assert.equal(state.readSeq, server.reads.get(ME) ?? 0);
+    assert.equal(state.unreadCount, state.visible ? 0 : server.unread(ME), "unread");
+    assert.equal(state.unreadMentions, server.mentions(ME), "mentions");
+    for (const { userId, readSeq } of state.participants) assert.equal(readSeq, server.reads.get(userId) ?? 0, userId);
+    for (const { replyTo } of state.messages) {
+      if (replyTo !== undefined) assert.deepEqual(state.quoted.get(replyTo), server.messages[replyTo - 1], "a quote");
+    }
   }
 }
 
+const who = fc.constantFrom("ana", "ben", "cem");
 const step = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ kind: fc.constant("send"), by: fc.constantFrom("ana", "ben", "cem") }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant("change"), at: fc.nat(30) }) },
-  { weight: 10, arbitrary: fc.record({ kind: fc.constant("receive"), swap: fc.boolean() }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("drop") }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("repeat") }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("lose", "connect", "join", "answer", "fill", "older", "reload") }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("read"), by: fc.constantFrom("ana", "ben") }) },
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant("send"), by: who, replyTo: fc.option(fc.nat(30)), mentions: fc.boolean() }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom("edit", "remove"), at: fc.nat(30) }) },
+  { weight: 16, arbitrary: fc.record({ kind: fc.constant("receive"), swap: fc.boolean() }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom("connect", "answer", "answer", "look") }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("drop", "repeat", "join", "lose", "older", "reload", "visible") }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("read"), by: who, at: fc.nat(30) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("restore"), to: fc.nat(20) }) },
 );
 
-function play(steps) {
-  const server = new SimulatedServer(["ana", "ben", "cem"]);
-  const client = new Client(server);
-  for (const { kind, ...how } of steps) {
-    if (kind === "send") client.hear({ type: "message", message: server.send(how.by) });
-    else if (kind === "change" && server.messages.length > 0) {
-      client.hear({ type: "message", message: server.change(how.at % server.messages.length) });
-    } else if (kind === "receive") client.receive(how.swap);
-    else if (kind === "drop" && client.wire[0]?.type === "message") client.wire.shift();
-    else if (kind === "repeat" && client.wire[0]?.type === "message") client.wire.unshift(client.wire[0]);
-    else if (kind === "lose") client.lose();
-    else if (kind === "connect") client.connect();
-    else if (kind === "join") client.ask();
-    else if (kind === "answer") client.answer();
-    else if (kind === "fill") client.fill();
-    else if (kind === "older" && client.state.messages[0]) {
-      const beforeSeq = client.state.messages[0].seq;
-      client.apply({ type: "history", messages: server.history({ beforeSeq, limit: 4 }) });
-    } else if (kind === "reload") {
-      client.lose();
-      const kept = toKeep(client.state);
-      client.state = reduce(EMPTY, { type: "known", me: ME, kept: kept && JSON.parse(JSON.stringify(kept)) });
-    } else if (kind === "read") {
-      client.hear({ type: "read", event: server.read(how.by) });
-    } else if (kind === "restore") {
-      // Only a server that starts has another database, and nothing of what it has told is still under way.
-      client.lose();
-      server.restore(how.to);
-    }
+function act(client, server, { kind, ...how }) {
+  const count = server.messages.length;
+  if (kind === "send") {
+    const replyTo = how.replyTo !== null && count > 0 && { replyTo: 1 + (how.replyTo % count) };
+    client.tell(server.send(how.by, { ...replyTo, ...(how.mentions && { mentions: [ME] }) }));
+  } else if ((kind === "edit" || kind === "remove") && count > 0) {
+    client.tell(server[kind](1 + (how.at % count)));
   }
-  client.settle();
-  return { server, client };
+  if (kind === "receive") client.receive(how.swap);
+  else if (kind === "drop" && client.wire[0]?.type === "message") client.missed = Boolean(client.wire.shift());
+  else if (kind === "repeat" && client.wire[0]?.type === "message") client.wire.unshift(client.wire[0]);
+  else if (client.restored && (kind === "lose" || kind === "reload")) client.answer();
+  else if (kind === "lose") client.lose();
+  else if (kind === "connect") client.connect();
+  else if (kind === "join") client.ask();
+  else if (kind === "answer") client.answer();
+  else if (kind === "look") client.look();
+  else if (kind === "visible") client.apply({ type: "visible", visible: !client.state.visible });
+  else if (kind === "older") client.look(true);
+  else if (kind === "reload") {
+    const kept = toKeep(client.state);
+    client.lose();
+    client.state = reduce(EMPTY, { type: "known", me: ME, kept: kept && JSON.parse(JSON.stringify(kept)) });
+  } else if (kind === "read") {
+    client.hear({ type: "read", event: server.read(how.by, how.at) });
+  } else if (kind === "restore" && !client.restored && how.to < (client.state.cursor ?? 0)) {
+    // Only a server that starts has another database, and nothing of what it has told is still under way.
+    client.lose();
+    server.restore(how.to);
+    client.restored = true;
+    client.connect();
+  }
 }
 
-test("after any history a client that has joined has what the server has", () => {
+test("after any history a client that has joined has what the server has; in between too, when nothing is under way", () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
-      const { server, client } = play(steps);
-      const { state } = client;
-      const first = state.messages[0]?.seq ?? 1;
-      assert.deepEqual(state.messages, server.messages.filter(({ seq }) => seq >= first));
-      assert.equal(state.messages.at(-1)?.seq ?? 0, server.messages.length, "the newest are missing");
-      assert.equal(state.cursor, server.newestChange);
-      assert.equal(state.lastSeq, server.messages.length);
-      assert.equal(state.readSeq, server.reads.get(ME) ?? 0);
-      assert.equal(state.unreadCount, server.messages.length - (server.reads.get(ME) ?? 0));
-      for (const { userId, readSeq } of state.participants) assert.equal(readSeq, server.reads.get(userId) ?? 0, userId);
+    fc.property(fc.array(step, { minLength: 10, maxLength: 120, size: "max" }), (steps) => {
+      const server = new SimulatedServer(["ana", "ben", "cem"]);
+      const client = new Client(server);
+      for (const each of steps) {
+        act(client, server, each);
+        if (client.complete && client.wire.length + client.answers.length === 0 && !client.missed) client.check();
+      }
+      client.settle();
+      client.check();
     }),
-    { numRuns: 3_000 },
+    { numRuns: 1_500 },
   );
 });
 

@@ -6,64 +6,104 @@ export const message = (seq, more = {}) => ({
   ...{ metadata: null, createdAt: 1_000 + seq, ...more },
 });
 
-/** One conversation as docs/protocol.md says; a message may change later, and has a new number then. */
+/** One conversation as docs/protocol.md says: rows whose number moves when they are edited, deleted or reacted to. */
 export class SimulatedServer {
   messages = [];
   newestChange = 0;
   reads = new Map();
+  /** By seq, the change at which it was created. */
+  #born = new Map();
   #life = 0;
+  /** What it was after each change, for a backup. */
+  #past = [[]];
 
   constructor(users) {
     this.users = users;
   }
 
-  send(senderId) {
+  send(senderId, more = {}) {
     const seq = this.messages.length + 1;
-    const more = { change: ++this.newestChange, senderId, body: `m${seq} of life ${this.#life}`, idempotencyKey: `${this.#life}.${seq}` };
-    this.messages.push(message(seq, more));
+    const body = `m${seq} of life ${this.#life}`;
     this.reads.set(senderId, seq);
-    return this.messages.at(-1);
+    this.#born.set(seq, this.newestChange + 1);
+    return this.#put(message(seq, { senderId, body, idempotencyKey: `${this.#life}.${seq}`, ...more }));
   }
 
-  change(at) {
-    const changed = { ...this.messages[at], change: ++this.newestChange, body: `${this.messages[at].body}!` };
-    this.messages[at] = changed;
-    return changed;
+  edit(seq) {
+    const known = this.messages[seq - 1];
+    if (known.deletedAt) return known;
+    const { mentions, ...rest } = known;
+    return this.#put({ ...rest, body: `${known.body}!`, editedAt: 1, ...(!mentions && seq % 2 === 0 && { mentions: ["ana"] }) });
   }
 
-  read(userId) {
-    this.reads.set(userId, this.messages.length);
-    return { conversationId: "c", userId, readSeq: this.messages.length, readAt: 1 };
+  remove(seq) {
+    const { mentions, reactions, ...known } = this.messages[seq - 1];
+    return known.deletedAt ? this.messages[seq - 1] : this.#put({ ...known, body: "", metadata: null, deletedAt: 2, deletedBy: known.senderId });
   }
 
-  /** An older backup: the first messages only, as they were when they were sent. */
-  restore(count) {
-    if (count >= this.messages.length) return;
+  #put(row) {
+    const next = { ...row, change: ++this.newestChange };
+    this.messages = this.messages.toSpliced(row.seq - 1, 1, next);
+    this.#past[this.newestChange] = this.messages;
+    return next;
+  }
+
+  read(userId, seq = this.messages.length) {
+    const readSeq = Math.max(this.reads.get(userId) ?? 0, Math.min(seq, this.messages.length));
+    this.reads.set(userId, readSeq);
+    return { conversationId: "c", userId, readSeq, readAt: 1 };
+  }
+
+  /** An older backup: everything as it was at that change. */
+  restore(change) {
     this.#life += 1;
-    this.messages = this.messages.slice(0, count).map((each) => ({ ...each, change: each.seq }));
-    this.newestChange = this.messages.length;
+    this.messages = this.#past[change];
+    this.#past = this.#past.slice(0, change + 1);
+    this.newestChange = change;
     for (const [userId, seq] of this.reads) this.reads.set(userId, Math.min(seq, this.messages.length));
   }
 
+  unread(userId) {
+    return this.messages.filter(({ seq, deletedAt }) => seq > (this.reads.get(userId) ?? 0) && !deletedAt).length;
+  }
+
+  mentions(userId) {
+    return this.messages.filter((each) => each.seq > (this.reads.get(userId) ?? 0) && each.mentions?.includes(userId)).length;
+  }
+
   join({ after, limit, userId }) {
-    const missed = after === null || after > this.newestChange ? this.messages : this.messages.filter(({ change }) => change > after);
-    // Those that the client had and that changed are few in the real protocol too; the page bounds the new ones.
-    const fresh = missed.slice(-limit);
-    const had = after === null ? [] : missed.slice(0, -limit).filter(({ change, seq }) => change !== seq);
+    const first = after === null || after > this.newestChange;
+    const fresh = first ? this.messages : this.messages.filter(({ seq }) => this.#born.get(seq) > after);
+    const changed = first ? [] : this.changes({ after, limit: Infinity }).messages.filter((each) => !fresh.includes(each));
+    const updates = changed.slice(0, limit);
     return {
       conversation: { id: "c", kind: "group", title: "C", participantIds: this.users, participantCount: this.users.length, createdBy: "ana", createdAt: 0 },
       participants: this.users.map((each) => ({ userId: each, readSeq: this.reads.get(each) ?? 0, readAt: null, online: true, lastSeenAt: null })),
-      messages: [...had, ...fresh],
+      messages: fresh.slice(-limit),
+      updates,
+      ...(updates.length < changed.length && { updatesThrough: updates.at(-1).change }),
       change: this.newestChange,
       lastSeq: this.messages.length,
       readSeq: this.reads.get(userId) ?? 0,
-      unreadCount: this.messages.length - (this.reads.get(userId) ?? 0),
+      unreadCount: this.unread(userId),
+      unreadMentions: this.mentions(userId),
+      settings: { muted: false, pinned: false, archived: false, markedUnread: false },
       typing: [],
     };
   }
 
   history({ beforeSeq, limit }) {
     return this.messages.filter(({ seq }) => seq < beforeSeq).slice(-limit);
+  }
+
+  changes({ after, limit }) {
+    const all = this.messages.filter(({ change }) => change > after).sort((a, b) => a.change - b.change);
+    const messages = all.slice(0, limit);
+    return { messages, change: messages.length < all.length ? messages.at(-1).change : this.newestChange, hasMore: messages.length < all.length };
+  }
+
+  some(seqs) {
+    return this.messages.filter(({ seq }) => seqs.includes(seq));
   }
 }
 

@@ -14,9 +14,9 @@ const SECRET = "a secret of the tests, long enough for HS256";
 const DEADLINE_MS = 60_000;
 
 /** What a backend would sign. */
-export function token(user, lifetimeS = 3_600) {
+export function token(user, lifetimeS = 3_600, shown = { name: user }) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const text = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub: user, name: user, exp: Math.floor(Date.now() / 1_000) + lifetimeS })}`;
+  const text = `${part({ alg: "HS256", typ: "JWT" })}.${part({ ...shown, sub: user, exp: Math.floor(Date.now() / 1_000) + lifetimeS })}`;
   return `${text}.${createHmac("sha256", SECRET).update(text).digest("base64url")}`;
 }
 
