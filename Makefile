@@ -139,7 +139,7 @@ ATTACK_JSON ?= attacks.json
 attack: setup $(VENV)/.attack
 	WEBSOCKET_TEST_ATTACK=full $(PY) -m pytest -s -p no:cacheprovider tests/chaos/test_fuzz.py tests/chaos/test_fuzz_http.py \
 		tests/chaos/test_fuzz_parsers.py tests/chaos/test_flood.py tests/chaos/test_honest_clients.py \
-		tests/chaos/test_rolling_restart.py \
+		tests/chaos/test_rolling_restart.py tests/chaos/test_long_histories.py \
 		tests/integration/test_hostile.py tests/integration/test_loops_js.py tests/integration/test_time_bounds.py
 	PYTHONPATH=.:tests $(PY) -m chaos.attacks --seconds 3 --modes direct,nginx,caddy --loops uvloop,asyncio \
 		--json $(ATTACK_JSON) $(ATTACK)
