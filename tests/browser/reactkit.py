@@ -12,15 +12,17 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+import pytest
 from aiohttp import web
 from browser.demokit import ROOT, Server
-from browser.visitors import Visitor, Visitors
+from browser.visitors import WAIT_MS, Visitor, Visitors
 from playwright.async_api import Browser, expect
 from support.node import require
 
 EXAMPLE: Final = ROOT / "examples" / "react"
 AXE: Final = EXAMPLE / "node_modules" / "axe-core" / "axe.min.js"
 BUILD_S: Final = 120.0
+FEW: Final = 20  # messages that are in the page all at once, wherever one is
 
 
 def missing_build_tools() -> str | None:
@@ -91,6 +93,39 @@ class Person(Visitor):
     LIST = ".list"
     HISTORY = ".history"
     MESSAGES = ".messages"
+
+    async def sees(self, *texts: str, timeout_ms: int = WAIT_MS) -> None:
+        """The same, in a history of which a part is in the page."""
+        if len(texts) <= FEW:
+            await super().sees(*texts, timeout_ms=timeout_ms)
+            return
+        async with asyncio.timeout(timeout_ms / 1000):
+            while (found := await self.everything()) != list(texts):
+                if len(found) > len(texts):
+                    pytest.fail(f"{len(found)} messages, not {len(texts)}")
+
+    async def everything(self) -> list[str]:
+        """All messages that can be scrolled to, from the newest one on upwards; fails if one is missing."""
+        found: dict[str, str] = await self.page.evaluate(
+            """async () => {
+                const scroller = document.querySelector(".scroller");
+                const frame = () => new Promise(requestAnimationFrame);
+                const found = new Map();
+                scroller.scrollTop = 0;
+                for (let still = 0; still < 20; still += 1) {
+                    await frame();
+                    await frame();
+                    for (const row of document.querySelectorAll(".row[data-seq]")) {
+                        if (!found.has(row.dataset.seq)) still = 0;
+                        found.set(row.dataset.seq, row.querySelector(".body").innerText);
+                    }
+                    scroller.scrollTop -= scroller.clientHeight;
+                }
+                return Object.fromEntries(found);
+            }"""
+        )
+        assert sorted(map(int, found)) == list(range(1, len(found) + 1))
+        return [found[str(seq)] for seq in range(1, len(found) + 1)]
 
     async def start_with(self, *names: str, title: str | None = None) -> None:
         """Start a conversation through the dialog; it is open afterwards."""

@@ -2,6 +2,8 @@ import { useEffect, useState } from "react";
 import { createChat } from "chat-socketserver-client";
 import { ChatProvider } from "chat-socketserver-client/react";
 import type { User } from "chat-socketserver-client/wire";
+import { forgetPlaces } from "../../shared/places.js";
+import { words } from "../../shared/words.js";
 import { forgetDrafts } from "./drafts";
 import { MessagesPage } from "./MessagesPage";
 import { currentUser, getToken, logIn, logOut, SERVER_URL } from "./session";
@@ -24,6 +26,7 @@ export function App() {
       onLogOut={() => {
         logOut();
         forgetDrafts();
+        forgetPlaces();
         history.replaceState(null, "", "/");
         setUser(null);
       }}
@@ -76,16 +79,14 @@ function Login({ onLogin }: { onLogin: (user: User) => void }) {
         noValidate
         onSubmit={(event) => {
           event.preventDefault();
-          setError(name.trim() === "" ? "Please type a name." : null);
+          setError(name.trim() === "" ? words.typeAName : null);
           setWanted(name.trim() !== "");
         }}
       >
         <Mark />
-        <h1>Say who you are</h1>
-        <p className="lead">
-          A development login: any name will do. Open a second tab under another name to talk to yourself.
-        </p>
-        <label htmlFor="name">Your name</label>
+        <h1>{words.whoAreYou}</h1>
+        <p className="lead">{words.anyName}</p>
+        <label htmlFor="name">{words.yourName}</label>
         <input
           id="name"
           value={name}
@@ -105,7 +106,7 @@ function Login({ onLogin }: { onLogin: (user: User) => void }) {
           {error}
         </p>
         <button className="primary" type="submit" disabled={wanted}>
-          Start chatting
+          {words.start}
         </button>
       </form>
       <p className="footnote">socketserver · React example</p>

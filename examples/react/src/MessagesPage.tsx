@@ -1,38 +1,68 @@
 /** The whole chat: the list of conversations beside the open one; on a phone one or the other. */
 import { useEffect, useRef, useState, useSyncExternalStore, type KeyboardEvent } from "react";
-import { useConversations } from "chat-socketserver-client/react";
+import { useConversations, useProfiles } from "chat-socketserver-client/react";
 import type { User } from "chat-socketserver-client/wire";
+import { nameOf, plain, titleOf, type Profiles } from "../../shared/names.js";
+import { listTime } from "../../shared/times.js";
+import { words } from "../../shared/words.js";
 import { ChatWindow } from "./ChatWindow";
 import { useDrafts } from "./drafts";
 import { NewConversation } from "./NewConversation";
-import { Avatar, Icon, listTime, Mark, titleOf, type Item } from "./ui";
+import { setNotifying, useNotifications, useNotifying } from "./notifications";
+import { Avatar, Icon, Mark, type Item } from "./ui";
 import { WebSocketBar, WebSocketStatus } from "./WebSocketStatus";
 
-/** The open conversation is in the address: it survives a reload, and the phone's back button closes it. */
+const followers = new Set<() => void>();
+
+/**
+ * The open conversation is in the address: it survives a reload, and the browser's back button closes it. Going from one
+ * conversation to another replaces the address: back leads to the list, and not through everything that was read.
+ */
 function useOpenId(): [string | null, (id: string | null) => void] {
   const hash = useSyncExternalStore(
     (listener) => {
-      window.addEventListener("hashchange", listener);
-      return () => window.removeEventListener("hashchange", listener);
+      followers.add(listener);
+      window.addEventListener("popstate", listener);
+      return () => {
+        followers.delete(listener);
+        window.removeEventListener("popstate", listener);
+      };
     },
     () => location.hash.slice(1),
   );
   const open = (id: string | null) => {
-    location.hash = id ?? "";
+    const address = location.pathname + location.search + (id === null ? "" : `#${id}`);
+    const state = history.state as { fromList?: boolean } | null;
+    if (id === null && state?.fromList) history.back();
+    else if (id === null || location.hash.length > 1) history.replaceState(state, "", address);
+    else history.pushState({ fromList: true }, "", address);
+    for (const follow of followers) follow();
   };
   return [hash || null, open];
 }
 
 export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void }) {
-  const { items, loaded, hasMore, loadMore, unreadTotal } = useConversations();
+  const { items, loaded, hasMore, loadMore, unreadConversations } = useConversations();
+  const profiles = useProfiles();
   const drafts = useDrafts();
   const [openId, open] = useOpenId();
   const [creating, setCreating] = useState(false);
+  const [filter, setFilter] = useState("");
   const list = useRef<HTMLUListElement>(null);
+  const own = profiles.get(me.id);
+
+  useNotifications(items, me.id, openId, open);
 
   useEffect(() => {
-    document.title = unreadTotal > 0 ? `(${unreadTotal}) Messages` : "Messages";
-  }, [unreadTotal]);
+    document.title = unreadConversations > 0 ? `(${unreadConversations}) ${words.messages}` : words.messages;
+  }, [unreadConversations]);
+
+  // Whoever searches wants all conversations, not those of the first page only.
+  const searching = filter.trim() !== "";
+  useEffect(() => {
+    if (searching && hasMore) void loadMore();
+  }, [searching, hasMore, items, loadMore]);
+  const shown = searching ? items.filter((item) => matches(item, plain(filter.trim()), me.id, profiles)) : items;
 
   const focusItem = (id: string | null) => {
     list.current?.querySelector<HTMLElement>(`[data-id="${CSS.escape(id ?? "")}"]`)?.focus();
@@ -48,53 +78,74 @@ export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void 
   return (
     <div className="shell" data-view={openId === null ? "list" : "chat"}>
       <WebSocketBar />
-      <aside className="sidebar" aria-label="Conversations">
+      <aside className="sidebar" aria-label={words.conversations}>
         <header className="me">
-          <Avatar name={me.name} />
+          <Avatar id={me.id} name={own?.name ?? me.name} picture={own?.avatar ?? me.avatar} />
           <div className="me-text">
-            <strong dir="auto">{me.name}</strong>
+            <strong dir="auto">{own?.name ?? me.name}</strong>
             <WebSocketStatus />
           </div>
-          <button className="icon-button" type="button" aria-label="Log out" title="Log out" onClick={onLogOut}>
+          <NotifyButton />
+          <button className="icon-button" type="button" aria-label={words.logOut} title={words.logOut} onClick={onLogOut}>
             <Icon name="leave" />
           </button>
           <button
             className="icon-button filled"
             type="button"
-            aria-label="New conversation"
-            title="New conversation"
+            aria-label={words.newConversation}
+            title={words.newConversation}
             onClick={() => setCreating(true)}
           >
             <Icon name="plus" />
           </button>
         </header>
+        <search className="filter">
+          <Icon name="search" />
+          <input
+            type="search"
+            aria-label={words.filter}
+            placeholder={words.filter}
+            value={filter}
+            onChange={(event) => setFilter(event.target.value)}
+            onKeyDown={(event) => {
+              if (event.key === "Escape") setFilter("");
+              else if (event.key === "ArrowDown") list.current?.querySelector("button")?.focus();
+              else return;
+              event.preventDefault();
+            }}
+          />
+        </search>
         <ul className="list" ref={list} onKeyDown={moveFocus}>
-          {items.map((item) => (
+          {shown.map((item) => (
             <li key={item.id}>
               <ListItem
                 item={item}
-                me={me}
+                me={me.id}
+                profiles={profiles}
                 draft={item.id === openId ? "" : (drafts[item.id] ?? "")}
                 current={item.id === openId}
                 onOpen={() => open(item.id)}
               />
             </li>
           ))}
-          {hasMore && (
+          {hasMore && !searching && (
             <li>
               <button className="more" type="button" onClick={() => void loadMore()}>
-                Earlier conversations
+                {words.earlier}
               </button>
             </li>
           )}
         </ul>
-        {loaded && items.length === 0 && <p className="list-empty">No conversations yet. Start one with the plus.</p>}
+        <p className="list-empty" role="status">
+          {searching && shown.length === 0 && !hasMore && words.noneOfThatName}
+          {!searching && loaded && items.length === 0 && words.none}
+        </p>
       </aside>
       <main className="chat">
         {openId === null ? (
           <div className="nothing">
             <Mark />
-            <p>Choose a conversation, or start a new one.</p>
+            <p>{words.choose}</p>
           </div>
         ) : (
           <ChatWindow
@@ -109,30 +160,57 @@ export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void 
           />
         )}
       </main>
-      {creating && (
-        <NewConversation
-          onClose={() => setCreating(false)}
-          onCreated={({ id }) => open(id)}
-        />
-      )}
+      {creating && <NewConversation onClose={() => setCreating(false)} onCreated={({ id }) => open(id)} />}
     </div>
+  );
+}
+
+/** By title, and by the names and ids of those in it. */
+function matches(item: Item, text: string, me: string, profiles: Profiles): boolean {
+  const people = item.participantIds.filter((id) => id !== me).flatMap((id) => [id, nameOf(profiles, id)]);
+  return [titleOf(item, me, profiles), ...people].some((name) => plain(name).includes(text));
+}
+
+function NotifyButton() {
+  const on = useNotifying();
+  const [refused, setRefused] = useState(false);
+  if (on === null) return null;
+  const label = refused ? words.notifyRefused : on ? words.notifying : words.notify;
+  return (
+    <button
+      className={on ? "icon-button on" : "icon-button"}
+      type="button"
+      aria-label={words.notify}
+      aria-pressed={on}
+      title={label}
+      onClick={() => {
+        void setNotifying(!on).then((allowed) => setRefused(!allowed));
+      }}
+    >
+      <Icon name="bell" />
+      <span className="visually-hidden" role="status">
+        {refused && words.notifyRefused}
+      </span>
+    </button>
   );
 }
 
 interface ListItemProps {
   item: Item;
-  me: User;
+  me: string;
+  profiles: Profiles;
   /** What was begun there and not sent. */
   draft: string;
   current: boolean;
   onOpen: () => void;
 }
 
-function ListItem({ item, me, draft, current, onOpen }: ListItemProps) {
+function ListItem({ item, me, profiles, draft, current, onOpen }: ListItemProps) {
   const { preview, online, unreadCount: unread } = item;
-  const title = titleOf(item, me.id);
+  const title = titleOf(item, me, profiles);
   const group = item.kind === "group";
-  const sender = preview?.senderId === me.id ? "You: " : group && preview ? `${preview.senderId}: ` : "";
+  const peer = group ? undefined : item.participantIds.find((id) => id !== me);
+  const author = preview?.senderId === me ? words.you : group && preview ? nameOf(profiles, preview.senderId) : "";
   return (
     <button
       className={unread > 0 ? "item unread" : "item"}
@@ -141,7 +219,13 @@ function ListItem({ item, me, draft, current, onOpen }: ListItemProps) {
       aria-current={current}
       onClick={onOpen}
     >
-      <Avatar name={title} group={group} online={group ? undefined : online} />
+      <Avatar
+        id={peer ?? item.id}
+        name={title}
+        picture={peer && profiles.get(peer)?.avatar}
+        group={group}
+        online={group ? undefined : online}
+      />
       <span className="item-body">
         <span className="item-line">
           <span className="item-title" dir="auto">
@@ -153,13 +237,13 @@ function ListItem({ item, me, draft, current, onOpen }: ListItemProps) {
         </span>
         <span className="item-line">
           <span className="item-text">
-            {draft !== "" && <strong>Draft: </strong>}
-            {draft || (preview ? `${sender}${preview.text}` : "No messages yet")}
+            {draft !== "" && <strong>{words.draft}: </strong>}
+            {draft || (preview ? `${author && `${author}: `}${preview.text}` : words.noMessages)}
           </span>
           {unread > 0 && (
             <span className="badge">
               {unread}
-              <span className="visually-hidden"> unread</span>
+              <span className="visually-hidden"> {words.unread(unread)}</span>
             </span>
           )}
         </span>

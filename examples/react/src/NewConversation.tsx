@@ -1,7 +1,8 @@
 import { useEffect, useId, useRef, useState } from "react";
-import { newKey } from "chat-socketserver-client";
+import { ChatError, newKey } from "chat-socketserver-client";
 import { useChat } from "chat-socketserver-client/react";
 import type { Conversation } from "chat-socketserver-client/wire";
+import { sentenceOf, words } from "../../shared/words.js";
 import { Icon } from "./ui";
 
 interface Props {
@@ -34,7 +35,7 @@ export function NewConversation({ onClose, onCreated }: Props) {
       .map((name) => name.trim())
       .filter(Boolean);
     if (participantIds.length === 0) {
-      setError("Please type a name.");
+      setError(words.typeAName);
       return;
     }
     try {
@@ -43,7 +44,7 @@ export function NewConversation({ onClose, onCreated }: Props) {
       close(); // gives the focus back, before the new conversation takes it
       onCreated(conversation);
     } catch (failure) {
-      setError(failure instanceof Error ? failure.message : String(failure));
+      setError(failure instanceof ChatError ? sentenceOf(failure) : String(failure));
     }
   };
 
@@ -57,13 +58,13 @@ export function NewConversation({ onClose, onCreated }: Props) {
         }}
       >
         <header>
-          <h2 id={`${id}-title`}>New conversation</h2>
-          <button className="icon-button" type="button" aria-label="Close" onClick={close}>
+          <h2 id={`${id}-title`}>{words.newConversation}</h2>
+          <button className="icon-button" type="button" aria-label={words.close} onClick={close}>
             <Icon name="close" />
           </button>
         </header>
         <div>
-          <label htmlFor={`${id}-people`}>Who with?</label>
+          <label htmlFor={`${id}-people`}>{words.whoWith}</label>
           <input
             id={`${id}-people`}
             value={people}
@@ -76,14 +77,14 @@ export function NewConversation({ onClose, onCreated }: Props) {
             aria-describedby={`${id}-hint ${id}-error`}
           />
           <p id={`${id}-hint`} className="hint">
-            One name, or several with commas in between.
+            {words.whoWithHint}
           </p>
           <p id={`${id}-error`} className="field-error" role="alert">
             {error}
           </p>
         </div>
         <div>
-          <label htmlFor={`${id}-name`}>Title, for a group (optional)</label>
+          <label htmlFor={`${id}-name`}>{words.groupTitle}</label>
           <input
             id={`${id}-name`}
             value={title}
@@ -95,10 +96,10 @@ export function NewConversation({ onClose, onCreated }: Props) {
         </div>
         <footer>
           <button type="button" onClick={close}>
-            Cancel
+            {words.cancel}
           </button>
           <button className="primary" type="submit">
-            Start
+            {words.create}
           </button>
         </footer>
       </form>

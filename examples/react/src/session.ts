@@ -5,6 +5,7 @@
  * In your app the user is logged in already: replace this file by one function that asks your own back end for a token.
  */
 import type { User } from "chat-socketserver-client/wire";
+import { words } from "../../shared/words.js";
 
 /** `env` is filled in at build time; Next.js does the same with process.env.NEXT_PUBLIC_WEBSOCKET_URL. */
 export const SERVER_URL: string = (
@@ -40,10 +41,10 @@ export async function logIn(name: string): Promise<User> {
       body: JSON.stringify({ user: name }),
     });
   } catch {
-    throw new Error("The server cannot be reached.");
+    throw new Error(words.unreachable);
   }
   const answer = (await response.json()) as ({ ok: true } & Session) | { ok: false; error: { message: string } };
-  if (!answer.ok) throw new Error(answer.error.message);
+  if ("error" in answer) throw new Error(answer.error.message);
   sessionStorage.setItem(KEY, JSON.stringify({ user: answer.user, token: answer.token }));
   return answer.user;
 }

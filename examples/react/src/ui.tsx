@@ -1,6 +1,7 @@
-/** Small things that several components draw: icons, faces, times. */
+/** Small things that several components draw: icons and faces. */
+import { useState, type CSSProperties } from "react";
 import type { Chat } from "chat-socketserver-client";
-import type { CSSProperties } from "react";
+import { hueOf, initials } from "../../shared/names.js";
 
 /** What the list knows of a conversation. */
 export type Item = Chat["conversations"]["state"]["items"][number];
@@ -8,6 +9,8 @@ export type Item = Chat["conversations"]["state"]["items"][number];
 const ICONS = {
   plus: "M12 5v14M5 12h14",
   leave: "M10 4H6a2 2 0 0 0-2 2v12a2 2 0 0 0 2 2h4M15 8l4 4-4 4M19 12H9",
+  bell: "M6 16v-5a6 6 0 0 1 12 0v5l1.5 2h-15zM10 20.5h4",
+  search: "M10.5 4.5a6 6 0 1 0 0 12 6 6 0 0 0 0-12M15 15l5 5",
   back: "M15 5l-7 7 7 7",
   up: "M12 19V5M6 11l6-6 6 6",
   down: "M12 5v14M6 13l6 6 6-6",
@@ -42,57 +45,38 @@ export function Mark() {
   );
 }
 
-/** Initials on a colour that belongs to the name. */
-export function Avatar({ name, group = false, online }: { name: string; group?: boolean; online?: boolean }) {
-  const words = name.split(/[\s_-]+|\.(?=\p{L})/u).filter(Boolean);
-  const initials = [words[0], words.length > 1 ? words.at(-1) : undefined].map(
-    (word) => Array.from(word ?? "")[0] ?? "",
-  );
+interface AvatarProps {
+  /** Of the user, or of the conversation: the colour belongs to it. */
+  id: string;
+  name: string;
+  picture?: string | undefined;
+  group?: boolean;
+  online?: boolean | undefined;
+}
+
+/** A picture, which is told nothing of this page; as long as there is none, or it cannot be had, initials on a colour. */
+export function Avatar({ id, name, picture, group = false, online }: AvatarProps) {
+  const [failed, setFailed] = useState<string>();
   return (
-    <span className={group ? "avatar group" : "avatar"} style={hue(name)} aria-hidden="true">
-      {initials.join("").toUpperCase() || "?"}
+    <span className={group ? "avatar group" : "avatar"} style={hue(id)} aria-hidden="true">
+      {initials(name) || "?"}
+      {picture && picture !== failed && (
+        <img
+          src={picture}
+          alt=""
+          width={44}
+          height={44}
+          loading="lazy"
+          decoding="async"
+          referrerPolicy="no-referrer"
+          onError={() => setFailed(picture)}
+        />
+      )}
       {online !== undefined && <span className="dot" data-online={online} />}
     </span>
   );
 }
 
-export function hue(name: string): CSSProperties {
-  let hash = 7;
-  for (const character of name) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) >>> 0;
-  return { "--hue": Math.round((hash * 0.618034) % 360) } as CSSProperties;
-}
-
-/** A conversation's title, or else the others in it. */
-export function titleOf(
-  conversation: { title: string | null; participantIds: readonly string[]; participantCount: number },
-  me: string,
-): string {
-  const unnamed = conversation.participantCount - conversation.participantIds.length;
-  const names = conversation.participantIds.filter((id) => id !== me).join(", ") || me;
-  return conversation.title ?? (unnamed > 0 ? `${names} and ${unnamed} more` : names);
-}
-
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const weekday = new Intl.DateTimeFormat(undefined, { weekday: "long" });
-const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long" });
-
-/** The start of the day, as a number to compare and to name days by. */
-export function dayOf(ms: number): number {
-  return new Date(ms).setHours(0, 0, 0, 0);
-}
-
-export function clockTime(ms: number): string {
-  return clock.format(ms);
-}
-
-export function dayName(day: number): string {
-  const days = Math.round((dayOf(Date.now()) - day) / 86_400_000); // a day may have 23 or 25 hours
-  if (days <= 0) return "Today";
-  if (days === 1) return "Yesterday";
-  return days < 7 ? weekday.format(day) : date.format(day);
-}
-
-export function listTime(ms: number): string {
-  const day = dayOf(ms);
-  return day === dayOf(Date.now()) ? clockTime(ms) : dayName(day);
+export function hue(id: string): CSSProperties {
+  return { "--hue": hueOf(id) } as CSSProperties;
 }
