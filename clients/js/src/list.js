@@ -158,7 +158,7 @@ function step(state, action) {
       });
     case "settings": {
       const { conversationId, settings } = action.event;
-      return changed(state, conversationId, (item) => ({ ...item, settings }));
+      return changed(state, conversationId, (item) => merged(item, { settings: merged(item.settings, settings) }));
     }
     case "removed":
       return { ...state, all: state.all.filter(({ id }) => id !== action.conversationId) };
