@@ -88,11 +88,33 @@ const en = {
   retry: "Try again",
   discard: "Discard",
 
+  // What can be done with a message
+  options: "Message options",
+  reply: "Reply",
+  edit: "Edit",
+  remove: "Delete",
+  copy: "Copy text",
+  undo: "Undo",
+  edited: "edited",
+  /** @param {string} reaction */
+  react: (reaction) => `React with ${reaction}`,
+  /** @param {string} reaction @param {string} names */
+  reacted: (reaction, names) => `${reaction}: ${names}`,
+  notChanged: "Not changed.",
+  /** @param {string} name */
+  quoteOf: (name) => `In reply to ${name}`,
+  notThere: "This message cannot be shown.",
+
   // Writing
   message: "Message",
   write: "Write a message",
   send: "Send",
   sendKey: "Send (Enter)",
+  editing: "Edit message",
+  /** @param {string} name */
+  replyingTo: (name) => `Reply to ${name}`,
+  save: "Save",
+  mention: "People to mention",
   outboxFull: "Too many messages wait already. Go online first.",
   /** @param {number} most @param {number} over */
   tooLong: (most, over) => `${n(most)} characters at most; ${n(over)} too many.`,
@@ -196,10 +218,27 @@ const fr = {
   retry: "Réessayer",
   discard: "Abandonner",
 
+  options: "Options du message",
+  reply: "Répondre",
+  edit: "Modifier",
+  remove: "Supprimer",
+  copy: "Copier le texte",
+  undo: "Annuler",
+  edited: "modifié",
+  react: (reaction) => `Réagir avec ${reaction}`,
+  reacted: (reaction, names) => `${reaction} : ${names}`,
+  notChanged: "Non modifié.",
+  quoteOf: (name) => `En réponse à ${name}`,
+  notThere: "Ce message ne peut pas être affiché.",
+
   message: "Message",
   write: "Écrivez un message",
   send: "Envoyer",
   sendKey: "Envoyer (Entrée)",
+  editing: "Modifier le message",
+  replyingTo: (name) => `Répondre à ${name}`,
+  save: "Enregistrer",
+  mention: "Personnes à mentionner",
   outboxFull: "Trop de messages attendent déjà. Rétablissez d’abord la connexion.",
   tooLong: (most, over) => `${n(most)} caractères au plus ; ${n(over)} de trop.`,
   noFiles: "Les fichiers et les images ne peuvent pas être envoyés ici.",

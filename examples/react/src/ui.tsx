@@ -9,6 +9,12 @@ export type Item = Chat["conversations"]["state"]["items"][number];
 const ICONS = {
   plus: "M12 5v14M5 12h14",
   leave: "M10 4H6a2 2 0 0 0-2 2v12a2 2 0 0 0 2 2h4M15 8l4 4-4 4M19 12H9",
+  more: "M5 12h.1M12 12h.1M19 12h.1",
+  reply: "M10 6l-6 6 6 6M4 12h9a7 7 0 0 1 7 7",
+  edit: "M5 19l1-4L16 5l3 3L9 18z",
+  remove: "M5 7h14M10 7V4.5h4V7M7 7l1 13h8l1-13",
+  copy: "M9 9h10v11H9zM15 9V5H5v11h4",
+  check: "M5 12.5l5 5L19 7.5",
   bell: "M6 16v-5a6 6 0 0 1 12 0v5l1.5 2h-15zM10 20.5h4",
   search: "M10.5 4.5a6 6 0 1 0 0 12 6 6 0 0 0 0-12M15 15l5 5",
   back: "M15 5l-7 7 7 7",
