@@ -1,4 +1,5 @@
 # make run: start the server · make demo: and the React example · make test: run the tests · make test-all: all of them
+# make demo-next: the server and the Next.js example · make client: pack the JavaScript client, for an application
 # make types: events.ts · make check-url URL=…: why clients cannot connect · make setup: all that one works with
 # make check: format, lint, types · make lock: pin the dependencies of the image · make attack: attack it · make bench: measure
 PYTHON ?= python3
@@ -11,7 +12,7 @@ REACT_SOURCES := $(wildcard $(REACT)/*.json $(REACT)/*.html $(REACT)/*.ts $(REAC
 CLIENT := clients/js
 CLIENT_SOURCES := $(wildcard $(CLIENT)/*.json $(CLIENT)/src/*)
 
-NEXT := tests/browser/next
+NEXT := examples/next
 
 # What only the tests of others' programs need: where nothing may be skipped they are set up, elsewhere not.
 EXTRAS := $(if $(filter 1,$(REQUIRE_ALL)),benchmarks/node_modules/.ready $(NEXT)/node_modules/.ready)
@@ -19,13 +20,16 @@ EXTRAS := $(if $(filter 1,$(REQUIRE_ALL)),benchmarks/node_modules/.ready $(NEXT)
 # Twice as many as cores: a test waits as long as it computes.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
+# Byte code is kept, whatever the environment says: each of a hundred Pythons would compile the package and the tests again.
+unexport PYTHONDONTWRITEBYTECODE
+
 ifeq ($(REQUIRE_ALL),1)
 export THOROUGH = 1
 COVER := --cov --cov-report= --cov-fail-under=0
 COVER_MORE := --cov --cov-append --cov-report=term
 endif
 
-.PHONY: setup run types check-url demo test test-all check lock format attack bench clean
+.PHONY: setup run types check-url client demo demo-next test test-all check lock format attack bench clean
 
 setup: $(VENV)/.tests node_modules/.ready $(REACT)/node_modules/.ready
 
@@ -110,6 +114,15 @@ check-url: $(VENV)/.ready
 demo: $(VENV)/.ready $(REACT)/dist/index.html
 	@$(PY) $(REACT)/demo.py
 
+# The server and the Next.js example in development, which compiles as one edits; Ctrl-C ends both.
+demo-next: $(VENV)/.ready $(NEXT)/node_modules/.client
+	@PATH="$(abspath $(VENV)/bin):$$PATH" npm run --prefix $(NEXT) --silent dev:full
+
+# The client as npm would have it, with its types, for an application elsewhere.
+client: node_modules/.ready
+	@mkdir -p build && cd $(CLIENT) && npm pack --silent --pack-destination $(abspath build) | \
+		sed 's|^|npm install $(abspath build)/|; s|$$| socket.io-client|'
+
 # First on all cores, then one by one what measures the machine. REQUIRE_ALL=1 is for the last word before a release: all
 # tests, none skipped for want of a tool, and the coverage of what runs in the tests' own processes.
 test: setup $(EXTRAS)
@@ -164,6 +177,12 @@ $(NEXT)/node_modules/.ready: $(NEXT)/package.json $(NEXT)/package-lock.json
 	$(NPM_CI) --prefix $(NEXT)
 	touch $@
 
+# It has a copy of the client, which npm would not look at again.
+$(NEXT)/node_modules/.client: $(NEXT)/node_modules/.ready $(CLIENT)/types/chat.d.ts
+	rm -rf $(NEXT)/node_modules/chat-socketserver-client
+	npm install --prefix $(NEXT) --no-audit --no-fund --loglevel=error
+	touch $@
+
 clean:
-	rm -rf $(VENV) node_modules benchmarks/node_modules $(NEXT)/node_modules $(NEXT)/.next-* $(REACT)/node_modules $(REACT)/dist $(CLIENT)/types build dist *.egg-info .coverage* .mypy_cache .ruff_cache \
+	rm -rf $(VENV) node_modules benchmarks/node_modules $(NEXT)/node_modules $(NEXT)/.next $(REACT)/node_modules $(REACT)/dist $(CLIENT)/types build dist *.egg-info .coverage* .mypy_cache .ruff_cache \
 		.pytest_cache .hypothesis

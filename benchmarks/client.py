@@ -24,7 +24,7 @@ HANDSHAKE_S: Final = 30.0
 # lengths can have any value.
 MARK: Final = b"benchmark message "
 _CARRY: Final = len(MARK) - 1
-_DELIVERY: Final = b'42["message_created"'
+_DELIVERY: Final = (b'42["message_created"', b'42["message_updated"')
 _PING_FRAME: Final = b"\x81\x012"
 _FLUSH: Final = b"\x00\x00\xff\xff"
 
@@ -47,7 +47,7 @@ class Client(asyncio.BufferedProtocol):
 
     Attributes:
         user: the user's id.
-        delivered: messages that arrived as `message_created`.
+        delivered: messages that arrived as `message_created` or `message_updated`.
         bytes_in: bytes received.
         on_message: called with every delivered message's bytes (a JSON object), unless this client only counts.
         ended: why the connection is over; None while it is open.
@@ -242,7 +242,8 @@ class Client(asyncio.BufferedProtocol):
         if packet.startswith(_DELIVERY):
             self.delivered += 1
             if self.on_message is not None:
-                # 42["message_created",{"message":{…}}], and in large conversations how the sender is shown beside it
+                # 42["message_created",{"message":{…}}] or a change of one; in large conversations how the sender is
+                # shown stands beside it
                 self.on_message(orjson.dumps(orjson.loads(packet[2:])[1]["message"]))
         elif packet.startswith(b"43"):
             on_ack = self._acks.pop(int(packet[2 : packet.index(b"[")]), None)

@@ -1,4 +1,4 @@
-"""The eight loads, what is measured under each, and what this server has promised to reach."""
+"""The ten loads, what is measured under each, and what this server has promised to reach."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from .changes import changes, reactions
 from .client import Client, ClientError
 from .load import Room, close_all, create_conversation, drain, for_each, new_client, populate, raise_if_ended, until
 from .measure import Usage, resident_kib
@@ -355,6 +356,28 @@ SHAPES: Final = {
             [Target(None, 100.0)],
             peers=("socketserver", "node-mongo"),
             reference="node-mongo",
+        ),
+        Shape(
+            "changes",
+            "10 conversations of 50, 5 edit and 5 react",
+            "cpu_us_per_delivered",
+            "server CPU per delivered change",
+            "µs",
+            changes,
+            [],
+            peers=("socketserver", "socketserver-mongo"),
+            reference="socketserver",
+        ),
+        Shape(
+            "reactions",
+            "500 of 1 000 react to one message",
+            "all_same_s",
+            "last reaction to everybody having it",
+            "s",
+            reactions,
+            [],
+            peers=("socketserver", "socketserver-mongo"),
+            reference="socketserver",
         ),
     )
 }

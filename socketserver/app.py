@@ -262,9 +262,9 @@ def make_runner(app: web.Application, settings: Settings, **options: Any) -> Run
     def meter_of(request: web.BaseRequest) -> Meter | None:
         return sio.meter_of(request.query.get("sid", ""))
 
-    def client_of(request: web.BaseRequest) -> str:
+    def client_of(request: web.BaseRequest, session: Meter | None) -> str:
         """Sessions count for themselves: many people may share an address."""
-        return request.query["sid"] if meter_of(request) is not None else connections.network_behind(request)
+        return request.query["sid"] if session is not None else connections.network_behind(request)
 
     return Runner(
         app,

@@ -59,6 +59,10 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
     handler.addFilter(_without_requests)
     if isinstance(stream, Outlet):
         stream.notice = lambda lines: f"{handler.format(_dropped(lines))}\n"
+    # What the lines do not show is not found out for each of them: who has called, thread and process. Source: the
+    # logging HOWTO of the standard library, "Optimization".
+    logging._srcfile = None
+    logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
     number = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger(_PACKAGE).setLevel(number)
@@ -164,7 +168,7 @@ _encode: Final = json.JSONEncoder(default=str).encode
 
 
 def _json(fields: Fields) -> str:
-    return _encode({name: _cut(value) for name, value in fields.items()})
+    return _encode({name: _cut(value) if type(value) is str else value for name, value in fields.items()})
 
 
 def _console(colours: bool) -> Callable[[Fields], str]:

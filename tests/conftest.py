@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -18,6 +19,15 @@ MAY_WAIT: Final = (
 )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only what is `alone` is asked for, the other files are not even read."""
+    return (
+        config.option.markexpr == "alone"
+        and collection_path.match("test_*.py")
+        and "mark.alone" not in collection_path.read_text(encoding="utf-8")
+    ) or None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is thorough, unless it is asked for; so are tests with older clients than the newest."""
     if os.environ.get("THOROUGH") == "1" or os.environ.get("REQUIRE_ALL") == "1":
@@ -25,6 +35,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if _thorough(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if not _thorough(item)]
+
+
+def pytest_collection_finish() -> None:
+    """The tests and what they import stay, so the collector of garbage need not look at them for a second each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _thorough(item: pytest.Item) -> bool:

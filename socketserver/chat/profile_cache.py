@@ -60,5 +60,11 @@ class ProfileCache:
 
 
 def _size_bytes(user_id: UserId, entry: Entry) -> int:
-    texts = (user_id, *((entry.profile.name, entry.profile.avatar) if entry.profile is not None else ()))
-    return _FIXED_BYTES + sum(sys.getsizeof(text) for text in texts if text is not None)
+    size = _FIXED_BYTES + sys.getsizeof(user_id)
+    profile = entry.profile
+    if profile is not None:
+        if profile.name is not None:
+            size += sys.getsizeof(profile.name)
+        if profile.avatar is not None:
+            size += sys.getsizeof(profile.avatar)
+    return size

@@ -1,7 +1,9 @@
 """How users are shown to others: what their proofs tell of it is stored, and looked up for those who see them.
 
 A login waits for nothing of it: what is told is written behind it, many users at once, and again and again while the
-store is away. What is told and not written yet is shown already; it is announced when it is stored, and was news.
+store is away; what was told within the last minute already is not written again. What is told and not written yet is
+shown already; it is announced when it is stored, and was news. Whoever looks users up in one turn of the event loop
+shares one look.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import contextlib
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -33,6 +35,21 @@ MOST_WAITING: Final = 10_000
 _AT_ONCE: Final = 500
 _FIRST_RETRY_S: Final = 0.25
 _LAST_RETRY_S: Final = 30.0
+
+
+class _Look:
+    """One look for users' profiles, for all who ask in one turn of the event loop.
+
+    Attributes:
+        before: who is looked up, with what was in memory.
+        waiting: those who ask; each gets what is known now, nothing in an outage.
+    """
+
+    __slots__ = ("before", "waiting")
+
+    def __init__(self) -> None:
+        self.before: dict[UserId, Entry | None] = {}
+        self.waiting: list[asyncio.Future[Mapping[UserId, Entry]]] = []
 
 
 class Profiles:
@@ -60,6 +77,8 @@ class Profiles:
         self._most_waiting = most_waiting
         self._waiting: OrderedDict[UserId, ProfileUpdate] = OrderedDict()
         self._writing: asyncio.Task[None] | None = None
+        self._look: _Look | None = None
+        self._looking: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
     def __len__(self) -> int:
@@ -72,6 +91,8 @@ class Profiles:
         Announces: ProfileChanged, once it is stored, if it was news.
         """
         earlier = self._waiting.pop(update.user_id, None)
+        if earlier is None and self._is_known(update):
+            return
         self._waiting[update.user_id] = update if earlier is None else earlier.then(update)
         if len(self._waiting) > self._most_waiting:
             self._waiting.popitem(last=False)
@@ -85,12 +106,17 @@ class Profiles:
         answers without waiting for anything else.
         """
         now_s = self._clock.monotonic_s()
-        found = {user_id: self._cache.get(user_id) for user_id in user_ids}
-        missing = [user_id for user_id, entry in found.items() if entry is None or entry.until_s <= now_s]
+        found: dict[UserId, Entry | None] = {}
+        missing = False
+        for user_id in user_ids:
+            found[user_id] = entry = self._cache.get(user_id)
+            missing = missing or entry is None or entry.until_s <= now_s
         if missing:
-            found.update(await self._look_up(missing, found))
+            looked_up = await self._look_up(found, now_s)
             # Meanwhile others may have been told of, those who were known among them.
-            found = {user_id: self._cache.get(user_id) or entry for user_id, entry in found.items()}
+            found = {
+                user_id: self._cache.get(user_id) or looked_up.get(user_id, entry) for user_id, entry in found.items()
+            }
         people: dict[UserId, Profile | None] = {}
         for user_id, entry in found.items():
             if user_id in self._waiting:
@@ -109,30 +135,64 @@ class Profiles:
         if self._writing is not None:
             await self._writing
 
-    async def _look_up(
-        self, user_ids: Sequence[UserId], before: Mapping[UserId, Entry | None]
-    ) -> Mapping[UserId, Entry]:
-        """Look users up, and keep what is found.
+    def _look_up(self, before: Mapping[UserId, Entry | None], now_s: float) -> asyncio.Future[Mapping[UserId, Entry]]:
+        """Look up those of whom nothing is known, or nothing new enough, and keep what is found.
 
         Args:
-            before: what was in memory.
-        Returns: what is known now; nothing in an outage: what is in memory may be old, but is better than nothing.
+            before: what is in memory.
+        Returns: what is known then; nothing in an outage: what is in memory may be old, but is better than nothing.
         """
+        loop = asyncio.get_running_loop()
+        look = self._look
+        if look is None:
+            look = self._look = _Look()
+            task = loop.create_task(self._answer(look))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+        for user_id, entry in before.items():
+            if entry is None or entry.until_s <= now_s:
+                look.before.setdefault(user_id, entry)
+        answer: asyncio.Future[Mapping[UserId, Entry]] = loop.create_future()
+        look.waiting.append(answer)
+        return answer
+
+    async def _answer(self, look: _Look) -> None:
+        """Look, from the next turn of the loop on, and answer all who wait for it, however it ends."""
+        self._look = None
+        try:
+            found = await self._read(look.before)
+        except BaseException as error:
+            for answer in look.waiting:
+                if not answer.done():
+                    answer.set_exception(error) if isinstance(error, Exception) else answer.cancel()
+            if not isinstance(error, Exception):
+                raise
+            return
+        for answer in look.waiting:
+            if not answer.done():
+                answer.set_result(found)
+
+    async def _read(self, before: Mapping[UserId, Entry | None]) -> Mapping[UserId, Entry]:
         until_s = self._clock.monotonic_s() + KEPT_S
         try:
-            profiles = {profile.user_id: profile for profile in await self._store.get_profiles(user_ids)}
+            profiles = {profile.user_id: profile for profile in await self._store.get_profiles(list(before))}
         except ChatError:
             return {}
         found: dict[UserId, Entry] = {}
-        for user_id in user_ids:
+        for user_id, earlier in before.items():
             newest = self._cache.get(user_id)
-            if (
-                newest is None or newest is before[user_id]
-            ):  # else it was told meanwhile, and what was read may be older
+            if newest is None or newest is earlier:  # else it was told meanwhile, and what was read may be older
                 newest = Entry(profiles.get(user_id), until_s)
                 self._cache.put(user_id, newest)
             found[user_id] = newest
         return found
+
+    def _is_known(self, update: ProfileUpdate) -> bool:
+        """Whether what is told is what was stored within the last minute."""
+        entry = self._cache.get(update.user_id)
+        if entry is None or entry.profile is None or entry.until_s <= self._clock.monotonic_s():
+            return False
+        return update.onto(entry.profile) == entry.profile
 
     def _told(self, user_id: UserId, entry: Entry | None) -> Profile | None:
         """What is known of a user, with what is not stored yet."""

@@ -37,7 +37,7 @@ from ..values.web_names import origin_form
 from ..wire.protocol import MAX_TOKEN_CHARS
 from .credentials import COOKIE_NAME as COOKIE_NAME
 from .credentials import bearer, login_cookies
-from .keys import REFUSALS, FixedKey, Key, KeyServer, header_of, public_key
+from .keys import REFUSALS, FixedKey, KeyServer, header_of, public_key, secret_key
 from .origins import Origins
 from .proxies import Proxies
 
@@ -79,7 +79,7 @@ class Authenticator:
             self._keys = FixedKey(public_key(settings.jwt_public_key))
         else:
             assert self._secret is not None  # the settings leave nothing else
-            self._keys = FixedKey(Key(None, "HS256", self._secret))
+            self._keys = FixedKey(secret_key(self._secret))
         self._unshown: Final[set[str]] = set()
 
     async def from_token(self, token: str) -> Identity:

@@ -41,7 +41,7 @@ from .loops import SHORT_S, Loops
 from .notes import SPAN_S, Notes
 from .origins import Origins
 from .proxies import Proxies, network_of
-from .token_checks import TokenChecks
+from .token_checks import TokenChecks, digest_of
 from .visits import Guest, Visit
 
 log = get_logger(__name__)
@@ -236,8 +236,9 @@ class Guards:
             self._open_address[guest.network] += 1
             if guest.origin is not None:
                 self._open_origin[guest.origin] += 1
-        self._known[guest.client] = None
-        self._known.move_to_end(guest.client)
+        client = guest.client
+        self._known[client] = None
+        self._known.move_to_end(client)
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
 
@@ -278,7 +279,8 @@ class Guards:
         Raises: TooManyConnects.
         """
         now_s = self._clock.monotonic_s()
-        if wait_s := self._tokens.wait_s(guest.network, token, now_s):
+        digest = digest_of(token)
+        if wait_s := self._tokens.wait_s(guest.network, digest, now_s):
             why = "the budget for bad tokens is used up"
             name = "bad_tokens_per_second_address"
             self._notes.loop(guest.network, now_s, name, why, address=guest.address)
@@ -289,7 +291,7 @@ class Guards:
             if error.servers_fault:
                 self._tokens.forgive(guest.network, self._clock.monotonic_s())
             raise
-        self._tokens.good(guest.network, token, self._clock.monotonic_s())
+        self._tokens.good(guest.network, digest, self._clock.monotonic_s())
 
     def _refused(self, guest: Guest, error: ChatError) -> ChatError:
         """Count a connect that is refused. Returns: what its client is told."""

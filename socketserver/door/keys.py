@@ -7,6 +7,7 @@ of claims and cookies; auth.py uses it.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import math
@@ -20,6 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.algorithms import HMACAlgorithm
 
 from ..chat.domain import Clock
 from ..errors import AuthUnavailable, InvalidToken
@@ -58,7 +60,23 @@ class Key:
 
     id: str | None
     algorithm: str
-    material: PublicKey | str
+    material: PublicKey | jwt.PyJWK
+
+
+class _KnownSecret(HMACAlgorithm):
+    """HMAC with a secret that was looked at when the server started. PyJWT looks with every token whether it is a key
+    file, and for that tries to read it as one."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key if isinstance(key, bytes) else super().prepare_key(key)
+
+
+def secret_key(secret: str) -> Key:
+    """The key of a secret that PyJWT takes for one: `jwt.encode` with it does not raise."""
+    text = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
+    material = jwt.PyJWK({"kty": "oct", "k": text}, "HS256")
+    material.Algorithm = _KnownSecret(HMACAlgorithm.SHA256)
+    return Key(None, "HS256", material)
 
 
 def header_of(token: str) -> Mapping[str, Any]:

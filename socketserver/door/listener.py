@@ -49,7 +49,7 @@ class Runner(web.AppRunner):
         connections: counts them.
         intake: shares out the turns of the event loop.
         meter_of: gives the meter of the session that a request belongs to, None if it belongs to none.
-        client_of: says whose a request is that came through a trusted proxy.
+        client_of: says whose a request is that came through a trusted proxy, given the meter of its session.
         allows: whether pages of an origin may read why they are refused.
         options: aiohttp's.
     """
@@ -62,7 +62,7 @@ class Runner(web.AppRunner):
         intake: Intake,
         *,
         meter_of: Callable[[web.BaseRequest], Meter | None] = lambda request: None,
-        client_of: Callable[[web.BaseRequest], Hashable] = lambda request: request.remote,
+        client_of: Callable[[web.BaseRequest, Meter | None], Hashable] = lambda request, session: request.remote,
         allows: Callable[[str], bool] = lambda origin: False,
         **options: Any,
     ) -> None:
@@ -322,15 +322,17 @@ class Connection(web.RequestHandler):
             self._slices.wake()
         intake = self._intake
         meter = self._meter
+        session: Meter | None = None
         if self._network is None and not isinstance(request.headers, dict):  # as of what was no request
-            meter = self._runner.proxied.get(self._runner.client_of(request), intake.wheel.clock())
+            session = self._runner.meter_of(request)
+            meter = self._runner.proxied.get(self._runner.client_of(request, session), intake.wheel.clock())
         meter.weight += REQUEST_BYTES
         intake.weight += REQUEST_BYTES
         while (wait_s := meter.settle(intake.wheel.clock())) and self.transport is not None:
             intake.paused += 1
             await asyncio.sleep(min(wait_s, MAX_WAIT_S))
         if intake.weight > LOOK_BYTES and intake.look():
-            await intake.turn(self._runner.meter_of(request) or self._meter, REQUEST_BYTES)
+            await intake.turn(session or self._runner.meter_of(request) or self._meter, REQUEST_BYTES)
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
             request_handler = self._refuse_encoding
         self._answering = True

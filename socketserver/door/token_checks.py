@@ -32,15 +32,15 @@ class TokenChecks:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def wait_s(self, network: str, token: str, now_s: float) -> float:
-        """0.0 if the token may be looked at, else after how many seconds one may be; charged until `good` is called."""
-        if _digest(token) in self._known:
+    def wait_s(self, network: str, digest: bytes, now_s: float) -> float:
+        """0.0 if the token of a digest may be looked at, else after how many seconds one may be; charged until `good`
+        is called."""
+        if digest in self._known:
             return 0.0
         return self._buckets.get(network, now_s).take(now_s)
 
-    def good(self, network: str, token: str, now_s: float) -> None:
+    def good(self, network: str, digest: bytes, now_s: float) -> None:
         """A token was good: looking at it was free, and it is known from now on."""
-        digest = _digest(token)
         if digest in self._known:
             self._known.move_to_end(digest)
             return
@@ -58,5 +58,6 @@ class TokenChecks:
         self._buckets.sweep(now_s)
 
 
-def _digest(token: str) -> bytes:
+def digest_of(token: str) -> bytes:
+    """What a token is known by here."""
     return hashlib.blake2b(token.encode("utf-8", "replace"), digest_size=16).digest()

@@ -22,6 +22,7 @@ from ..settings import Settings
 from ..wire.protocol import ClientEvent, Payloads
 from .answering import Answer, Answering, log
 from .arriving import Arriving
+from .changes import ChangeHandlers
 from .conversations import ConversationHandlers
 from .live import LiveHandlers
 from .messages import MessageHandlers
@@ -76,6 +77,9 @@ def setup_handlers(sio: AsyncServer, settings: Settings, parts: Parts) -> None:
             outbox_bytes=settings.outbox_bytes,
             joined_participants=settings.joined_participants,
             logged_per_second=settings.log_messages_per_second,
+        ).answers(),
+        **ChangeHandlers(
+            parts.chat, parts.metrics, parts.clock, logged_per_second=settings.log_messages_per_second
         ).answers(),
         **LiveHandlers(parts.opened).answers(),
     }

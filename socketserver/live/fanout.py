@@ -5,7 +5,7 @@ Nothing here waits: an event is put into the recipients' outboxes, or not at all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -188,28 +188,28 @@ class Fanout:
 
     def presence(self, user_id: UserId, *, online: bool, last_seen_ms: int | None) -> None:
         """`presence_changed` to the sockets that watch the user."""
-        self._sio.emit_now(
-            ServerEvent.PRESENCE_CHANGED,
-            protocol.dump_presence(user_id, online, last_seen_ms),
-            room=watch_room(user_id),
-        )
+        room = watch_room(user_id)
+        if self._sio.is_heard(room):
+            presence = protocol.dump_presence(user_id, online, last_seen_ms)
+            self._sio.emit_now(ServerEvent.PRESENCE_CHANGED, presence, room=room)
 
-    def presence_to(self, connection: Connection, presence: PresenceWire) -> None:
-        """`presence_changed` to one socket, that begins to watch the user without having asked."""
-        self._sio.emit_now(ServerEvent.PRESENCE_CHANGED, presence, room=connection.sid)
+    def presence_to(self, connections: Sequence[Connection], presence: PresenceWire) -> None:
+        """`presence_changed` to sockets that begin to watch the user without having asked."""
+        self._sio.emit_now(ServerEvent.PRESENCE_CHANGED, presence, room=[each.sid for each in connections])
 
     def profile_changed(self, changed: ProfileChanged) -> None:
         """`profile_changed` to the sockets that watch the user, and to the user's own, if there are several: a single
         one has told it."""
         user_id = changed.profile.user_id
-        rooms = [watch_room(user_id)]
+        rooms = [watch_room(user_id)] if self._sio.is_heard(watch_room(user_id)) else []
         if len(self._sessions.of_user(user_id)) > 1:
             rooms.append(user_room(user_id))
-        self._sio.emit_now(ServerEvent.PROFILE_CHANGED, protocol.dump_profile(user_id, changed.profile), room=rooms)
+        if rooms:
+            self._sio.emit_now(ServerEvent.PROFILE_CHANGED, protocol.dump_profile(user_id, changed.profile), room=rooms)
 
-    def profile_to(self, connection: Connection, profile: ProfileWire) -> None:
-        """`profile_changed` to one socket, that begins to watch the user without having asked."""
-        self._sio.emit_now(ServerEvent.PROFILE_CHANGED, profile, room=connection.sid)
+    def profile_to(self, connections: Sequence[Connection], profile: ProfileWire) -> None:
+        """`profile_changed` to sockets that begin to watch the user without having asked."""
+        self._sio.emit_now(ServerEvent.PROFILE_CHANGED, profile, room=[each.sid for each in connections])
 
     def ask(self, seen: Seen) -> None:
         """Ask those of the user's sockets that show the conversation whether they are alive; AutoRead is told of the

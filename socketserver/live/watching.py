@@ -74,10 +74,9 @@ class Watching:
         if not begun:
             return
         people = await self._people([user_id])
-        for connection in begun:
-            self._fanout.presence_to(connection, self._wire(user_id))
-            if user_id in people:
-                self._fanout.profile_to(connection, protocol.dump_profile(user_id, people[user_id]))
+        self._fanout.presence_to(begun, self._wire(user_id))
+        if user_id in people:
+            self._fanout.profile_to(begun, protocol.dump_profile(user_id, people[user_id]))
 
     async def participants(
         self,

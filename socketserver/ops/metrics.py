@@ -25,8 +25,9 @@ from prometheus_client.registry import Collector
 
 from .. import __version__, stdio
 from ..chat.domain import Clock, UserId
-from ..chat.news import MessageCreated, News
+from ..chat.news import MessageCreated, MessageUpdated, News
 from ..errors import ENDS, InternalError, Overloaded, StoreUnavailable
+from ..limits import TokenBucket
 from ..wire.protocol import ClientEvent
 from .figures import Distribution, Reading, Snapshot
 
@@ -35,6 +36,11 @@ RECONNECT_S: Final = 300.0
 # … if not more users than this have left since.
 MAX_LEFT: Final = 50_000
 LAG_PROBE_S: Final = 0.25
+# Scrapes for which the answer is put together: in the long run, and at once.
+SCRAPES_PER_SECOND: Final = 10.0
+SCRAPES_AT_ONCE: Final = 20
+# Formats of which the last answer is kept; of more, for whoever asks makes up their versions, the plain one's.
+MOST_FORMATS: Final = 16
 
 # Chat: half a millisecond is a store on the same machine, ten seconds is when clients give up.
 LATENCY_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -63,6 +69,11 @@ LIMITED_LINES: Final = ("connects_refused", "origin_refused", "admin_refused")
 HANDSHAKE: Final = "handshake"
 CONNECT: Final = "connect"
 HTTP: Final = "http"
+# What becomes of messages.
+EDIT: Final = "edit"
+DELETION: Final = "deletion"
+REACTION: Final = "reaction"
+CHANGES: Final = (EDIT, DELETION, REACTION)
 
 
 class Metrics:
@@ -75,6 +86,8 @@ class Metrics:
     def __init__(self, clock: Clock) -> None:
         self.registry: Final = CollectorRegistry()
         self._clock: Final = clock
+        self._scrapes: Final = TokenBucket(SCRAPES_PER_SECOND, SCRAPES_AT_ONCE, SCRAPES_AT_ONCE, clock.monotonic_s())
+        self._scraped: Final[dict[str, bytes]] = {}  # the last answers, by Content-Type
         self._read: Callable[[], Reading] = Reading
         # Users whose socket ended, with the time; oldest first.
         self._left: OrderedDict[UserId, float] = OrderedDict()
@@ -91,6 +104,10 @@ class Metrics:
         self._ends: Final = self._counter("ends", "Sockets that ended, by the reason.", "code")
         self._events: Final = self._counter("events", "Events of clients that were acked.", "event", "outcome")
         self._duplicates: Final = self._counter("duplicates", "Messages that had been stored before.")
+        self._changes: Final = self._counter("changes", "Messages that were edited, deleted or reacted to.", "kind")
+        self._change_events: Final = self._counter(
+            "change_events", "What was announced of changes, those that were stored together as one."
+        )
         self._ack: Final = self._histogram(
             "message_ack_seconds", "From the receipt of a message to its ack.", LATENCY_S
         )
@@ -113,6 +130,7 @@ class Metrics:
         for event in (*self._done, UNKNOWN_EVENT):
             for code in SERVER_FAULTS:
                 self._events.labels(event, code)
+        self._changed: Final = {kind: self._changes.labels(kind).inc for kind in CHANGES}
         self._acked: Final = self._ack.observe
         self._announced: Final = self._fanout.observe
 
@@ -184,10 +202,16 @@ class Metrics:
             self._duplicates.inc()
         self._acked(time.perf_counter() - received_s)
 
+    def changed(self, kind: str) -> None:
+        """A message was changed, as one of CHANGES says; a repeat is none."""
+        self._changed[kind]()
+
     def receive(self, news: News) -> None:
         """Receives the chat's news, after the fan-out."""
         if type(news) is MessageCreated and not news.duplicate:
             self.message_announced(news.received_s)
+        elif type(news) is MessageUpdated and not news.duplicate:
+            self._change_events.inc()
 
     def message_announced(self, received_s: float) -> None:
         """A new message was stored and is in its recipients' outboxes."""
@@ -221,10 +245,18 @@ class Metrics:
     def expose(self, accept: str) -> tuple[bytes, str]:
         """What a scrape gets: the text format, or OpenMetrics where the Accept header asks for it.
 
+        Who asks faster than SCRAPES_PER_SECOND gets the last answer again in between: to put one together takes more
+        than a millisecond.
+
         Returns: the body, and its Content-Type.
         """
         encode, content_type = choose_encoder(accept)
-        return encode(_WithoutCreated(self.registry)), content_type
+        if content_type not in self._scraped and len(self._scraped) >= MOST_FORMATS:
+            encode, content_type = choose_encoder("")
+        body = self._scraped.get(content_type)
+        if not self._scrapes.take(self._clock.monotonic_s()) or body is None:
+            body = self._scraped[content_type] = encode(_WithoutCreated(self.registry))
+        return body, content_type
 
     def snapshot(self) -> Snapshot:
         """Everything as plain numbers."""

@@ -292,6 +292,8 @@ def _encode_binary(plain: int, binary: int, namespace: str, args: Sequence[Any],
 
 
 def _join(type: int, namespace: str, id: int | None, body: bytes, attachments: tuple[bytes, ...]) -> Encoded:
+    if namespace == "/" and not attachments:  # as nearly all are
+        return Encoded((b"4%d%b" % (type, body) if id is None else b"4%d%d%b" % (type, id, body),))
     head = b"4%d" % type
     if attachments:
         head += b"%d-" % len(attachments)
@@ -324,9 +326,11 @@ def _refuse_nan(value: Any) -> None:
         if not math.isfinite(value):
             raise PacketError("NaN and Infinity have no JSON")
     elif isinstance(value, (dict, list, tuple)):
-        for item in value.values() if isinstance(value, dict) else value:
-            if type(item) not in _FINITE:
-                _refuse_nan(item)
+        items = value.values() if isinstance(value, dict) else value
+        if not _FINITE.issuperset(map(type, items)):
+            for item in items:
+                if type(item) not in _FINITE:
+                    _refuse_nan(item)
 
 
 def _take_out(value: Any, attachments: list[bytes]) -> Any:

@@ -184,6 +184,11 @@ class RoomManager(socketio.AsyncManager):  # type: ignore[misc]
         space = self.namespaces.get(namespace or "/")
         return None if space is None or sid is None else space.clients.get(sid)
 
+    def is_heard(self, room: Any, namespace: str) -> bool:
+        """Whether somebody gets what is emitted to a room now, or taps it."""
+        space = self.namespaces.get(namespace)
+        return bool(self.taps) or (space is not None and room in space.rooms)
+
     def emit_now(
         self,
         event: str,

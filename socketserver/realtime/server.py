@@ -142,6 +142,10 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         """
         return self.manager.emit_now(event, data, namespace or "/", room if to is None else to, skip_sid)
 
+    def is_heard(self, room: str, namespace: str = "/") -> bool:
+        """Whether an event to a room would reach anybody of this node's; an admin who watches counts."""
+        return self.manager.is_heard(room, namespace)
+
     async def emit(
         self,
         event: str,

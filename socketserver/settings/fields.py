@@ -184,7 +184,10 @@ class Settings(BaseSettings):
         "auto", "console: readable lines; json: one object per line; auto: console on a terminal, json elsewhere."
     )
     log_messages_per_second: int = _setting(
-        10, "Messages, and refused requests, that are logged; the others are counted.", unit="1/s", ge=0
+        10,
+        "Messages, changes of messages, and refused requests, that are logged; the others are counted.",
+        unit="1/s",
+        ge=0,
     )
     log_buffer_bytes: int = _setting(
         1_048_576, "Log lines that may wait to be written; what is more is dropped and counted.", unit="bytes", ge=0

@@ -6,6 +6,7 @@ What is no such value raises ValueError with the end of a sentence, which says h
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -20,12 +21,17 @@ _SECRET_CHARS: Final = 32
 _PATH: Final = re.compile(r"[A-Za-z0-9._~/-]+")
 
 
-def _split_origins(value: object) -> object:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple(_origin(item) for item in value)
+def _listed(form: Callable[[object], object]) -> BeforeValidator:
+    """Several values with commas between, or a list of them: a tuple, each in its form."""
+
+    def split(value: object) -> object:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(form(item) for item in value)
+
+    return BeforeValidator(split)
 
 
 def _origin(value: object) -> str:
@@ -57,14 +63,6 @@ def _http_url(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("is not the address of a key set; write it as https://login.example.com/.well-known/jwks.json")
     return value
-
-
-def _split_networks(value: object) -> object:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple(_network(item) for item in value)
 
 
 def _network(value: object) -> Network:
@@ -100,8 +98,8 @@ def _prefix(value: str) -> str:
 Hosts = Annotated[str, AfterValidator(_hosts)]
 Port = Annotated[int, BeforeValidator(_port)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split_networks)]
-Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_origins)]
+Networks = Annotated[tuple[Network, ...], NoDecode, _listed(_network)]
+Origins = Annotated[tuple[str, ...], NoDecode, _listed(_origin)]
 Pem = Annotated[str, BeforeValidator(_pem)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, Final
 
+from ..chat.changes import Change
 from ..chat.domain import UNTOUCHED, Later, Message, MessageDraft, Reaction, UserId
 
 INT64_MAX: Final = 2**63 - 1
@@ -45,13 +48,12 @@ def load_extra(text: str | None) -> tuple[int | None, tuple[UserId, ...]]:
     return extra.get("reply_to"), tuple(extra.get("mentions", ()))
 
 
+_TOLD: Final = tuple(each.name for each in fields(Later) if each.name not in {"born", "reactions"})
+
+
 def dump_later(later: Later) -> str | None:
     """What has happened to a message, without `born`, as JSON text; None if that is nothing."""
-    told: dict[str, Any] = {
-        name: value
-        for name in ("edited_at_ms", "edit_key", "deleted_at_ms", "deleted_by")
-        if (value := getattr(later, name)) is not None
-    }
+    told: dict[str, Any] = {name: value for name in _TOLD if (value := getattr(later, name)) is not None}
     if later.reactions:
         told["reactions"] = [[each.reaction, each.user_ids] for each in later.reactions]
     return _text(told) if told else None
@@ -64,6 +66,21 @@ def load_later(born: int | None, text: str | None) -> Later:
     told = json.loads(text)
     reactions = tuple(Reaction(reaction, tuple(user_ids)) for reaction, user_ids in told.pop("reactions", ()))
     return Later(born or 0, reactions=reactions, **told)
+
+
+def texts_of(change: Change) -> Iterator[str]:
+    """All texts of a change, of whatever kind it is: what a database has to be able to hold.
+
+    Raises: ValueError for metadata that is not JSON.
+    """
+    for each in fields(change):
+        value = getattr(change, each.name)
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            yield from value
+        elif isinstance(value, dict):
+            yield dump_metadata(value) or ""
 
 
 def _text(value: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ of docs/protocol.md follow from it. So a new event is a row here, and the use ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -22,7 +21,6 @@ from ..chat.messages import (
     SendMessage,
     SetReaction,
 )
-from ..chat.news import MessageUpdated
 from ..chat.personal import UpdateSettings
 from ..chat.reading import MarkRead
 from ..errors import (
@@ -47,7 +45,7 @@ from ..settings import Settings
 from ..values import MAX_USER_ID_CHARS
 from . import acks, shapes
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
-from .dumping import dump_conversation, dump_settings, encoded
+from .dumping import dump_conversation, dump_settings
 from .fields import (
     MAX_ID_CHARS,
     MAX_REACTION_CHARS,
@@ -97,10 +95,6 @@ def _mentions(limits: Settings) -> fields.Field[Any]:
 
 def _metadata(limits: Settings) -> Metadata:
     return Metadata(most_bytes=limits.max_metadata_bytes, allow_none=True)
-
-
-def _dump_updated(updated: MessageUpdated, limits: Settings) -> Mapping[str, object]:
-    return {"message": encoded(updated), "duplicate": updated.duplicate}
 
 
 class ClientEvent(StrEnum):
@@ -222,7 +216,6 @@ class ClientEvent(StrEnum):
             Overloaded,
         ),
         use_case=lambda chat: chat.messages.edit,
-        dump=_dump_updated,
     )
     DELETE_MESSAGE = Request(
         name="delete_message",
@@ -232,7 +225,6 @@ class ClientEvent(StrEnum):
         ack=acks.DeleteMessageAck,
         errors=(ConversationNotFound, RateLimited, MessageNotFound, Forbidden, TooLate, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.messages.delete,
-        dump=_dump_updated,
     )
     SET_REACTION = Request(
         name="set_reaction",
@@ -255,7 +247,6 @@ class ClientEvent(StrEnum):
             Overloaded,
         ),
         use_case=lambda chat: chat.messages.react,
-        dump=_dump_updated,
     )
     MARK_READ = Request(
         name="mark_read",

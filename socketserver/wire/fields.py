@@ -2,7 +2,7 @@
 
 marshmallow's own fields convert: b"x" and 1 become text, "yes" becomes true, "1" an integer. These do not, and let
 nothing in that a store could not keep or a JavaScript client could not read back. What is asked at other doors too has
-its rule in values.py.
+its rule in values/.
 
 marshmallow takes 15 to 30 µs for a small payload, as much as all else that a message costs. So a field that is part of
 frequent events can also say quickly that a value is good as it is (`Quick`); marshmallow judges all others.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 from browser.demokit import People, Server
 from browser.visitors import WAIT_MS
 from playwright.async_api import Browser, async_playwright, expect
 from support.fixtures import node_process
+from support.node import require
 
 __all__ = ["node_process"]
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -31,11 +31,7 @@ StartServer = Callable[..., Awaitable[Server]]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
     """Debian's Chromium, without a window."""
-    if not Path(CHROMIUM).exists():
-        message = f"there is no {CHROMIUM}; install the package chromium"
-        if os.environ.get("REQUIRE_ALL") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+    require(None if CHROMIUM else "Chromium is not installed (there is no command chromium)")
     expect.set_options(timeout=WAIT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

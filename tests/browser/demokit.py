@@ -9,13 +9,13 @@ import asyncio
 import os
 import re
 import signal
-import sys
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 from browser.visitors import Visitor, Visitors
 from playwright.async_api import Browser, Page, expect
+from support.forking import Process, start
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_S: Final = 60.0
@@ -30,7 +30,7 @@ class Server:
         self._log = directory / "server.log"
         self._flags = flags
         self._port = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     @property
     def url(self) -> str:
@@ -45,14 +45,12 @@ class Server:
         """Start it and wait until it answers."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WEBSOCKET_")}
         with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "socketserver", "--port", str(self._port), "--store-url", f"sqlite:///{self.database}"),
+            self._process = await start(
+                ("-m", "socketserver"),
+                *("--port", str(self._port), "--store-url", f"sqlite:///{self.database}"),
                 *self._flags,
-                cwd=ROOT,
-                env=environment,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
+                environment=environment,
+                stderr=log.fileno(),
             )
         async with asyncio.timeout(START_S):
             assert self._process.stdout is not None
@@ -72,8 +70,9 @@ class Server:
             process.send_signal(signal.SIGCONT)
             process.send_signal(number)
         async with asyncio.timeout(STOP_S):
-            # Reads the rest of its output too, which lets the transport close.
-            await process.communicate()
+            assert process.stdout is not None
+            await process.stdout.read()  # which lets the transport close
+            await process.wait()
 
     def freeze(self) -> None:
         """Make it stand still: connections stay, nothing is answered."""

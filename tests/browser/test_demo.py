@@ -199,7 +199,7 @@ async def test_a_pending_bubble_becomes_sent_in_place(people: People, server: Se
         await person.sees("Wait for it")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.thorough)])
 async def test_server_restarted_under_an_open_page(people: People, server: Server, number: signal.Signals) -> None:
     """Messages written while the server is away arrive once, in order, after it is back; nothing is lost."""
     alice, bob = await two_who_talk(people)
@@ -219,6 +219,7 @@ async def test_server_restarted_under_an_open_page(people: People, server: Serve
     await alice.sees("Before", "While away, one", "While away, two", "After")
 
 
+@pytest.mark.thorough  # the client's own tests have it too
 async def test_what_was_missed_while_away_is_fetched(start_server: StartServer, chromium: Browser) -> None:
     """A page that lost its connection gets exactly what it missed, also when that is more than one page of history."""
     server = await start_server("--messages-per-second", "0")
@@ -238,6 +239,7 @@ async def test_what_was_missed_while_away_is_fetched(start_server: StartServer, 
     await people.leave()
 
 
+@pytest.mark.thorough  # the client's own tests have it too
 async def test_a_lost_ack_makes_no_second_message(people: People) -> None:
     """The server stores a message, the connection dies before the ack: sent again under its key, it is there once."""
     alice, bob = await people.meet("alice"), await people.log_in("bob")
@@ -406,6 +408,7 @@ async def test_a_draft_stays_with_its_conversation(people: People) -> None:
     await expect(alice.row("Half a")).to_have_attribute("data-state", "sent")
 
 
+@pytest.mark.thorough  # the client's own tests have it too
 async def test_what_a_paused_tab_wrote_the_other_one_sends(people: People) -> None:
     """It waited in the tab that had been replaced, and was lost when that was closed."""
     first = await people.log_in("alice")

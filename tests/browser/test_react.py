@@ -112,7 +112,7 @@ async def test_a_group(people: People) -> None:
     await expect(alice.row("Anybody here?")).to_have_attribute("data-state", "seen")
 
 
-@pytest.mark.parametrize("name", ["constructor", "__proto__"])
+@pytest.mark.parametrize("name", ["constructor", pytest.param("__proto__", marks=pytest.mark.thorough)])
 async def test_somebody_with_a_name_that_every_object_has(people: People, name: str) -> None:
     """A participant called `constructor` had read marks and presence before they came: no number, and always online."""
     alice = await people.log_in("alice")
@@ -263,7 +263,7 @@ async def test_a_refused_message_can_be_tried_again(people: People) -> None:
     assert keys[0] == keys[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.thorough), signal.SIGKILL])
 async def test_server_restarted_under_an_open_page(people: People, server: Server, number: signal.Signals) -> None:
     """The page says what happens, comes back by itself, and sends what was written meanwhile."""
     alice, bob = await two_who_talk(people)
@@ -637,7 +637,9 @@ async def test_every_row_says_who_wrote_it(people: People) -> None:
     assert [re.sub(r"\s+", " ", text).split(":")[0] for text in shown] == ["You", "bob", "bob"]
 
 
-@pytest.mark.parametrize("width", [375, 1024, 1440])
+@pytest.mark.parametrize(
+    "width", [375, pytest.param(1024, marks=pytest.mark.thorough), pytest.param(1440, marks=pytest.mark.thorough)]
+)
 async def test_long_names_leave_room_for_the_message(people: People, width: int) -> None:
     """A long title, or a user id, pushed the Send button and one's own messages off the screen."""
     alice = await people.log_in("alice", width=width)
@@ -698,7 +700,9 @@ async def test_a_page_that_gave_up_comes_back_by_itself(people: People, server: 
     await alice.status("connected")
 
 
-@pytest.mark.parametrize("look", ["focus", "visibilitychange", "online"])
+@pytest.mark.parametrize(
+    "look", ["focus", *(pytest.param(look, marks=pytest.mark.thorough) for look in ("visibilitychange", "online"))]
+)
 async def test_looking_at_a_page_that_gave_up_connects_it(people: People, server: Server, look: str) -> None:
     """Only the button did, and the network's return."""
     alice = await people.meet("alice")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +13,12 @@ from browser.conftest import StartServer
 from browser.reactkit import BUILD_S, EXAMPLE, BuiltApp, missing_build_tools
 from browser.visitors import WAIT_MS
 from playwright.async_api import Browser, Page, expect
+from support.applications import install, missing_packer, types_hold
 from support.node import require
 from support.pages import ROOT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CLIENT: Final = "chat-socketserver-client"
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 # What `npm create vite` makes, as far as it matters.
 TEMPLATE: Final = {
@@ -48,13 +47,7 @@ async def build(directory: Path, server_url: str) -> None:
     for name, text in files.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(text, encoding="utf-8")
-    modules = directory / "node_modules"
-    modules.mkdir()
-    for package in (EXAMPLE / "node_modules").iterdir():
-        if package.name != CLIENT:
-            (modules / package.name).symlink_to(package)
-    # As --install-links does: a package that is linked finds the React of the checkout, which is another one.
-    shutil.copytree(ROOT / "clients" / "js", modules / CLIENT)
+    await install(directory, EXAMPLE / "node_modules")
     process = await asyncio.create_subprocess_exec(
         *("node", "node_modules/vite/bin/vite.js", "build", "--mode", "development", "--logLevel", "warn"),
         cwd=directory,
@@ -69,7 +62,7 @@ async def build(directory: Path, server_url: str) -> None:
 
 async def test_it_runs_as_written(chromium: Browser, start_server: StartServer, tmp_path: Path) -> None:
     """The README named neither Vite's origin, which the server refuses, nor whose token it is without a backend."""
-    require(missing_build_tools())
+    require(missing_build_tools() or missing_packer())
     assert "WEBSOCKET_ALLOWED_ORIGINS=http://localhost:5173 make run" in README
     dist = tmp_path / "chat" / "dist"
     dist.mkdir(parents=True)
@@ -103,3 +96,44 @@ async def test_it_runs_as_written(chromium: Browser, start_server: StartServer, 
     finally:
         await app.stop()
     assert not faults
+
+
+# What `npm create vite -- --template react-ts` makes, as far as it matters.
+TSCONFIG: Final = """{
+  "compilerOptions": {
+    "target": "es2023",
+    "lib": ["ES2023", "DOM"],
+    "module": "esnext",
+    "types": ["vite/client"],
+    "allowArbitraryExtensions": true,
+    "skipLibCheck": true,
+    "moduleResolution": "bundler",
+    "allowImportingTsExtensions": true,
+    "verbatimModuleSyntax": true,
+    "moduleDetection": "force",
+    "noEmit": true,
+    "jsx": "react-jsx",
+    "noUnusedLocals": true,
+    "noUnusedParameters": true,
+    "erasableSyntaxOnly": true,
+    "noFallthroughCasesInSwitch": true
+  },
+  "include": ["src"]
+}
+"""
+
+
+@pytest.mark.thorough
+async def test_its_types(tmp_path: Path) -> None:
+    """A page in TypeScript, the guide's for Next.js, compiles in a Vite application too."""
+    require(missing_build_tools() or missing_packer())
+    guide = (ROOT / "docs" / "react.md").read_text(encoding="utf-8")
+    [page] = re.findall(r"<!-- file app/messages/page.tsx -->\n+```tsx\n(.*?)```", guide, flags=re.S)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "package.json").write_text(TEMPLATE["package.json"])
+    (tmp_path / "tsconfig.json").write_text(TSCONFIG)
+    (tmp_path / "src" / "Page.tsx").write_text(
+        page.replace("process.env.NEXT_PUBLIC_WEBSOCKET_URL", "String(import.meta.env.VITE_WEBSOCKET_URL)")
+    )
+    await install(tmp_path, EXAMPLE / "node_modules")
+    await types_hold(tmp_path, "tsconfig.json", folder="src")

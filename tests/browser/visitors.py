@@ -148,6 +148,7 @@ class Visitors(Generic[V]):
                 viewport={"width": width, "height": height},
                 locale="en-GB",
                 color_scheme="dark" if dark else "light",
+                reduced_motion="reduce",  # sixty pictures a second, drawn without a graphics card, are most of the work
             )
             context.set_default_timeout(WAIT_MS)
             self._contexts.append(context)

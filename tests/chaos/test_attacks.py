@@ -45,9 +45,7 @@ CHOSEN: Final = (
 )
 
 
-pytestmark = [pytest.mark.alone, pytest.mark.thorough]
-
-
+@pytest.mark.thorough
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", CHOSEN)
 async def test_a_bystander_does_not_notice_an_attack(name: str, tmp_path: Path) -> None:

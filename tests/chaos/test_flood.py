@@ -73,7 +73,6 @@ def cpu_s(server: ServerProcess) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(300)
 async def test_a_flood_of_handshakes_beside_a_chat(tmp_path: Path) -> None:
     """Every message reaches everybody in its conversation once and in order, also while somebody floods the door."""

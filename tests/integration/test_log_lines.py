@@ -61,6 +61,37 @@ async def test_no_secret_is_ever_logged(caplog: pytest.LogCaptureFixture) -> Non
         assert secret not in logged, secret[:20]
 
 
+async def test_changes_have_a_line_and_a_count_and_never_what_they_say(caplog: pytest.LogCaptureFixture) -> None:
+    """A repeat has a line too, and counts as none."""
+    caplog.set_level(logging.INFO)
+    async with chatting() as chat, http() as session:
+        ann = await knock(session, chat)
+        await ann.connect({"token": chat.token("ann")})
+        created = await ann.ask("create_conversation", {"participantIds": ["bob"]})
+        where = {"conversationId": created["conversation"]["id"], "seq": 1}
+        await ann.message(where["conversationId"], BODY)
+        await ann.ask("set_reaction", {**where, "reaction": "+", "on": True})
+        for _ in range(2):
+            await ann.ask("edit_message", {**where, "idempotencyKey": "e", "body": f"{BODY} {KEY}"})
+        await ann.ask("delete_message", where)
+        await ann.ask("delete_message", {**where, "seq": 9})
+        async with session.get(f"{chat.url}/metrics") as response:
+            metrics = await response.text()
+        await ann.close()
+    lines = [line for line in caplog.messages if line.startswith("message_changed")]
+    told = [dict(part.split("=") for part in line.split()[1:]) for line in lines]
+    assert [(each["kind"], each["seq"], each["change"], each["duplicate"]) for each in told] == [
+        ("reaction", "1", "2", "False"),
+        ("edit", "1", "3", "False"),
+        ("edit", "1", "3", "True"),
+        ("deletion", "1", "4", "False"),
+    ]
+    assert BODY not in caplog.text
+    for kind in ("reaction", "edit", "deletion"):
+        assert f'socketserver_changes_total{{kind="{kind}"}} 1.0' in metrics
+    assert "socketserver_change_events_total 3.0" in metrics
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("format", ["json", "console"])
 async def test_the_whole_output_of_a_server(tmp_path: Path, format: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from .forking import Process, start
 from .stopping import stop
 from .turns import watched_turns
 from .waiting import DEADLINE_S
@@ -75,7 +76,12 @@ def token(
     ahead_s: float = 0.0,
 ) -> str:
     """A token of the development login, made `ahead_s` seconds from now."""
-    return Authenticator(Settings(), MovedClock(ahead_s)).issue_token(user, name, picture, lifetime_s=lifetime_s)
+    return Authenticator(_defaults(), MovedClock(ahead_s)).issue_token(user, name, picture, lifetime_s=lifetime_s)
+
+
+@functools.cache
+def _defaults() -> Settings:
+    return Settings()
 
 
 class _Errors(logging.Handler):
@@ -157,7 +163,7 @@ class ServerProcess:
         self.port = 0
         self.output: list[str] = []
         self._turns = database.with_name(f"{database.name}.turns")
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -188,21 +194,13 @@ class ServerProcess:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
         environment = {name: value for name, value in os.environ.items() if not _OUR_VARIABLES.match(name)}
         environment["WEBSOCKET_TEST_TURNS"] = str(self._turns)
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *self.program,
-            *arguments,
-            cwd=ROOT,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        self._process = await start(self.program, *arguments, environment=environment)
         listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read(self._process, listening))
         async with asyncio.timeout(START_S):
             self.port = await listening
 
-    async def _read(self, process: asyncio.subprocess.Process, listening: asyncio.Future[int]) -> None:
+    async def _read(self, process: Process, listening: asyncio.Future[int]) -> None:
         assert process.stdout is not None
         while line := (await process.stdout.readline()).decode():
             self.output.append(line.rstrip())

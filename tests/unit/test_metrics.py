@@ -8,12 +8,22 @@ import platform
 import time
 from pathlib import Path
 from socketserver import __version__
-from socketserver.chat.domain import UserId
+from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, UserId
+from socketserver.chat.news import MessageUpdated
 from socketserver.errors import ENDS
 from socketserver.live.left import code_of, left_for
 from socketserver.ops import metrics as module
 from socketserver.ops.figures import Distribution, Reading
-from socketserver.ops.metrics import CONNECT, HTTP, LAG_PROBE_S, OTHER, Metrics
+from socketserver.ops.metrics import (
+    CONNECT,
+    HTTP,
+    LAG_PROBE_S,
+    MOST_FORMATS,
+    OTHER,
+    SCRAPES_AT_ONCE,
+    SCRAPES_PER_SECOND,
+    Metrics,
+)
 from socketserver.realtime.engine.reasons import Gone
 from socketserver.wire.protocol import ClientEvent
 from typing import NoReturn
@@ -115,6 +125,20 @@ def test_a_message_and_its_repeat(metrics: Metrics) -> None:
     assert seen("message_ack_seconds_count") == 2
 
 
+def test_changes_and_what_was_announced_of_them(metrics: Metrics) -> None:
+    """Three reactions that were stored together are one event; repeats are neither."""
+    for _ in range(3):
+        metrics.changed(module.REACTION)
+    conversation = Conversation(ConversationId("c"), "group", None, ANA, (ANA,), 1)
+    message = Message(MessageId("m"), conversation.id, 1, 2, ANA, "key", "hello", None, 5)
+    for duplicate in (False, True):
+        metrics.receive(MessageUpdated(conversation, message, duplicate))
+    seen = scrape(metrics)
+    assert [seen("changes_total", kind=kind) for kind in module.CHANGES] == [0, 0, 3]
+    assert seen("change_events_total") == 1
+    assert seen("messages_total") == 0
+
+
 @pytest.mark.parametrize("event", ClientEvent)
 def test_every_event_is_counted_by_name(metrics: Metrics, event: ClientEvent) -> None:
     """Success and failure apart."""
@@ -152,6 +176,31 @@ def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_bytes", missing)
     peak = module.resident_bytes()
     assert 5_000_000 < now <= 1.1 * peak
+
+
+def test_who_scrapes_without_end_gets_the_last_answer_again(metrics: Metrics, clock: FakeClock) -> None:
+    """Four connections that asked for it as fast as they were answered took an eighth of a core: each answer was put
+    together anew. In another format it is put together once, and after a moment it is new again."""
+    reads: list[None] = []
+
+    def read() -> Reading:
+        reads.append(None)
+        return Reading()
+
+    metrics.watch(read)
+    answers = {metrics.expose("")[0] for _ in range(3 * SCRAPES_AT_ONCE)}
+    assert len(reads) == SCRAPES_AT_ONCE
+    body, content_type = metrics.expose("application/openmetrics-text; version=1.0.0")
+    assert body not in answers
+    assert content_type.startswith("application/openmetrics-text")
+    assert len(reads) == SCRAPES_AT_ONCE + 1
+    clock.advance(1 / SCRAPES_PER_SECOND)
+    for _ in range(2):
+        metrics.expose("")
+    assert len(reads) == SCRAPES_AT_ONCE + 2
+    for number in range(100):
+        metrics.expose(f"application/openmetrics-text; version=1.{number}.0")
+    assert len(reads) == SCRAPES_AT_ONCE + MOST_FORMATS, "versions that are made up have no answers kept"
 
 
 def test_a_scrape_reads_once(metrics: Metrics) -> None:

@@ -12,7 +12,17 @@ from socketserver.door import connects as guards
 from socketserver.door.auth import COOKIE_NAME
 from socketserver.door.tcp_connections import CAPS, HEAD_REFUSALS
 from socketserver.ops.figures import Reading
-from socketserver.ops.metrics import CONNECT, END_CODES, HANDSHAKE, HTTP, OK, TRANSPORTS, UNKNOWN_EVENT, Metrics
+from socketserver.ops.metrics import (
+    CHANGES,
+    CONNECT,
+    END_CODES,
+    HANDSHAKE,
+    HTTP,
+    OK,
+    TRANSPORTS,
+    UNKNOWN_EVENT,
+    Metrics,
+)
 from socketserver.realtime.engine.intake import Intake, IntakeLimits
 from socketserver.realtime.engine.wheel import Wheel
 from socketserver.wire.answers import ADMIN_REQUIRED
@@ -75,6 +85,7 @@ VALUES: Final[dict[tuple[str, str], set[str]]] = {
     ("socketserver_heads_refused_total", "why"): set(HEAD_REFUSALS),
     ("socketserver_intake_total", "done"): set(INTAKE.counts()),
     ("socketserver_sockets", "transport"): set(TRANSPORTS),
+    ("socketserver_changes_total", "kind"): set(CHANGES),
 }
 
 

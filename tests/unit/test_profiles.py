@@ -196,6 +196,50 @@ async def test_users_are_looked_up_once_in_a_while(store: FaultyStore) -> None:
     assert store.read == [[ANN, BOB], [BOB]]
 
 
+async def test_what_is_known_is_not_written_again(store: FaultyStore) -> None:
+    """Each login wrote the same profile anew. After a minute another process may have been told more, and it is."""
+    stage = Stage(store)
+    await stage.tell(ProfileUpdate(ANN, "Ann"))
+    await stage.tell(ProfileUpdate(ANN, "Ann"), ProfileUpdate(ANN))
+    await store.set_profile(ProfileUpdate(BOB, "Bob"))
+    await stage.profiles.find([BOB])
+    await stage.tell(ProfileUpdate(BOB, "Bob"))
+    assert store.written == [ProfileUpdate(ANN, "Ann"), ProfileUpdate(BOB, "Bob")]
+    await stage.tell(ProfileUpdate(ANN, "Ann B."))
+    stage.clock.advance(KEPT_S)
+    await stage.tell(ProfileUpdate(ANN, "Ann B."))
+    assert store.written[2:] == [ProfileUpdate(ANN, "Ann B.")] * 2
+
+
+async def test_a_user_who_is_only_known_to_be_nobody_is_written(store: FaultyStore) -> None:
+    """Whoever was looked up before the first login has been here afterwards, also without a name."""
+    stage = Stage(store)
+    assert await stage.profiles.find([ANN]) == {ANN: None}
+    await stage.tell(ProfileUpdate(ANN))
+    assert await stage.profiles.find([ANN]) == {ANN: Profile(ANN)}
+    assert store.written == [ProfileUpdate(ANN)]
+
+
+async def test_who_asks_at_once_shares_one_look(store: FaultyStore) -> None:
+    """In a storm each join read profiles by itself. Who gives up takes the answer from nobody; a bug is everybody's."""
+    stage = Stage(store)
+    await store.set_profile(ProfileUpdate(ANN, "Ann"))
+    asks = [asyncio.ensure_future(stage.profiles.find(ids)) for ids in ([ANN], [BOB], [BOB, ANN])]
+    await asyncio.sleep(0)  # they have asked
+    asks[0].cancel()
+    assert await asks[1] == {BOB: None}
+    assert await asks[2] == {ANN: Profile(ANN, "Ann"), BOB: None}
+    assert [set(ids) for ids in store.read] == [{ANN, BOB}]
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    store.before_answer = fail
+    stage.clock.advance(KEPT_S)
+    found = await asyncio.gather(*(stage.profiles.find([each]) for each in (ANN, BOB)), return_exceptions=True)
+    assert [type(each) for each in found] == [ZeroDivisionError] * 2
+
+
 async def test_what_is_old_is_better_than_nothing(store: FaultyStore) -> None:
     """While the store is away names stay; somebody who could not be looked up is not said to be unknown."""
     stage = Stage(store)

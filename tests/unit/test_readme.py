@@ -221,6 +221,12 @@ async def node(directory: Path, *arguments: str) -> tuple[int | None, str]:
     return process.returncode, out.decode()
 
 
+def test_the_lines_of_an_application_with_next() -> None:
+    """The guide says how many lines an application of one's own needs."""
+    files = re.findall(r"<!-- file \S+ -->\n+```\w+\n(.*?)```", REACT_GUIDE, flags=re.S)
+    assert re.findall(r"needs the lines\s+below, (\d+) of them", REACT_GUIDE) == [str("".join(files).count("\n"))]
+
+
 async def test_hook_is_javascript(tmp_path: Path) -> None:
     """The hook of docs/react.md is a valid module."""
     require(None if shutil.which("node") else "Node.js is not installed")

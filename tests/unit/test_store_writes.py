@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from socketserver.chat.domain import ConversationId, ReadMark, UserId
+from dataclasses import fields
+from socketserver.chat.changes import Change, Delete, Edit, React
+from socketserver.chat.domain import ConversationId, Later, Reaction, ReadMark, UserId
 from socketserver.errors import ConversationNotFound, IdempotencyConflict, Overloaded
 from socketserver.store.base import ReadAdvance
-from socketserver.store.encoding import dump_metadata, int64, load_metadata
+from socketserver.store.encoding import dump_later, dump_metadata, int64, load_later, load_metadata, texts_of
 from socketserver.store.writes import Admission, Advance, Append, Call, Create, Outages, plan_advances, settle
 
 import pytest
@@ -111,3 +113,28 @@ async def test_a_conversation_that_differs_is_a_conflict_even_if_it_has_the_key(
     call = Create(asyncio.get_running_loop().create_future(), draft)
     call.repeat(conversation_draft(BOB, title="one", key="k").made())
     assert isinstance(call.error, IdempotencyConflict)
+
+
+def test_whatever_has_happened_to_a_message_is_kept() -> None:
+    """A field that is new has to be filled in here, and comes back from the database without a line of the stores'."""
+    later = Later(1, 2, "key", 3, BOB, (Reaction("+", (ANN, BOB)), Reaction("👍", (CAT,))))
+    assert all(getattr(later, each.name) != each.default for each in fields(later))
+    assert load_later(later.born, dump_later(later)) == later
+
+
+def test_nothing_that_has_happened_takes_no_room() -> None:
+    assert dump_later(Later()) is None
+    assert dump_later(Later(born=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "texts"),
+    [
+        (Edit(HERE, 1, ANN, "k", "b", NOW_MS, {"a": "c"}, (BOB, CAT)), {"k", "b", '{"a":"c"}', BOB, CAT}),
+        (Delete(HERE, 1, ANN, NOW_MS), set()),
+        (React(HERE, 1, ANN, "+", on=True), {"+"}),
+    ],
+)
+def test_all_texts_of_a_change_are_looked_at(change: Change, texts: set[str]) -> None:
+    """The MongoDB store had a list of its own of the kinds of changes: it would have failed at a new one."""
+    assert set(texts_of(change)) == texts | {HERE, ANN}

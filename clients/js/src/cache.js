@@ -1,7 +1,7 @@
 // What a page shows before there is a connection: the list, and the newest messages of the conversations opened last.
 // Bounded; gone after a logout. It fails in silence: everything in it is the server's too.
 
-/** @import { Clock } from "./connection.js" */
+/** @import { Clock } from "./clock.js" */
 /** @import { Kept } from "./conversation.js" */
 /** @import { Item } from "./list.js" */
 /** @import { Storage } from "./storage.js" */

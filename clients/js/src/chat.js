@@ -6,20 +6,27 @@
 //     room.subscribe(() => draw(room.state.messages, room.state.pending));
 //     room.send("Hello");
 import { Cache } from "./cache.js";
-import { CLOCK, Connection } from "./connection.js";
+import { CLOCK } from "./clock.js";
+import { Connection } from "./connection.js";
 import { Conversations } from "./conversations.js";
 import { ChatError } from "./errors.js";
 import { cut } from "./list.js";
 import { Listeners } from "./listeners.js";
-import { newKey, Outbox } from "./outbox.js";
+import { Outbox } from "./outbox.js";
+import { isLookedAt, listenTo } from "./page.js";
+import { newKey } from "./pending.js";
 import { Profiles } from "./profiles.js";
 import { Room } from "./room.js";
 import { defaultStorage, memoryStorage } from "./storage.js";
+import { Turns } from "./turns.js";
 
-/** @import { Clock, Status as ConnectionStatus } from "./connection.js" */
+/** @import { Clock } from "./clock.js" */
+/** @import { Status as ConnectionStatus } from "./connection.js" */
+/** @import { State } from "./conversation.js" */
+/** @import { ListAction } from "./list.js" */
 /** @import { Context } from "./room.js" */
 /** @import { Storage } from "./storage.js" */
-/** @import { Conversation, CreateConversation, JoinConversationAck, Message, Requests, Welcome } from "./wire.js" */
+/** @import { Conversation, CreateConversation, JoinConversationAck, Message, Requests, SettingsChanged, Welcome } from "./wire.js" */
 
 /** @typedef {ConnectionStatus & {storage: "lasting" | "memory"}} Status  `storage`: whether what waits outlives the page */
 /** @typedef {Room & {setVisible: (visible: boolean) => void, close: () => void}} OpenRoom */
@@ -36,9 +43,6 @@ import { defaultStorage, memoryStorage } from "./storage.js";
  * @property {Clock} [clock]  for tests
  */
 
-/** Requests about what is open: so many at once, then so many a second. The server allows 100 and 20, for all of them. */
-const BURST = 20;
-const PER_SECOND = 8;
 /** Rooms that nobody holds but that are remembered, so that going back to them shows at once what was there. */
 const MOST_ROOMS = 30;
 const RETRY_MS = 1_000;
@@ -70,13 +74,9 @@ export class Chat {
   #listeners = new Listeners();
   /** By id; the one used last is the last. @type {Map<string, Room>} */
   #rooms = new Map();
-  #telling = false;
-  /** @type {any} */
-  #later = null;
-  #tokens = BURST;
-  #tokensAt = 0;
-  /** @type {(() => void)[]} */
-  #unlisten = [];
+  #turns;
+  /** @type {(() => void) | null} */
+  #unlisten = null;
   /** @type {Context} */
   #context;
 
@@ -99,6 +99,7 @@ export class Chat {
         event: (name, payload) => this.#event(name, payload),
       },
     });
+    this.#turns = new Turns({ connection: this.#connection, clock, rooms: this.#rooms });
     this.#outbox = new Outbox({
       ...{ connection: this.#connection, storage: this.#storage, clock },
       onStored: (message) => this.#stored(message),
@@ -112,17 +113,19 @@ export class Chat {
     this.#context = {
       ...{ connection: this.#connection, outbox: this.#outbox, clock },
       cache: () => this.#cache,
-      looks,
+      looks: isLookedAt,
       learn: (profiles) => this.profiles.learn(profiles),
       me: () => this.#me,
       changed: () => this.#changed(),
       insist: (event, payload, wanted, take) => this.#insist(event, payload, wanted, take),
       joined: (id, ack) => this.#joined(id, ack),
+      counted: (id, state) => this.#counted(id, state),
+      settled: (event) => this.#settled(event),
     };
     this.conversations = new Conversations({
       insist: (event, payload, wanted, take) => this.#insist(event, payload, wanted, take),
       learn: (profiles) => this.profiles.learn(profiles),
-      changed: ({ items, loaded }) => loaded && this.#connection.connected && this.#cache?.keepList(items),
+      changed: ({ all, loaded }) => loaded && this.#connection.connected && this.#cache?.keepList(all),
     });
     this.profiles.subscribe(() => this.#cache?.keepProfiles([...this.profiles.state.values()]));
     this.conversations.apply({ type: "known", me: this.#me });
@@ -142,9 +145,9 @@ export class Chat {
   /** Disconnect, until `connect`. What waits to be sent is kept. */
   disconnect = () => {
     this.#connection.disconnect();
-    for (const unlisten of this.#unlisten.splice(0)) unlisten();
-    this.#clock.clearTimeout(this.#later);
-    this.#later = null;
+    this.#unlisten?.();
+    this.#unlisten = null;
+    this.#turns.end();
     void this.#cache?.flush();
     this.#outbox.close();
     this.#scope = null;
@@ -224,16 +227,9 @@ export class Chat {
 
   #begin() {
     if (this.#me !== null) this.#know(this.#me);
-    const page = /** @type {any} */ (globalThis);
-    if (!page.document || this.#unlisten.length > 0) return;
     const looked = () => this.#rooms.forEach((room) => room.held && room.wish());
-    for (const [target, type] of [[page, "focus"], [page, "blur"], [page.document, "visibilitychange"]]) {
-      target.addEventListener(type, looked);
-      this.#unlisten.push(() => target.removeEventListener(type, looked));
-    }
-    const flush = () => void this.#cache?.flush();
-    page.addEventListener("pagehide", flush);
-    this.#unlisten.push(() => page.removeEventListener("pagehide", flush));
+    const pagehide = () => void this.#cache?.flush();
+    this.#unlisten ??= listenTo(globalThis, { focus: looked, blur: looked, visibilitychange: looked, pagehide });
   }
 
   /** Whose chat it is: from now on things are kept. @param {string} me */
@@ -283,18 +279,26 @@ export class Chat {
         this.profiles.learn([payload.sender]);
         return this.#stored(payload.message);
       case "conversation_activity": {
-        const { conversationId, seq, senderId, preview, createdAt, sender } = payload;
+        const { conversationId, seq, senderId, preview, createdAt, mentions, sender } = payload;
         this.profiles.learn([sender]);
-        return this.#news(conversationId, seq, senderId, preview, createdAt);
+        return this.#news({ conversationId, seq, senderId, text: preview, at: createdAt, mentions });
       }
       case "conversation_created":
         this.profiles.learn(payload.profiles);
         this.conversations.apply({ type: "created", conversation: payload.conversation });
         return void this.conversations.load(); // its answer has the others' presence, and makes the server tell of it
+      case "conversation_updated": {
+        const room = this.#rooms.get(payload.conversation.id);
+        this.profiles.learn([payload.sender]);
+        room?.apply({ type: "updated", conversation: payload.conversation });
+        return this.conversations.apply({ type: "updated", event: payload, counts: !room?.state.joined });
+      }
+      case "settings_changed":
+        return this.#settled(payload);
       case "messages_read":
         this.#rooms.get(payload.conversationId)?.apply({ type: "read", event: payload });
-        if (payload.userId !== this.#me) return;
-        return this.conversations.apply({ type: "read", conversationId: payload.conversationId, readSeq: payload.readSeq });
+        if (payload.userId === this.#me) this.#read(payload);
+        return;
       case "user_typing":
         return this.#rooms.get(payload.conversationId)?.apply({ type: "typing", event: payload });
       case "profile_changed":
@@ -307,28 +311,45 @@ export class Chat {
 
   /** One is stored, or has changed: an event, or the answer to one's own. @param {Message} message */
   #stored(message) {
-    const { conversationId, seq, senderId, body, createdAt, idempotencyKey } = message;
+    this.#news(newsOf(message));
     // Both before anybody is told: the bubble that waited becomes the stored one, without a moment in between.
-    this.#rooms.get(conversationId)?.apply({ type: "message", message });
-    if (senderId === this.#me) this.#outbox.settle(idempotencyKey, message);
-    this.#news(conversationId, seq, senderId, cut(body), createdAt);
+    this.#rooms.get(message.conversationId)?.apply({ type: "message", message });
+    if (message.senderId === this.#me) this.#outbox.settle(message.idempotencyKey, message);
   }
 
-  /** @param {string} conversationId @param {number} seq @param {string} senderId @param {string} text @param {number} at */
-  #news(conversationId, seq, senderId, text, at) {
+  /** @param {Omit<Extract<ListAction, {type: "news"}>, "type">} news */
+  #news(news) {
     // Somebody wrote in a conversation that is further down in the list than what has been loaded.
-    if (!this.conversations.state.items.some(({ id }) => id === conversationId)) void this.conversations.load();
-    else this.conversations.apply({ type: "news", conversationId, seq, senderId, text, at });
+    if (!this.conversations.has(news.conversationId)) void this.conversations.load();
+    else this.conversations.apply({ type: "news", ...news });
+  }
+
+  /** One's own read mark moved. If that leaves something unread, only the conversation itself, or another answer, says how much. @param {{conversationId: string, readSeq: number}} event */
+  #read({ conversationId, readSeq }) {
+    this.conversations.apply({ type: "read", conversationId, readSeq });
+    const item = this.conversations.state.all.find(({ id }) => id === conversationId);
+    const partly = item && item.lastSeq > readSeq && item.uncounted + item.unreadMentions > 0;
+    if (partly && !this.#rooms.get(conversationId)?.state.joined) void this.conversations.load();
+  }
+
+  /** @param {SettingsChanged} event */
+  #settled(event) {
+    this.#rooms.get(event.conversationId)?.apply({ type: "settings", settings: event.settings });
+    this.conversations.apply({ type: "settings", event });
   }
 
   /** @param {string} conversationId @param {JoinConversationAck} ack */
-  #joined(conversationId, { messages, readSeq }) {
-    const newest = messages.at(-1);
-    const known = this.conversations.state.items.some(({ id }) => id === conversationId);
-    if (newest && known) this.#news(conversationId, newest.seq, newest.senderId, cut(newest.body), newest.createdAt);
-    this.conversations.apply({ type: "read", conversationId, readSeq });
+  #joined(conversationId, { messages, settings }) {
+    const newest = messages.filter(({ deletedAt }) => deletedAt === undefined).at(-1);
+    if (newest && this.conversations.has(conversationId)) this.#news(newsOf(newest));
+    this.conversations.apply({ type: "settings", event: { conversationId, settings } });
     for (const message of messages) if (message.senderId === this.#me) this.#outbox.settle(message.idempotencyKey, message);
     this.#changed();
+  }
+
+  /** What is open knows best what is unread. @param {string} conversationId @param {State} state */
+  #counted(conversationId, { lastSeq, readSeq, uncounted, unreadMentions }) {
+    this.conversations.apply({ type: "read", conversationId, lastSeq, readSeq, uncounted, unreadMentions });
   }
 
   // What is open
@@ -338,48 +359,7 @@ export class Chat {
     const looking = new Set([...this.#rooms.values()].filter(({ state }) => state.visible && state.joined).map(({ id }) => id));
     const same = looking.size === this.conversations.state.looking.size && [...looking].every((id) => this.conversations.state.looking.has(id));
     if (!same) this.conversations.apply({ type: "looking", ids: looking });
-    if (this.#telling || !this.#connection.connected) return;
-    this.#telling = true;
-    queueMicrotask(() => this.#tellAll());
-  }
-
-  /** One request after the other, and not too many: whoever has left a room before its turn came need not join it. */
-  async #tellAll() {
-    try {
-      while (this.#connection.connected) {
-        const now = this.#clock.now();
-        const due = [...this.#rooms.values()].filter((room) => room.due !== null);
-        const ready = due.filter(({ notBefore }) => notBefore <= now);
-        const room = ready.find(({ due }) => due !== "join") ?? ready.sort((a, b) => b.heldAt - a.heldAt)[0];
-        if (!room) {
-          if (due.length > 0) this.#again(Math.min(...due.map(({ notBefore }) => notBefore)) - now);
-          return;
-        }
-        const waitMs = this.#takeTurn(now);
-        if (waitMs > 0) return this.#again(waitMs);
-        await room.tell();
-      }
-    } finally {
-      this.#telling = false;
-    }
-  }
-
-  /** @param {number} ms */
-  #again(ms) {
-    this.#clock.clearTimeout(this.#later);
-    this.#later = this.#clock.setTimeout(() => {
-      this.#later = null;
-      this.#changed();
-    }, ms);
-  }
-
-  /** @param {number} now @returns {number} how long to wait; 0 if the turn was taken */
-  #takeTurn(now) {
-    this.#tokens = Math.min(BURST, this.#tokens + ((now - this.#tokensAt) / 1_000) * PER_SECOND);
-    this.#tokensAt = now;
-    if (this.#tokens < 1) return ((1 - this.#tokens) / PER_SECOND) * 1_000;
-    this.#tokens -= 1;
-    return 0;
+    this.#turns.begin();
   }
 
   // Small things
@@ -410,10 +390,9 @@ export class Chat {
   }
 }
 
-/** Whether somebody looks at the page: it is on the screen and has the focus. Where there is no page, yes. */
-function looks() {
-  const { document } = globalThis;
-  return !document || (document.visibilityState === "visible" && document.hasFocus());
+/** What the list shows of a message. @param {Message} message */
+function newsOf({ conversationId, seq, senderId, body, createdAt, mentions }) {
+  return { conversationId, seq, senderId, text: cut(body), at: createdAt, mentions };
 }
 
 export { ChatError, memoryStorage, newKey };

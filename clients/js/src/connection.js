@@ -4,11 +4,14 @@
 // otherwise). Then the status is `offline`, for a button; and quiet attempts go on, every 30 to 60 s and when somebody
 // comes back to the page, the network returns or something is to be sent. What the server tells to stay away stays away.
 import { io as socketIo } from "socket.io-client";
-import { ChatError } from "./errors.js";
+import { CLOCK } from "./clock.js";
+import { ChatError, readRefusal } from "./errors.js";
 import { Listeners } from "./listeners.js";
+import { listenTo } from "./page.js";
 
 /** @import { Socket } from "socket.io-client" */
-/** @import { Answer, ErrorDetails, Limits, Requests, User, Welcome, SessionEnded } from "./wire.js" */
+/** @import { Clock } from "./clock.js" */
+/** @import { Answer, Limits, Requests, User, Welcome, SessionEnded } from "./wire.js" */
 
 /**
  * @typedef {object} Status  the same object until it changes
@@ -25,24 +28,6 @@ import { Listeners } from "./listeners.js";
  * @property {User | null} user  who you are, once the server has said it
  * @property {Limits | null} limits  what the server accepts, once it has said it
  */
-
-/**
- * @typedef {object} Clock  what a test may set
- * @property {() => number} now  milliseconds that only grow
- * @property {() => number} wall  milliseconds since 1970
- * @property {(act: () => void, ms: number) => any} setTimeout
- * @property {(timer: any) => void} clearTimeout
- * @property {() => number} random  from 0 to 1
- */
-
-/** @type {Clock} */
-export const CLOCK = {
-  now: () => performance.now(),
-  wall: () => Date.now(),
-  setTimeout: (act, ms) => setTimeout(act, ms),
-  clearTimeout: (timer) => clearTimeout(timer),
-  random: Math.random,
-};
 
 /** Until `welcome` says otherwise. */
 const RECONNECTION = { attempts: 3, delayMs: 2_000, delayMaxMs: 10_000 };
@@ -94,8 +79,8 @@ export class Connection {
   #renew = false;
   /** It was renewed already, and there was no connection since. */
   #renewed = false;
-  /** @type {(() => void)[]} */
-  #unlisten = [];
+  /** @type {(() => void) | null} */
+  #unlisten = null;
 
   /**
    * @param {object} init
@@ -143,7 +128,8 @@ export class Connection {
   /** Disconnect, and do nothing by itself any more. */
   disconnect() {
     this.#stop("offline", { code: "closed" });
-    for (const unlisten of this.#unlisten.splice(0)) unlisten();
+    this.#unlisten?.();
+    this.#unlisten = null;
   }
 
   /** End for a reason of this side, until the user asks. @param {{code: ChatError["code"], message: string}} reason */
@@ -352,31 +338,25 @@ export class Connection {
 
   #listenToPage() {
     const page = this.#page;
-    if (!page.addEventListener || this.#unlisten.length > 0) return;
-    /** @param {EventTarget} target @param {string} type @param {() => void} act */
-    const listen = (target, type, act) => {
-      target.addEventListener(type, act);
-      this.#unlisten.push(() => target.removeEventListener(type, act));
-    };
-    listen(page, "focus", () => this.wake());
-    listen(page, "offline", () => void this.probe());
-    listen(page, "online", () => {
-      // Whatever the count says: the network was the reason.
-      if (this.status.state === "retrying" && this.#socket === null) this.#set({ state: "offline" });
-      this.wake();
-      void this.probe();
-    });
-    const { document } = page;
-    if (!document) return;
-    listen(document, "visibilitychange", () => {
-      const now = this.#clock.now();
-      if (document.visibilityState !== "visible") {
-        this.#hiddenAt = now;
-        return;
-      }
-      this.wake();
-      if (now - this.#hiddenAt > AWAY_MS) void this.probe();
-      this.#hiddenAt = Infinity;
+    this.#unlisten ??= listenTo(page, {
+      focus: () => this.wake(),
+      offline: () => void this.probe(),
+      online: () => {
+        // Whatever the count says: the network was the reason.
+        if (this.status.state === "retrying" && this.#socket === null) this.#set({ state: "offline" });
+        this.wake();
+        void this.probe();
+      },
+      visibilitychange: () => {
+        const now = this.#clock.now();
+        if (page.document.visibilityState !== "visible") {
+          this.#hiddenAt = now;
+          return;
+        }
+        this.wake();
+        if (now - this.#hiddenAt > AWAY_MS) void this.probe();
+        this.#hiddenAt = Infinity;
+      },
     });
   }
 
@@ -384,21 +364,5 @@ export class Connection {
   #set(change) {
     this.status = { ...this.status, ...change };
     this.#listeners.tell();
-  }
-}
-
-/**
- * What a connect failed with: the server's own error, over Socket.IO (`told`) or in the body of an HTTP refusal.
- *
- * @param {Error} error
- * @returns {{told: boolean, details: Partial<ErrorDetails> | undefined}}
- */
-function readRefusal(error) {
-  const { data, context } = /** @type {any} */ (error);
-  if (data?.code) return { told: true, details: data };
-  try {
-    return { told: false, details: JSON.parse(context?.responseText ?? "").error };
-  } catch {
-    return { told: false, details: undefined }; // no answer, or a proxy's page
   }
 }

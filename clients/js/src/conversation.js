@@ -7,8 +7,10 @@
 // Deleted messages do not count as unread. Where all that is unread is loaded they are seen; else an answer says how many they
 // are, and each change that it does not know of yet moves that number.
 
+import { merged, NO_SETTINGS } from "./list.js";
+
 /** @import { ChatError } from "./errors.js" */
-/** @import { Conversation, JoinConversationAck, Message, MessagesRead, Participant, Presence, UserTyping } from "./wire.js" */
+/** @import { Conversation, JoinConversationAck, Message, MessagesRead, OwnSettings, Participant, Presence, UserTyping } from "./wire.js" */
 
 /**
  * @typedef {object} State  never changed; another object when something does
@@ -19,6 +21,8 @@
  * @property {number} unreadCount  0 while the user looks at it
  * @property {ReadonlyMap<number, Message | null>} quoted  by `seq`, the messages that some `replyTo` names, loaded or not; null
  *   while it is not at hand
+ * @property {number} unreadMentions  how many of those that are unread mention oneself
+ * @property {OwnSettings} settings  one's own
  * @property {boolean} hasOlder  there are messages before the first one at hand
  * @property {boolean} joined  on the present connection; while it is false nothing new arrives
  * @property {ChatError | null} error  why it cannot be joined
@@ -48,10 +52,13 @@
  *   | {type: "read", event: Pick<MessagesRead, "userId" | "readSeq" | "readAt">}
  *   | {type: "typing", event: UserTyping}
  *   | {type: "presence", event: Presence}
+ *   | {type: "updated", conversation: Conversation}
+ *   | {type: "settings", settings: OwnSettings}
  *   | {type: "visible", visible: boolean}
  *   | {type: "lost"}} Action
  *
- * @typedef {Pick<State, "conversation" | "messages" | "participants" | "lastSeq" | "readSeq" | "cursor" | "uncounted">} Kept
+ * @typedef {Pick<State, "conversation" | "messages" | "participants" | "lastSeq" | "readSeq" | "cursor" | "uncounted"
+ *   | "unreadMentions" | "settings">} Kept
  */
 
 /** So many messages at the most while new ones come in; what goes is read again by scrolling. */
@@ -68,6 +75,8 @@ export const EMPTY = Object.freeze({
   participants: Object.freeze([]),
   typing: Object.freeze([]),
   unreadCount: 0,
+  unreadMentions: 0,
+  settings: NO_SETTINGS,
   quoted: new Map(),
   hasOlder: false,
   joined: false,
@@ -94,6 +103,7 @@ export function reduce(state, action) {
   const unread = next.messages.slice(placeOf(next.messages, next.readSeq + 1));
   if (unread.length === next.lastSeq - next.readSeq) {
     next.uncounted = unread.filter((message) => !counts(message)).length;
+    next.unreadMentions = unread.filter((message) => mentions(message, next.me)).length;
     next.unsure = false;
   } else if (action.type !== "joined" && next.readSeq > state.readSeq) {
     next.unsure = true; // the mark moved into what is not loaded
@@ -151,6 +161,10 @@ function step(state, action) {
       const seen = (/** @type {Participant} */ each) => (each.userId === userId ? { ...each, online, lastSeenAt } : each);
       return { ...state, participants: state.participants.map(seen) };
     }
+    case "updated":
+      return { ...state, conversation: action.conversation };
+    case "settings":
+      return { ...state, settings: action.settings };
     case "visible":
       return state.visible === action.visible ? state : { ...state, visible: action.visible };
     case "lost": {
@@ -180,9 +194,11 @@ function join(state, ack, after) {
   const quoted = new Map([...known.quoted].map(([seq, message]) => [seq, message && isSure(message) ? message : null]));
   // Events may have overtaken the answer: then what it counts is older than what is known.
   const overtaken = (known.cursor ?? 0) > change;
-  const { lastSeq, readSeq, unreadCount } = ack;
+  const { lastSeq, readSeq, unreadCount, unreadMentions, settings } = ack;
   const own = Math.max(known.readSeq, readSeq);
-  const counted = { lastSeq, uncounted: lastSeq - readSeq - unreadCount, unsure: own > readSeq, ahead: EMPTY.ahead };
+  const beyond = ahead.filter((each) => each.change > change);
+  const unsure = own > readSeq || beyond.length > 0;
+  const counted = { lastSeq, uncounted: lastSeq - readSeq - unreadCount, unreadMentions, unsure, ahead: EMPTY.ahead };
   /** @type {State} */
   const joined = {
     ...known,
@@ -195,10 +211,11 @@ function join(state, ack, after) {
     cursor: Math.max(known.cursor ?? 0, updatesThrough),
     target: change,
     readSeq: own,
+    settings,
     ...(!overtaken && counted),
   };
   const taken = take(take(mark(joined, participants), ack.updates), ack.messages, true);
-  const whole = take(taken, ahead.filter((each) => each.change > change));
+  const whole = take(taken, beyond);
   return { ...whole, typing: ack.typing };
 }
 
@@ -211,16 +228,21 @@ function join(state, ack, after) {
  * @returns {State} the same if there was nothing new
  */
 function take(state, news, older = false) {
-  let { messages, typing, quoted, aside, uncounted } = state;
+  let { messages, typing, quoted, aside, lastSeq, uncounted, unreadMentions, unsure } = state;
   for (let message of news) {
     const { seq, senderId, replyTo } = message;
-    if (isNews(state, message) && seq > state.readSeq && !counts(message)) uncounted += 1;
+    const at = placeOf(messages, seq);
+    const known = messages[at]?.seq === seq ? messages[at] : undefined;
+    if (seq > state.readSeq && isNews(state, message) && !(known && known.change >= message.change)) {
+      uncounted += Number(!counts(message)) - Number(known !== undefined && !counts(known));
+      unreadMentions += Number(mentions(message, state.me)) - Number(known !== undefined && mentions(known, state.me));
+      unsure ||= !known && seq <= lastSeq; // nobody knows what it was before
+    }
+    lastSeq = Math.max(lastSeq, seq);
     const late = aside.get(seq);
     if (late && late.change > message.change) message = late;
     const { change } = message;
     if (quoted.has(seq) && (quoted.get(seq)?.change ?? 0) < change) quoted = new Map(quoted).set(seq, message);
-    const at = placeOf(messages, seq);
-    const known = messages[at]?.seq === seq ? messages[at] : undefined;
     if (known && known.change >= change) continue;
     if (at === 0 && !known && messages.length > 0 && !older) {
       if (message !== late) aside = new Map([...aside].slice(1 - MOST_AHEAD)).set(seq, message);
@@ -236,9 +258,7 @@ function take(state, news, older = false) {
   }
   if (!older && messages.length > MOST_MESSAGES) messages = messages.slice(-MOST_MESSAGES);
   if (quoted.size > MOST_MESSAGES) quoted = new Map([...quoted].slice(-MOST_MESSAGES));
-  const lastSeq = Math.max(state.lastSeq, ...news.map(({ seq }) => seq));
-  const same = messages === state.messages && quoted === state.quoted && aside === state.aside && lastSeq === state.lastSeq;
-  const moved = same && uncounted === state.uncounted ? state : { ...state, messages, typing, quoted, aside, lastSeq, uncounted };
+  const moved = merged(state, { messages, typing, quoted, aside, lastSeq, uncounted, unreadMentions, unsure });
   // Sending counts as reading.
   return mark(advance(moved, news), news.map(({ senderId, seq, createdAt }) => ({ userId: senderId, readSeq: seq, readAt: createdAt })));
 }
@@ -250,6 +270,9 @@ function isNews({ cursor, target, ahead }, { change }) {
 
 /** Whether it counts as unread. @param {Message} message */
 const counts = ({ deletedAt }) => deletedAt === undefined;
+
+/** @param {Message} message @param {string | null} me */
+const mentions = (message, me) => counts(message) && message.mentions !== undefined && message.mentions.includes(me ?? "");
 
 /** Where a seq stands, or would stand. @param {readonly Message[]} messages @param {number} seq */
 function placeOf(messages, seq) {
@@ -318,9 +341,9 @@ export function newestHole({ messages }) {
 /** What is worth keeping for a page without a connection; null while something is missing. @param {State} state @returns {Kept | null} */
 export function toKeep(state) {
   if (state.cursor === null || isBehind(state)) return null;
-  const { conversation, participants, lastSeq, readSeq, cursor, uncounted } = state;
+  const { conversation, participants, lastSeq, readSeq, cursor, uncounted, unreadMentions, settings } = state;
   const hole = newestHole(state);
   const messages = state.messages.filter(({ seq }) => hole === null || seq >= hole.beforeSeq).slice(-KEPT_MESSAGES);
   const away = participants.map((each) => ({ ...each, online: false }));
-  return { conversation, messages, participants: away, lastSeq, readSeq, cursor, uncounted };
+  return { conversation, messages, participants: away, lastSeq, readSeq, cursor, uncounted, unreadMentions, settings };
 }

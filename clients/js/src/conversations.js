@@ -1,7 +1,7 @@
 // The list of conversations, live: read at every connect, and again when something comes that is not in it.
-import { ChatError } from "./errors.js";
 import { Listeners } from "./listeners.js";
 import { NO_LIST, reduceList } from "./list.js";
+import { ignore } from "./upkeep.js";
 
 /** @import { ListAction, ListState } from "./list.js" */
 /** @import { Context } from "./room.js" */
@@ -44,6 +44,11 @@ export class Conversations {
   };
 
   // For the chat
+
+  /** @param {string} wanted */
+  has(wanted) {
+    return this.state.all.some(({ id }) => id === wanted);
+  }
 
   /** @param {ListAction} action */
   apply(action) {
@@ -95,9 +100,4 @@ export class Conversations {
       this.apply({ type: "page", page, further, whole: first && page.nextBefore === null });
     });
   }
-}
-
-/** @param {unknown} failure */
-function ignore(failure) {
-  if (!(failure instanceof ChatError)) throw failure;
 }

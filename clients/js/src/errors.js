@@ -26,3 +26,19 @@ export class ChatError extends Error {
     this.fields = fields;
   }
 }
+
+/**
+ * What a connect failed with: the server's own error, over Socket.IO (`told`) or in the body of an HTTP refusal.
+ *
+ * @param {Error} error
+ * @returns {{told: boolean, details: Partial<ErrorDetails> | undefined}}
+ */
+export function readRefusal(error) {
+  const { data, context } = /** @type {any} */ (error);
+  if (data?.code) return { told: true, details: data };
+  try {
+    return { told: false, details: JSON.parse(context?.responseText ?? "").error };
+  } catch {
+    return { told: false, details: undefined }; // no answer, or a proxy's page
+  }
+}

@@ -3,9 +3,10 @@
 // leaves the queue, and says why.
 import { ChatError } from "./errors.js";
 import { Listeners } from "./listeners.js";
-import { following, largeError, requestOf, supersedes, tooLarge } from "./pending.js";
+import { following, largeError, newKey, requestOf, supersedes, tooLarge } from "./pending.js";
 
-/** @import { Connection, Clock } from "./connection.js" */
+/** @import { Clock } from "./clock.js" */
+/** @import { Connection } from "./connection.js" */
 /** @import { Storage } from "./storage.js" */
 /** @import { Content, Pending, PendingMessage } from "./pending.js" */
 /** @import { Message } from "./wire.js" */
@@ -409,9 +410,4 @@ export class Outbox {
 /** @param {Pending} a @param {Pending} b */
 function inOrder(a, b) {
   return a.createdAt - b.createdAt || (a.key < b.key ? -1 : 1);
-}
-
-/** 128 random bits. `crypto.randomUUID` would need https or localhost. */
-export function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

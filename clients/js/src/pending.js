@@ -107,3 +107,8 @@ export function tooLarge(entry, limits) {
 export function largeError(more = "") {
   return new ChatError({ code: "too_large", message: `This message is too large. ${more}`.trim() });
 }
+
+/** 128 random bits. `crypto.randomUUID` would need https or localhost. */
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

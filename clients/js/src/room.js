@@ -2,17 +2,19 @@
 //
 // What the application wishes (open, visible) and what the server was told are kept apart; `chat.js` makes them agree, one
 // request after the other, so that twenty switches a second are not forty requests.
-import { catchesUp, EMPTY, isBehind, missingQuotes, newestHole, reduce, toKeep } from "./conversation.js";
+import { EMPTY, reduce, toKeep } from "./conversation.js";
 import { ChatError } from "./errors.js";
 import { Listeners } from "./listeners.js";
 import { withPending } from "./pending.js";
+import { ignore, Upkeep } from "./upkeep.js";
 
 /** @import { Cache } from "./cache.js" */
-/** @import { Clock, Connection } from "./connection.js" */
+/** @import { Clock } from "./clock.js" */
+/** @import { Connection } from "./connection.js" */
 /** @import { Action, State } from "./conversation.js" */
 /** @import { Outbox } from "./outbox.js" */
 /** @import { Pending, PendingChange, PendingMessage, ShownMessage } from "./pending.js" */
-/** @import { JoinConversationAck, Message, Profile, Requests } from "./wire.js" */
+/** @import { JoinConversationAck, Message, OwnSettings, Profile, Requests, SettingsChanged } from "./wire.js" */
 
 /**
  * @typedef {Omit<State, "messages" | "quoted"> & {messages: readonly ShownMessage[], quoted: ReadonlyMap<number, ShownMessage | null>,
@@ -34,19 +36,11 @@ import { withPending } from "./pending.js";
  * @property {<E extends keyof Requests>(event: E, payload: Requests[E]["payload"], wanted: () => boolean,
  *   take?: (ack: Requests[E]["ack"]) => void) => Promise<Requests[E]["ack"]>} insist
  * @property {(id: string, ack: JoinConversationAck) => void} joined
+ * @property {(id: string, state: State) => void} counted  what is unread may have changed
+ * @property {(event: SettingsChanged) => void} settled
  */
 
 const PAGE = 50;
-/** Of what is read to fill a hole. */
-const FILL_PAGE = 100;
-/** A longer hole is not filled: what lies before it is forgotten, and read again by scrolling. */
-const LONGEST_HOLE = 1_000;
-/** If more than that has changed meanwhile, the conversation begins anew. */
-const MOST_CHANGES = 2_000;
-const CHANGES_PAGE = 200;
-const MOST_QUOTES = 50; // of one request
-/** How long live events may be ahead of one that comes late, before the conversation is joined again. */
-const AHEAD_MS = 250;
 const TYPING_REPEAT_MS = 3_000; // the server forgets after 6 s
 const TYPING_IDLE_MS = 5_000;
 const RETRY_MS = 1_000;
@@ -74,20 +68,12 @@ export class Room {
   #retryMs = RETRY_MS;
   /** Rises with every connection and every leaving: answers to what was asked before do not count. */
   #era = 0;
-  #filling = false;
-  #catchingUp = false;
-  #older = false;
-  /** Quotes that were asked for on this connection. @type {Set<number>} */
-  #asked = new Set();
+  #upkeep;
   /** Of the outbox, those of this conversation. @type {readonly Pending[]} */
   #entries = [];
-  /** The quotes that were looked after. @type {State["quoted"] | null} */
-  #quoted = null;
   /** What was made of a message and its pending changes. @type {WeakMap<Message, ShownMessage>} */
   #made = new WeakMap();
   #typing = { toldAt: -Infinity, /** @type {any} */ idle: null };
-  /** @type {any} */
-  #aheadTimer = null;
   /** What was kept of it has been read. @type {Promise<void>} */
   #ready;
 
@@ -98,6 +84,7 @@ export class Room {
     this.#inner = reduce(EMPTY, { type: "known", me: context.me() });
     /** @type {RoomState} */
     this.state = { ...this.#inner, pending: [] };
+    this.#upkeep = this.#newUpkeep();
     this.refresh();
     this.#ready = this.#recall();
   }
@@ -209,14 +196,7 @@ export class Room {
 
   /** Load the page before the first message at hand; does nothing without a connection, or while it is under way. */
   loadOlder = async () => {
-    const [first] = this.#inner.messages;
-    if (this.#older || !first || first.seq <= 1 || !this.#inner.joined) return;
-    this.#older = true;
-    try {
-      await this.#history({ beforeSeq: first.seq, limit: PAGE });
-    } finally {
-      this.#older = false;
-    }
+    if (this.#inner.hasOlder && this.#inner.joined) await this.#upkeep.loadOlder();
   };
 
   /** Move one's own read mark; `visible` does that by itself. @param {number} [seq] up to the newest without it */
@@ -238,6 +218,14 @@ export class Room {
     if (typing ? now - this.#typing.toldAt < TYPING_REPEAT_MS : this.#typing.toldAt === -Infinity) return;
     this.#typing.toldAt = typing ? now : -Infinity;
     if (this.#told) connection.request("set_typing", { conversationId: this.id, typing }).catch(ignore);
+  };
+
+  /** Settle something for oneself. @param {Partial<OwnSettings>} settings */
+  updateSettings = async (settings) => {
+    const conversationId = this.id;
+    await this.#context.connection.request("update_settings", { conversationId, ...settings }, (ack) => {
+      this.#context.settled({ conversationId, settings: ack.settings });
+    });
   };
 
   /** @param {Omit<Pending, "key" | "createdAt" | "error" | "conversationId"> & Record<string, unknown>} draft @returns {any} */
@@ -271,7 +259,8 @@ export class Room {
     if (next === this.#inner) return;
     this.#inner = next;
     this.refresh();
-    this.#lookAfter();
+    if (next.joined && action.type !== "joined") this.#context.counted(this.id, next);
+    this.#upkeep.look();
     const kept = this.held && (action.type === "joined" || action.type === "message" || action.type === "read") ? toKeep(next) : null;
     if (kept) this.#context.cache()?.keepConversation(this.id, kept);
   }
@@ -324,12 +313,9 @@ export class Room {
     this.notBefore = 0;
     this.#retryMs = RETRY_MS;
     this.#typing.toldAt = -Infinity;
-    this.#behind = false;
-    this.#filling = this.#catchingUp = false;
-    this.#asked.clear();
-    this.#quoted = null;
-    this.#context.clock.clearTimeout(this.#aheadTimer);
-    this.#aheadTimer = null;
+    this.#behind = this.#anew = false;
+    this.#upkeep.end();
+    this.#upkeep = this.#newUpkeep();
     this.apply({ type: "lost" });
   }
 
@@ -391,122 +377,26 @@ export class Room {
       if (era !== this.#era) return;
       this.#told = { visible };
       this.#behind = this.#anew = false;
-      this.#asked.clear();
       this.#context.learn([...(ack.profiles ?? []), ...ack.participants]);
       this.apply({ type: "joined", ack, after });
       this.#context.joined(this.id, ack);
+      this.#context.counted(this.id, this.#inner);
     });
-    if (era === this.#era && this.#inner.participants.length < (this.#inner.conversation?.participantCount ?? 0)) {
-      void this.#listParticipants().catch(ignore);
-    }
+    if (era === this.#era) this.#upkeep.joined();
   }
 
-  /** A group that is too large for one answer: its members come page by page. */
-  async #listParticipants() {
-    const era = this.#era;
-    const wanted = () => era === this.#era && this.held;
-    for (let after = /** @type {string | null} */ (null); ; ) {
-      const where = { conversationId: this.id, limit: 200, ...(after !== null && { after }) };
-      const page = await this.#context.insist("list_participants", where, wanted, ({ participants }) => {
-        this.#context.learn(participants);
-        if (wanted()) this.apply({ type: "participants", participants });
-      });
-      after = page.nextAfter;
-      if (after === null || !wanted()) return;
-    }
-  }
-
-  /** Something may be missing: what comes late is waited for, then asked for; holes are filled. */
-  #lookAfter() {
-    const { joined, quoted } = this.#inner;
-    if (!joined) return;
-    if (catchesUp(this.#inner)) void this.#catchUp().catch(ignore);
-    if (quoted !== this.#quoted) void this.#fetchQuotes().catch(ignore);
-    if (this.#told && isBehind(this.#inner) && this.#aheadTimer === null) {
-      const era = this.#era;
-      this.#aheadTimer = this.#context.clock.setTimeout(() => {
-        this.#aheadTimer = null;
-        this.#behind = era === this.#era && isBehind(this.#inner);
-        if (this.#behind) this.#context.changed();
-      }, AHEAD_MS);
-    }
-    if (!isBehind(this.#inner) && newestHole(this.#inner) !== null) void this.#fillHoles().catch(ignore);
-  }
-
-  /** More has changed than the answer to the join had: page by page, or anew if it is too much. */
-  async #catchUp() {
-    if (this.#catchingUp) return;
-    this.#catchingUp = true;
-    const era = this.#era;
-    const wanted = () => era === this.#era && this.held;
-    while (wanted() && catchesUp(this.#inner)) {
-      const { cursor, target } = this.#inner;
-      if (target - (cursor ?? 0) > MOST_CHANGES) {
-        this.#behind = this.#anew = true;
+  #newUpkeep() {
+    return new Upkeep({
+      ...{ id: this.id, context: this.#context },
+      state: () => this.#inner,
+      apply: (action) => this.apply(action),
+      rejoin: (anew) => {
+        this.#behind = true;
+        this.#anew ||= anew;
         this.#context.changed();
-        break;
-      }
-      const where = { conversationId: this.id, after: cursor ?? 0, limit: CHANGES_PAGE };
-      await this.#context.insist("fetch_changes", where, wanted, (page) => {
-        this.#context.learn(page.profiles);
-        if (wanted()) this.apply({ type: "changes", page });
-      });
-    }
-    if (era === this.#era) this.#catchingUp = false;
-  }
-
-  /** Messages that some reply answers and that are not loaded. */
-  async #fetchQuotes() {
-    this.#quoted = this.#inner.quoted;
-    const era = this.#era;
-    const wanted = () => era === this.#era && this.held;
-    const seqs = missingQuotes(this.#inner).filter((seq) => !this.#asked.has(seq)).slice(-MOST_QUOTES);
-    if (seqs.length === 0) return;
-    for (const seq of seqs) this.#asked.add(seq);
-    await this.#context.insist("fetch_messages", { conversationId: this.id, seqs }, wanted, ({ messages, profiles, hasMore }) => {
-      this.#context.learn(profiles);
-      if (!wanted()) return;
-      if (hasMore) for (const seq of seqs) this.#asked.delete(seq);
-      this.apply({ type: "quotes", messages });
+      },
     });
   }
-
-  async #fillHoles() {
-    if (this.#filling) return;
-    this.#filling = true;
-    const era = this.#era;
-    try {
-      for (;;) {
-        const hole = newestHole(this.#inner);
-        if (hole === null || era !== this.#era || !this.held) return;
-        if (hole.length > LONGEST_HOLE) this.apply({ type: "forget", beforeSeq: hole.beforeSeq });
-        else if ((await this.#history({ beforeSeq: hole.beforeSeq, limit: FILL_PAGE })) === 0) return;
-      }
-    } finally {
-      if (era === this.#era) this.#filling = false;
-    }
-  }
-
-  /** @param {{beforeSeq: number, limit: number}} where @returns {Promise<number>} how many messages came */
-  async #history(where) {
-    const era = this.#era;
-    const wanted = () => era === this.#era;
-    try {
-      const page = await this.#context.insist("fetch_history", { conversationId: this.id, ...where }, wanted, ({ messages, profiles }) => {
-        this.#context.learn(profiles);
-        if (wanted()) this.apply({ type: "history", messages });
-      });
-      return page.messages.length;
-    } catch (error) {
-      ignore(error);
-      return 0;
-    }
-  }
-}
-
-/** What failed is repeated, or has lost its meaning, with the next connection. @param {unknown} failure */
-function ignore(failure) {
-  if (!(failure instanceof ChatError)) throw failure;
 }
 
 /** @param {readonly unknown[]} some @param {readonly unknown[]} others */

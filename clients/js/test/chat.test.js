@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { after, afterEach, before, test } from "node:test";
 import { promisify } from "node:util";
 import { createChat, memoryStorage } from "../src/chat.js";
-import { CLOCK } from "../src/connection.js";
+import { CLOCK } from "../src/clock.js";
 import { Cable, Server, token, until } from "./live.js";
 
 /** Time that passes twenty times as fast for the client: a minute's outage takes three seconds. */

@@ -138,6 +138,7 @@ class Client {
     assert.equal(state.lastSeq, server.messages.length);
     assert.equal(state.readSeq, server.reads.get(ME) ?? 0);
     assert.equal(state.unreadCount, state.visible ? 0 : server.unread(ME), "unread");
+    assert.equal(state.unreadMentions, server.mentions(ME), "mentions");
     for (const { userId, readSeq } of state.participants) assert.equal(readSeq, server.reads.get(userId) ?? 0, userId);
     for (const { replyTo } of state.messages) {
       if (replyTo !== undefined) assert.deepEqual(state.quoted.get(replyTo), server.messages[replyTo - 1], "a quote");
@@ -147,7 +148,7 @@ class Client {
 
 const who = fc.constantFrom("ana", "ben", "cem");
 const step = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ kind: fc.constant("send"), by: who, replyTo: fc.option(fc.nat(30)) }) },
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant("send"), by: who, replyTo: fc.option(fc.nat(30)), mentions: fc.boolean() }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom("edit", "remove"), at: fc.nat(30) }) },
   { weight: 16, arbitrary: fc.record({ kind: fc.constant("receive"), swap: fc.boolean() }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom("connect", "answer", "answer", "look") }) },
@@ -158,9 +159,13 @@ const step = fc.oneof(
 
 function act(client, server, { kind, ...how }) {
   const count = server.messages.length;
-  if (kind === "send") client.tell(server.send(how.by, how.replyTo !== null && count > 0 ? { replyTo: 1 + (how.replyTo % count) } : {}));
-  else if ((kind === "edit" || kind === "remove") && count > 0) client.tell(server[kind](1 + (how.at % count)));
-  else if (kind === "receive") client.receive(how.swap);
+  if (kind === "send") {
+    const replyTo = how.replyTo !== null && count > 0 && { replyTo: 1 + (how.replyTo % count) };
+    client.tell(server.send(how.by, { ...replyTo, ...(how.mentions && { mentions: [ME] }) }));
+  } else if ((kind === "edit" || kind === "remove") && count > 0) {
+    client.tell(server[kind](1 + (how.at % count)));
+  }
+  if (kind === "receive") client.receive(how.swap);
   else if (kind === "drop" && client.wire[0]?.type === "message") client.missed = Boolean(client.wire.shift());
   else if (kind === "repeat" && client.wire[0]?.type === "message") client.wire.unshift(client.wire[0]);
   else if (client.restored && (kind === "lose" || kind === "reload")) client.answer();
@@ -198,7 +203,7 @@ test("after any history a client that has joined has what the server has; in bet
       client.settle();
       client.check();
     }),
-    { numRuns: 3_000 },
+    { numRuns: 1_500 },
   );
 });
 

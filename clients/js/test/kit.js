@@ -31,7 +31,9 @@ export class SimulatedServer {
 
   edit(seq) {
     const known = this.messages[seq - 1];
-    return known.deletedAt ? known : this.#put({ ...known, body: `${known.body}!`, editedAt: 1 });
+    if (known.deletedAt) return known;
+    const { mentions, ...rest } = known;
+    return this.#put({ ...rest, body: `${known.body}!`, editedAt: 1, ...(!mentions && seq % 2 === 0 && { mentions: ["ana"] }) });
   }
 
   remove(seq) {
@@ -65,6 +67,10 @@ export class SimulatedServer {
     return this.messages.filter(({ seq, deletedAt }) => seq > (this.reads.get(userId) ?? 0) && !deletedAt).length;
   }
 
+  mentions(userId) {
+    return this.messages.filter((each) => each.seq > (this.reads.get(userId) ?? 0) && each.mentions?.includes(userId)).length;
+  }
+
   join({ after, limit, userId }) {
     const first = after === null || after > this.newestChange;
     const fresh = first ? this.messages : this.messages.filter(({ seq }) => this.#born.get(seq) > after);
@@ -80,6 +86,8 @@ export class SimulatedServer {
       lastSeq: this.messages.length,
       readSeq: this.reads.get(userId) ?? 0,
       unreadCount: this.unread(userId),
+      unreadMentions: this.mentions(userId),
+      settings: { muted: false, pinned: false, archived: false, markedUnread: false },
       typing: [],
     };
   }

@@ -10,7 +10,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const PACKAGE = new URL("..", import.meta.url).pathname;
-const MOST_BYTES = 13_000;
+const MOST_BYTES = 16_000;
 
 /** In one bundle, as an application has them. */
 async function gzipped(...entries) {
@@ -22,7 +22,7 @@ async function gzipped(...entries) {
   return gzipSync(outputFiles[0].contents, { level: 9 }).length;
 }
 
-test("less than 13 kB after gzip, without socket.io-client; React's hooks are a part of that", async (t) => {
+test("less than 16 kB after gzip, without socket.io-client; React's hooks are a part of that", async (t) => {
   const [chat, both] = [await gzipped("chat.js"), await gzipped("chat.js", "react.js")];
   t.diagnostic(`chat.js ${chat} bytes, with react.js ${both} bytes`);
   assert.ok(both < MOST_BYTES, `${both} bytes`);
@@ -87,10 +87,10 @@ test("the pages that show the package use what it has", async () => {
     const text = readFileSync(path.join(root, page), "utf8");
     const blocks = [...text.matchAll(/^```(?:jsx?|tsx?)\n(.*?)^```/gmsu)].map(([, code]) => code);
     const shown = blocks.filter((code) => /from "chat-socketserver-client/u.test(code));
-    assert.ok(shown.length > 0 || page === "docs/react.md", `${page} shows no import`);
+    assert.ok(shown.length > 0, `${page} shows no import`);
     for (const contents of shown) {
       const alias = { "chat-socketserver-client": path.join(PACKAGE, "src", "chat.js"), "chat-socketserver-client/react": path.join(PACKAGE, "src", "react.js") };
-      const stdin = { contents, loader: "jsx", resolveDir: PACKAGE };
+      const stdin = { contents, loader: "tsx", resolveDir: PACKAGE };
       const { warnings } = await build({ stdin, alias, bundle: true, format: "esm", jsx: "automatic", write: false, external: ["react", "react/*", "socket.io-client", "./*"], logLevel: "silent" });
       assert.deepEqual(warnings.map(({ text }) => text), [], page);
     }

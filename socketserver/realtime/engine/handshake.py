@@ -19,11 +19,15 @@ class Handshake:
     __slots__ = ("_environ", "_original", "kept_bytes", "request")
 
     def __init__(self, request: web.Request, *, over_websocket: bool) -> None:
-        self.request = kept.trimmed(request, kept.CONNECTING_BYTES)
+        size = kept.head_bytes(request)
+        self.request = request
+        self.kept_bytes = size
+        if size > kept.CONNECTING_BYTES:
+            self.request = kept.trimmed(request, kept.CONNECTING_BYTES)
+            self.kept_bytes = kept.head_bytes(self.request)
         self._original = request if over_websocket else None  # aiohttp holds it for as long as the websocket is open
-        self.kept_bytes = kept.head_bytes(self.request)
         if over_websocket:
-            self.kept_bytes += self.kept_bytes if self.request is request else kept.head_bytes(request)
+            self.kept_bytes += size
         self._environ: dict[str, Any] | None = None
 
     @property

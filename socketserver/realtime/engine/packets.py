@@ -35,6 +35,10 @@ def frame(opcode: int, payload: bytes, flags: int = FINAL) -> bytes:
     return struct.pack("!BBQ", flags | opcode, 127, size) + payload
 
 
+_SHORT_TEXT: Final = tuple(bytes((FINAL | TEXT, size)) for size in range(126))
+"""The heads of text frames that are shorter than 126 bytes."""
+
+
 class Encoded:
     """One message as bytes, made once and shared by everybody who gets it. Immutable.
 
@@ -48,7 +52,10 @@ class Encoded:
 
     def __init__(self, packets: tuple[bytes, ...]) -> None:
         self.packets = packets
-        self.ws = frame(TEXT, packets[0])
+        packet = packets[0]
+        size = len(packet)
+        # As `frame` does, which would be a call more for each message.
+        self.ws = _SHORT_TEXT[size] + packet if size < 126 else frame(TEXT, packet)
         if len(packets) > 1:
             self.ws += b"".join([frame(BINARY, packet) for packet in packets[1:]])
         self._poll: bytes | None = None

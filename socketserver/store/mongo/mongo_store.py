@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from ...chat.changes import Change, Delete, Edit, React
+from ...chat.changes import Change
 from ...chat.domain import (
     Conversation,
     ConversationDraft,
@@ -44,7 +44,7 @@ from ..base import (
     StoreObserver,
 )
 from ..checking import SharedCheck
-from ..encoding import dump_metadata
+from ..encoding import dump_metadata, texts_of
 from ..lanes import Lanes
 from ..writes import (
     Admission,
@@ -184,14 +184,7 @@ class MongoStore:
         return await self._queue(self._numbered, draft.conversation_id, call)
 
     async def change_message(self, change: Change) -> Changed:
-        match change:
-            case Edit(at_ms=at_ms):
-                texts = (change.key, change.body, dump_metadata(change.metadata), *change.mentions)
-            case Delete(at_ms=at_ms):
-                texts = ()
-            case React():
-                texts, at_ms = (change.reaction,), 0
-        documents.check_value(change.conversation_id, change.user_id, *texts, at_ms=at_ms)
+        documents.check_value(*texts_of(change), at_ms=getattr(change, "at_ms", 0))
         call = Alter(self._admit().create_future(), change)
         return await self._queue(self._numbered, change.conversation_id, call)
 

@@ -1,0 +1,5 @@
+import { Nothing } from "@/components/Messages";
+
+export default function Page() {
+  return <Nothing />;
+}
