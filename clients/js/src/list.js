@@ -33,8 +33,9 @@
  *   | {type: "lost"}
  *   | {type: "page", page: ListConversationsAck, further: boolean, whole: boolean}
  *   | {type: "created", conversation: Conversation}
- *   | {type: "news", conversationId: string, seq: number, senderId: string, text: string, at: number, mentions?: readonly string[]}
+ *   | {type: "news", conversationId: string, seq: number, senderId: string, text: string | null, at: number, mentions?: readonly string[]}
  *   | {type: "settings", event: SettingsChanged}
+ *   | {type: "removed", conversationId: string}
  *   | {type: "updated", event: ConversationUpdated, counts: boolean}
  *   | {type: "read", conversationId: string, readSeq: number, lastSeq?: number, uncounted?: number, unreadMentions?: number}
  *   | {type: "presence", event: Presence}
@@ -127,8 +128,10 @@ function step(state, action) {
         if (item.lastSeq >= seq) return item;
         const readSeq = senderId === state.me ? seq : item.readSeq; // sending counts as reading
         const activityAt = at >= newest ? at : newest + 1;
+        const common = { lastSeq: seq, readSeq, activityAt, stale: false };
+        if (text === null) return { ...item, ...common, uncounted: item.uncounted + 1 }; // one of the server's own
         const unreadMentions = item.unreadMentions + (mentions.includes(state.me ?? "") ? 1 : 0);
-        return { ...item, lastSeq: seq, readSeq, activityAt, unreadMentions, preview: { senderId, text, createdAt: at }, stale: false };
+        return { ...item, ...common, unreadMentions, preview: { senderId, text, createdAt: at } };
       });
     }
     case "updated": {
@@ -138,7 +141,8 @@ function step(state, action) {
         if (!action.counts) return { ...item, ...conversation, preview };
         const uncounted = item.uncounted + (uncountedSeq > item.readSeq ? 1 : 0);
         const unreadMentions = item.unreadMentions + (mentions && mentions.seq > item.readSeq ? mentionsMore(mentions, state.me) : 0);
-        return { ...item, ...conversation, preview, uncounted, unreadMentions };
+        const lastSeq = Math.max(item.lastSeq, uncountedSeq);
+        return { ...item, ...conversation, lastSeq, preview, uncounted, unreadMentions };
       });
     }
     case "read":
@@ -153,6 +157,8 @@ function step(state, action) {
       const { conversationId, settings } = action.event;
       return changed(state, conversationId, (item) => ({ ...item, settings }));
     }
+    case "removed":
+      return { ...state, all: state.all.filter(({ id }) => id !== action.conversationId) };
     case "presence": {
       const { userId, online } = action.event;
       return state.online.get(userId) === online ? state : { ...state, online: new Map(state.online).set(userId, online) };

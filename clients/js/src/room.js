@@ -5,16 +5,16 @@
 import { EMPTY, reduce, toKeep } from "./conversation.js";
 import { ChatError } from "./errors.js";
 import { Listeners } from "./listeners.js";
-import { withPending } from "./pending.js";
+import { newKey, withPending } from "./pending.js";
 import { ignore, Upkeep } from "./upkeep.js";
 
 /** @import { Cache } from "./cache.js" */
 /** @import { Clock } from "./clock.js" */
 /** @import { Connection } from "./connection.js" */
-/** @import { Action, State } from "./conversation.js" */
+/** @import { Action, Role, State } from "./conversation.js" */
 /** @import { Outbox } from "./outbox.js" */
 /** @import { Pending, PendingChange, PendingMessage, ShownMessage } from "./pending.js" */
-/** @import { JoinConversationAck, Message, OwnSettings, Profile, Requests, SettingsChanged } from "./wire.js" */
+/** @import { Conversation, JoinConversationAck, Message, OwnSettings, Profile, Requests, SettingsChanged } from "./wire.js" */
 
 /**
  * @typedef {Omit<State, "messages" | "quoted"> & {messages: readonly ShownMessage[], quoted: ReadonlyMap<number, ShownMessage | null>,
@@ -38,6 +38,8 @@ import { ignore, Upkeep } from "./upkeep.js";
  * @property {(id: string, ack: JoinConversationAck) => void} joined
  * @property {(id: string, state: State) => void} counted  what is unread may have changed
  * @property {(event: SettingsChanged) => void} settled
+ * @property {(ack: {conversation?: Conversation, message?: Message}) => void} changedBy  one's own change of people or title
+ * @property {(id: string) => void} forget  one takes part no more
  */
 
 const PAGE = 50;
@@ -228,6 +230,34 @@ export class Room {
     });
   };
 
+  /**
+   * Add people to a group.
+   *
+   * @param {readonly string[]} userIds
+   * @param {{role?: "admin" | "member", history?: "all" | "none"}} [how]  `history`: whether they see what was before
+   * @throws {ChatError} this and the following: `forbidden`, where one's role does not allow it; `disconnected`
+   */
+  addParticipants = (userIds, { role, history = "all" } = {}) =>
+    this.#change("add_participants", { userIds, history, ...(role && { role }), idempotencyKey: newKey() });
+
+  /** @param {string} userId */
+  removeParticipant = (userId) => this.#change("remove_participant", { userId, idempotencyKey: newKey() });
+
+  /** Leave for good; `close` only stops listening. */
+  leave = () => this.removeParticipant(this.#context.me() ?? "");
+
+  /** @param {string} userId @param {Role} role */
+  setRole = (userId, role) => this.#change("set_role", { userId, role });
+
+  /** @param {{title?: string | null, metadata?: Record<string, unknown> | null}} change */
+  update = (change) => this.#change("update_conversation", { ...change, idempotencyKey: newKey() });
+
+  /** @param {string} event @param {object} payload */
+  async #change(event, payload) {
+    const { insist, changedBy } = this.#context;
+    await insist(/** @type {any} */ (event), /** @type {any} */ ({ conversationId: this.id, ...payload }), () => true, changedBy);
+  }
+
   /** @param {Omit<Pending, "key" | "createdAt" | "error" | "conversationId"> & Record<string, unknown>} draft @returns {any} */
   #write(draft) {
     const { outbox, connection } = this.#context;
@@ -306,6 +336,19 @@ export class Room {
     this.#context.changed();
   }
 
+  /** One takes part no more: nothing of it is kept. @param {"removed" | "left" | "deleted"} reason */
+  removed(reason) {
+    this.lost();
+    this.#refused = true;
+    this.apply({ type: "removed", reason });
+  }
+
+  /** One takes part, again perhaps. */
+  added() {
+    this.#refused = false;
+    this.#context.changed();
+  }
+
   lost() {
     this.#era += 1;
     this.#told = null;
@@ -358,6 +401,7 @@ export class Room {
         this.#refused = true;
         this.#told = null;
         this.apply({ type: "refused", error });
+        if (error.code === "conversation_not_found") this.#context.forget(conversationId);
       }
     }
   }

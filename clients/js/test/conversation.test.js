@@ -139,7 +139,10 @@ class Client {
     assert.equal(state.readSeq, server.reads.get(ME) ?? 0);
     assert.equal(state.unreadCount, state.visible ? 0 : server.unread(ME), "unread");
     assert.equal(state.unreadMentions, server.mentions(ME), "mentions");
-    for (const { userId, readSeq } of state.participants) assert.equal(readSeq, server.reads.get(userId) ?? 0, userId);
+    const people = state.participants.map(({ userId, role }) => [userId, role]);
+    assert.deepEqual(people.sort(), [...server.roles].sort(), "people");
+    assert.equal(state.role, server.roles.get(ME));
+    for (const { userId, readSeq } of state.participants.filter(({ userId }) => !state.people.has(userId))) assert.equal(readSeq, server.reads.get(userId) ?? 0, userId);
     for (const { replyTo } of state.messages) {
       if (replyTo !== undefined) assert.deepEqual(state.quoted.get(replyTo), server.messages[replyTo - 1], "a quote");
     }
@@ -155,6 +158,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("drop", "repeat", "join", "lose", "older", "reload", "visible") }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("read"), by: who, at: fc.nat(30) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("restore"), to: fc.nat(20) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("people"), user: fc.constantFrom("cem", "dan"), role: fc.constantFrom("admin", "member", null), first: fc.boolean() }) },
 );
 
 function act(client, server, { kind, ...how }) {
@@ -164,8 +168,13 @@ function act(client, server, { kind, ...how }) {
     client.tell(server.send(how.by, { ...replyTo, ...(how.mentions && { mentions: [ME] }) }));
   } else if ((kind === "edit" || kind === "remove") && count > 0) {
     client.tell(server[kind](1 + (how.at % count)));
-  }
-  if (kind === "receive") client.receive(how.swap);
+  } else if (kind === "people") {
+    const [system, event] = server.people(how.user, how.role) ?? [];
+    if (!event) return;
+    if (how.first) client.hear({ type: "people", event });
+    client.tell(system);
+    if (!how.first) client.hear({ type: "people", event });
+  } else if (kind === "receive") client.receive(how.swap);
   else if (kind === "drop" && client.wire[0]?.type === "message") client.missed = Boolean(client.wire.shift());
   else if (kind === "repeat" && client.wire[0]?.type === "message") client.wire.unshift(client.wire[0]);
   else if (client.restored && (kind === "lose" || kind === "reload")) client.answer();
@@ -297,6 +306,36 @@ test("nobody is online, and nobody types, without a connection", () => {
   assert.deepEqual(lost.typing, []);
   assert.ok(lost.participants.every(({ online }) => !online));
   assert.equal(lost.joined, false);
+});
+
+test("who is removed keeps nothing of the conversation but its name and why, also without a connection; who is added again has it", () => {
+  const { server, state } = joined(3);
+  const removed = reduce(state, { type: "removed", reason: "removed" });
+  for (const each of [removed, reduce(removed, { type: "lost" })]) {
+    assert.deepEqual([each.removed, each.messages, each.participants, each.lastSeq, each.joined], ["removed", [], [], 0, false]);
+    assert.equal(each.conversation.title, "C");
+  }
+  assert.equal(toKeep(removed), null);
+  const again = reduce(removed, { type: "joined", ack: { ...server.join({ after: null, limit: 50, userId: ME }), firstSeq: 3 }, after: null });
+  assert.deepEqual([again.removed, again.firstSeq, again.messages.length], [null, 3, 3]);
+});
+
+test("a role is one's own and everybody's, and what came out of order counts by its number", () => {
+  const { state } = joined(1);
+  const people = (change, more) => ({ type: "people", event: { change, added: [], removed: [], roles: [], ...more } });
+  const roleOf = (of, user) => of.participants.find(({ userId }) => userId === user)?.role;
+  let next = reduce(state, people(3, { roles: [{ userId: ME, role: "admin" }] }));
+  assert.deepEqual([next.role, roleOf(next, ME)], ["admin", "admin"]);
+  next = reduce(next, people(2, { roles: [{ userId: ME, role: "member" }], removed: ["ben"], added: [{ userId: "dan", role: "member" }] }));
+  assert.deepEqual([next.role, roleOf(next, "ben"), roleOf(next, "dan")], ["admin", undefined, "member"]);
+  next = reduce(next, { type: "participants", participants: [{ userId: "ben", role: "member", readSeq: 0, readAt: null, online: true, lastSeenAt: null }] });
+  assert.equal(roleOf(next, "ben"), undefined, "a page that is older than the event");
+});
+
+test("nothing before the first message that one may see is older", () => {
+  const { state } = joined(60, { firstSeq: 11 });
+  assert.equal(state.hasOlder, false);
+  assert.equal(joined(60, { firstSeq: 1, messages: state.messages.slice(10) }).state.hasOlder, true);
 });
 
 test("so many messages at the most", () => {
