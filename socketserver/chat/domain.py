@@ -152,6 +152,7 @@ class Conversation:
         roles: of those participants who are more than members. A direct conversation has none.
         entries: of those participants who were added later.
         rev: how often its people, its title or its metadata have changed.
+        hides_below: every message from this seq on may be seen by everybody here.
     """
 
     id: ConversationId
@@ -165,9 +166,11 @@ class Conversation:
     roles: Mapping[UserId, Role] = field(default_factory=dict, hash=False)
     entries: Mapping[UserId, Entry] = field(default_factory=dict, hash=False)
     rev: int = 0
+    hides_below: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "participant_ids", tuple(map(sys.intern, self.participant_ids)))
+        object.__setattr__(self, "hides_below", max((each.first_seq for each in self.entries.values()), default=1))
         if not self.participant_count:
             object.__setattr__(self, "participant_count", len(self.participant_ids))
 
@@ -186,7 +189,13 @@ class Conversation:
 
     def shows(self, user_id: UserId, seq: int) -> bool:
         """Whether a participant may see a message."""
-        return not self.entries or seq >= self.entry(user_id).first_seq
+        return seq >= self.hides_below or seq >= self.entry(user_id).first_seq
+
+    def blind_to(self, seq: int) -> list[UserId]:
+        """Who may not see a message."""
+        if seq >= self.hides_below:
+            return []
+        return [user_id for user_id, entry in self.entries.items() if seq < entry.first_seq]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from ..chat.domain import (
     System,
     UserId,
 )
+from ..chat.people import ConversationChange
 
 INT64_MAX: Final = 2**63 - 1
 _INT64_MIN: Final = -(2**63)
@@ -84,7 +85,7 @@ def load_later(born: int | None, text: str | None) -> Later:
     return Later(born or 0, reactions=reactions, **told)
 
 
-def texts_of(change: Change) -> Iterator[str]:
+def texts_of(change: Change | ConversationChange) -> Iterator[str]:
     """All texts of a change, of whatever kind it is: what a database has to be able to hold.
 
     Raises: ValueError for metadata that is not JSON.

@@ -51,7 +51,7 @@ from .appends import ATTEMPTS, RETRY_AFTER_MS, Appender, pause
 from .database import MongoDatabase, MongoError
 from .documents import Document
 from .plans import NamedAppend, Numbered
-from .reforms import Reforms, check_change, copy_conversation
+from .reforms import Reforms, copy_conversation
 
 _log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class MongoStore:
     async def change_conversation(
         self, change: ConversationChange, numbered: Callable[[], None] = lambda: None
     ) -> Reformed:
-        check_change(change)
+        documents.check_value(*texts_of(change), at_ms=change.at_ms)
         call = Reform(self._access.admit().create_future(), change)
         return await self._access.carry(call, lambda: self._reforms.change(call, numbered))
 

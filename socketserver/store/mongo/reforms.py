@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 from ...chat.changes import Outcome
 from ...chat.domain import ConversationDraft, ConversationId, MessageDraft
-from ...chat.people import AddPeople, ConversationChange, RemovePerson, SetRole, Update, decide
+from ...chat.people import decide
 from ...errors import ChatError, ConversationNotFound, IdempotencyConflict, Overloaded
 from ..base import Appended
-from ..encoding import dump_metadata, may_become
+from ..encoding import may_become
 from ..writes import Reform
 from . import documents, people, reads
 from .access import Access
@@ -28,22 +28,6 @@ from .database import MongoDatabase
 from .documents import Document
 
 _log = logging.getLogger(__name__)
-
-
-def check_change(change: ConversationChange) -> None:
-    """Refuse what BSON cannot hold. Raises: ValueError; LimitExceeded."""
-    texts: tuple[str | None, ...]
-    match change:
-        case AddPeople():
-            texts = change.user_ids
-        case RemovePerson() | SetRole():
-            texts = (change.person,)
-        case Update():
-            metadata = change.metadata if isinstance(change.metadata, dict) else None
-            texts = (change.title if isinstance(change.title, str) else None, dump_metadata(metadata))
-    documents.check_value(
-        change.conversation_id, change.user_id, change.key, change.message_id, *texts, at_ms=change.at_ms
-    )
 
 
 @dataclass(slots=True)
