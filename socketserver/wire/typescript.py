@@ -18,7 +18,8 @@ from ..chat.domain import ConversationKind
 from ..errors import ENDS, ChatError
 from ..settings import Settings
 from . import fields, shapes
-from .events import ClientEvent, ServerEvent
+from .announcements import ServerEvent
+from .events import ClientEvent
 from .loading import Payloads
 
 _HEAD: Final = """\

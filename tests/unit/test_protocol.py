@@ -375,8 +375,9 @@ def test_small_shapes() -> None:
         "readSeq": 3,
         "readAt": 9,
     }
-    assert protocol.dump_participant(mark, online=False, last_seen_at_ms=8) == {
+    assert protocol.dump_participant(mark, "admin", online=False, last_seen_at_ms=8) == {
         "userId": "ann",
+        "role": "admin",
         "readSeq": 3,
         "readAt": 9,
         "online": False,

@@ -143,8 +143,7 @@ function step(state, action) {
       const next = take(state, [message]);
       if (state.joined) return next;
       // As long as the answer to the join is out it may turn out that all that was known before is of another past.
-      const others = state.ahead.filter(({ change }) => change !== message.change);
-      return { ...next, ahead: [...others, message].slice(-MOST_AHEAD) };
+      return { ...next, ahead: [...state.ahead, message].slice(-MOST_AHEAD) };
     }
     case "history":
       return take(state, action.messages, true);
@@ -258,11 +257,12 @@ function join(state, ack, after) {
  */
 function take(state, news, older = false) {
   let { messages, typing, quoted, aside, lastSeq, uncounted, unreadMentions, unsure } = state;
+  const toldUpTo = Math.max(state.cursor ?? 0, state.target); // what was before is in the counts already
   for (let message of news) {
     const { seq, senderId, replyTo } = message;
     const at = placeOf(messages, seq);
     const known = messages[at]?.seq === seq ? messages[at] : undefined;
-    if (seq > state.readSeq && isNews(state, message) && !(known && known.change >= message.change)) {
+    if (seq > state.readSeq && message.change > toldUpTo && !(known && known.change >= message.change)) {
       uncounted += Number(!counts(message)) - Number(known !== undefined && !counts(known));
       unreadMentions += Number(mentions(message, state.me)) - Number(known !== undefined && mentions(known, state.me));
       unsure ||= !known && seq <= lastSeq; // nobody knows what it was before
@@ -290,11 +290,6 @@ function take(state, news, older = false) {
   const moved = merged(state, { messages, typing, quoted, aside, lastSeq, uncounted, unreadMentions, unsure });
   // Sending counts as reading.
   return mark(advance(moved, news), news.map(({ senderId, seq, createdAt }) => ({ userId: senderId, readSeq: seq, readAt: createdAt })));
-}
-
-/** Whether neither an answer nor an event has told of it. @param {State} state @param {Message} message */
-function isNews({ cursor, target, ahead }, { change }) {
-  return change > Math.max(cursor ?? 0, target) && !ahead.some((each) => each.change === change);
 }
 
 /** Whether it counts as unread: neither deleted, nor of the server's own. @param {Message & {kind?: string}} message */
