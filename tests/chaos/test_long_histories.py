@@ -25,7 +25,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.uri_parser import parse_uri
 from support import history_child
-from support.histories import PEOPLE, Reader, check_counts, check_state, present
+from support.histories import PEOPLE, Reader, check_counts, check_state, present, until
 from support.mongo import with_database
 from support.stores import group
 from support.tcp_proxy import Proxy, proxy_to
@@ -135,7 +135,7 @@ async def sqlite_bench(directory: Path) -> AsyncIterator[Bench]:
 async def mongo_bench(mongo_url: str) -> AsyncIterator[Bench]:
     name = f"test_{new_id()}"
     ((host, port), *_) = parse_uri(mongo_url)["nodelist"]
-    store = open_store(with_database(mongo_url, name))
+    store = open_store(f"{with_database(mongo_url, name)}?timeoutMS=60000")  # no fault of its own on a busy machine
     await store.open()
     async with proxy_to(host, port) as proxy:
         url = f"mongodb://127.0.0.1:{proxy.port}/{name}?{OPTIONS}"
@@ -179,9 +179,9 @@ async def _run(bench: Bench, dice: random.Random) -> None:
     async def follow(number: int, reader: Reader) -> None:
         while writing:
             if number % 2:
-                await reader.join(store, where, limit=dice.randint(1, 50))
+                await until(lambda: reader.join(store, where, limit=dice.randint(20, 200)))
             else:
-                await reader.catch_up(store, where, limit=dice.randint(1, 50))
+                await until(lambda: reader.catch_up(store, where, limit=dice.randint(20, 200)))
             if len(left) < 10:
                 left.append(Reader(reader.cursor, reader.known.values()))
             due = len(writers.told) + dice.randint(1, READ_EVERY)
