@@ -29,7 +29,7 @@ COVER := --cov --cov-report= --cov-fail-under=0
 COVER_MORE := --cov --cov-append --cov-report=term
 endif
 
-.PHONY: setup run types check-url client demo demo-next test test-all check lock format attack bench clean
+.PHONY: setup run types check-url client demo demo-next test test-all check lint typed lock format attack bench clean
 
 setup: $(VENV)/.tests node_modules/.ready $(REACT)/node_modules/.ready
 
@@ -148,9 +148,14 @@ $(VENV)/.attack: $(VENV)/.tests
 	$(INSTALL) '.[test,attack]'
 	touch $@
 
-check: setup $(CLIENT)/types/chat.d.ts $(REACT)/node_modules/.checked $(REACT)/dist/index.html
+# Each for itself, so that make -j does them beside each other.
+check: $(CLIENT)/types/chat.d.ts $(REACT)/node_modules/.checked $(REACT)/dist/index.html lint typed
+
+lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+
+typed: setup
 	$(PY) -m mypy
 
 # Pins what the image installs to what is installed here, with hashes: after the tests have passed with it.

@@ -1,4 +1,4 @@
-"""Random histories of sends, edits, deletions and reactions by several callers, stores and processes at once.
+"""Random histories of messages, their changes and changes of people, by several callers, stores and processes at once.
 
 What must hold whatever happens: the numbers given out are 1, 2, 3, … without a hole, each for one message; and who
 pages through what changed, from any cursor, in the middle of it or after it, ends with the messages as they are.

@@ -7,13 +7,14 @@ import random
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from socketserver.chat.changes import Change, Delete, Edit, Outcome, React
-from socketserver.chat.domain import ConversationId, Message, UserId, new_id
+from socketserver.chat.domain import ConversationId, Message, Role, UserId, new_id
+from socketserver.chat.people import ConversationChange
 from socketserver.errors import ChatError
 from socketserver.store import Store
 from socketserver.store.base import ChangePage
 from typing import Any, Final, TypeVar
 
-from support.stores import NOW_MS, message_draft, sequence
+from support.stores import ANN, BOB, CAT, NOW_MS, adding, giving, message_draft, removing, sequence, updating
 
 T = TypeVar("T")
 
@@ -85,6 +86,25 @@ class Reader:
             await self.catch_up(store, conversation_id, limit=limit)
 
 
+def after_replaying(messages: Iterable[Message]) -> tuple[dict[UserId, Role], str | None]:
+    """Who takes part in what role, and the title, as a conversation of `group` tells it of itself."""
+    people: dict[UserId, Role] = {ANN: "owner", BOB: "member", CAT: "member"}
+    title: str | None = "a group"
+    for message in messages:
+        system = message.system
+        if system is None:
+            continue
+        for user_id in system.user_ids:
+            if system.type in {"removed", "left"}:
+                del people[user_id]
+            else:
+                assert (user_id in people) == (system.type == "role")
+                people[user_id] = system.role or "member"
+        if system.type == "title":
+            title = system.title
+    return people, title
+
+
 async def check_state(
     store: Store, where: ConversationId, newest: int, readers: Sequence[Reader], *, limit: int = 7
 ) -> None:
@@ -92,6 +112,11 @@ async def check_state(
     messages = await present(store, where)
     assert await sequence(store, where) == list(range(1, len(messages) + 1))
     assert max(each.change for each in messages) == newest
+    conversation = await store.get_conversation(where)
+    assert conversation
+    people = {user_id: conversation.role(user_id) for user_id in conversation.participant_ids}
+    assert (people, conversation.title) == after_replaying(messages)
+    assert conversation.rev == sum(each.system is not None for each in messages)
     assert len({each.change for each in messages}) == len(messages)
     born = [each.born for each in messages]
     assert born == sorted(set(born))
@@ -118,10 +143,12 @@ async def check_counts(store: Store, where: ConversationId, people: Sequence[Use
 
 @dataclass
 class Caller:
-    """One user who writes at random: sends, edits, deletes, reacts, and repeats a part of it.
+    """One user who writes at random: sends, edits, deletes, reacts, and repeats a part of it. And now and then, as the
+    owner of the group, adds and removes others, gives roles and titles.
 
     Attributes:
         mentioned: participants, the user among them, to be mentioned at random; the user reads now and then too.
+        people: how often it changes people, beside 14 other writes.
         given: the numbers that this caller was told, each with the seq of its message.
         sent: the keys of the messages sent.
         told: called with every answer.
@@ -132,6 +159,7 @@ class Caller:
     conversation_id: ConversationId
     user_id: UserId
     random: random.Random
+    people: int = 2
     given: set[tuple[int, int]] = field(default_factory=set)
     sent: list[str] = field(default_factory=list)
     last_seq: int = 0
@@ -145,7 +173,7 @@ class Caller:
 
     async def step(self) -> None:
         """One write, until it is answered; one in five is made twice."""
-        kind = self.random.choices(("send", "edit", "delete", "react"), (4, 3, 1, 6))[0]
+        kind = self.random.choices(("send", "edit", "delete", "react", "people"), (4, 3, 1, 6, self.people))[0]
         times = 1 + (self.random.random() < 0.2)
         if self.mentioned and self.random.random() < 0.1:
             seq = self.random.randint(0, self.last_seq)
@@ -158,6 +186,16 @@ class Caller:
             for _ in range(times):
                 message = (await until(lambda: self.store.append_message(draft), self.failed)).message
                 self._note(message)
+            return
+        if kind == "people":
+            reform = self._reform()
+            for _ in range(times):
+                reformed = await until(lambda: self.store.change_conversation(reform), self.failed)
+                if reformed.message is not None:
+                    self._note(reformed.message)
+                    # Another process may have stored it in our place, and a third reacted to it before we are told.
+                    self._note(replace(reformed.message, change=reformed.message.born))
+                assert reformed.outcome in {Outcome.DONE, Outcome.DUPLICATE, Outcome.UNCHANGED, Outcome.STRANGER}
             return
         change = self._change(kind)
         for _ in range(times):
@@ -179,6 +217,17 @@ class Caller:
     def _some(self) -> tuple[UserId, ...]:
         """People to mention; mostly nobody."""
         return tuple(each for each in self.mentioned if self.random.random() < 0.2)
+
+    def _reform(self) -> ConversationChange:
+        person, where = UserId(f"p{self.random.randint(0, 4)}"), self.conversation_id
+        kind = self.random.choice(("add", "add", "remove", "role", "title"))
+        if kind == "add":
+            return adding(where, person, key=new_id(), history=self.random.choice(("all", "none")))
+        if kind == "remove":
+            return removing(where, person, key=new_id())
+        if kind == "role":
+            return giving(where, person, self.random.choice(("admin", "member", "owner")), key=new_id())
+        return updating(where, title=new_id(), key=new_id())
 
     def _note(self, message: Message) -> None:
         self.given.add((message.change, message.seq))

@@ -37,7 +37,7 @@ export function useNotifications(items: readonly Item[], me: string, openId: str
   const tell = useEffectEvent((item: Item) => {
     const { preview } = item;
     const looking = openId === item.id && document.visibilityState === "visible" && document.hasFocus();
-    if (!preview || preview.senderId === me || item.unreadCount === 0 || looking || !wanted()) return;
+    if (!preview || preview.senderId === me || item.unreadCount === 0 || item.settings.muted || looking || !wanted()) return;
     const title = titleOf(item, me, profiles);
     const sender = item.kind === "group" ? `${nameOf(profiles, preview.senderId)}: ` : "";
     // One per conversation: the newest takes the place of the one before.
