@@ -86,9 +86,9 @@ class Reader:
             await self.catch_up(store, conversation_id, limit=limit)
 
 
-def after_replaying(messages: Iterable[Message]) -> tuple[dict[UserId, Role], str | None]:
-    """Who takes part in what role, and the title, as a conversation of `group` tells it of itself."""
-    people: dict[UserId, Role] = {ANN: "owner", BOB: "member", CAT: "member"}
+def after_replaying(messages: Iterable[Message], others: Sequence[UserId]) -> tuple[dict[UserId, Role], str | None]:
+    """Who takes part in what role, and the title, as a conversation of `group` with these others tells it of itself."""
+    people: dict[UserId, Role] = {ANN: "owner", **dict.fromkeys(others, "member")}
     title: str | None = "a group"
     for message in messages:
         system = message.system
@@ -106,7 +106,13 @@ def after_replaying(messages: Iterable[Message]) -> tuple[dict[UserId, Role], st
 
 
 async def check_state(
-    store: Store, where: ConversationId, newest: int, readers: Sequence[Reader], *, limit: int = 7
+    store: Store,
+    where: ConversationId,
+    newest: int,
+    readers: Sequence[Reader],
+    *,
+    limit: int = 7,
+    others: Sequence[UserId] = (BOB, CAT),
 ) -> None:
     """Everybody ends with the same messages, and the conversation stands at the newest number."""
     messages = await present(store, where)
@@ -115,7 +121,7 @@ async def check_state(
     conversation = await store.get_conversation(where)
     assert conversation
     people = {user_id: conversation.role(user_id) for user_id in conversation.participant_ids}
-    assert (people, conversation.title) == after_replaying(messages)
+    assert (people, conversation.title) == after_replaying(messages, others)
     assert conversation.rev == sum(each.system is not None for each in messages)
     assert len({each.change for each in messages}) == len(messages)
     born = [each.born for each in messages]
