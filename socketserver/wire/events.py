@@ -94,7 +94,7 @@ class ClientEvent(StrEnum):
             "idempotency_key": arguments.idempotency_key(),
         },
         ack=acks.CreateConversationAck,
-        errors=(RateLimited, IdempotencyConflict, StoreUnavailable, Overloaded),
+        errors=(RateLimited, IdempotencyConflict, ConversationNotFound, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.conversations.create,
         dump=lambda created, limits: {
             "conversation": dump_conversation(created.conversation, listed=limits.listed_participants),

@@ -100,14 +100,18 @@ class Bool(fields.Field[bool]):
 
 
 class Choice(fields.Field[str]):
-    """One of a few words."""
+    """One of a few words.
+
+    Attributes:
+        words: those.
+    """
 
     def __init__(self, *words: str, **options: Any) -> None:
         super().__init__(validate=validate.OneOf(words, error=f"Not one of {', '.join(words)}."), **options)
-        self._words = words
+        self.words = words
 
     def good(self, value: Any) -> bool:
-        return type(value) is str and value in self._words
+        return type(value) is str and value in self.words
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if not isinstance(value, str):

@@ -182,6 +182,7 @@ class ParticipantWire(TypedDict):
 
     Attributes:
         userId: The participant's user id.
+        role: `owner`, `admin` or `member`; in a direct conversation always `member`.
         readSeq: Up to which seq this user has read; 0 for nothing.
         readAt: When, UTC milliseconds; null if never.
         online: Whether the user has a connection; false too for one who has not taken part so far.
@@ -190,7 +191,6 @@ class ParticipantWire(TypedDict):
         name: For display; absent while none is known: show the id.
         avatar: The address of a picture; absent while none is known.
         known: False: nobody has logged in with this id so far; absent for all others.
-        role: `owner`, `admin` or `member`; in a direct conversation always `member`.
     """
 
     userId: str
@@ -415,7 +415,7 @@ class ConversationUpdatedWire(TypedDict):
     sender: NotRequired[ProfileWire]
 
 
-class RoleWire(TypedDict):
+class ParticipantRoleWire(TypedDict):
     """Who has which role.
 
     Attributes:
@@ -440,9 +440,9 @@ class ParticipantsChangedWire(TypedDict):
 
     conversationId: str
     change: int
-    added: list[RoleWire]
+    added: list[ParticipantRoleWire]
     removed: list[str]
-    roles: list[RoleWire]
+    roles: list[ParticipantRoleWire]
 
 
 class ConversationRemovedWire(TypedDict):

@@ -169,7 +169,6 @@ async def test_closing_during_an_outage_answers_every_call_after_one_timeout(
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(180)
 async def test_faults_at_random_under_load(store: MongoStore, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
     """Writers that send again until they are answered; cuts, lost replies and delays all the while."""
     ids = [await group(store) for _ in range(3)]
@@ -232,7 +231,6 @@ async def test_faults_at_random_under_load(store: MongoStore, proxy: Proxy, caps
     assert rows == len(acked)
 
 
-@pytest.mark.timeout(180)
 async def test_faults_at_random_among_changes(mongo_url: str, proxy: Proxy) -> None:
     """Cuts, lost replies and delays while two processes edit, delete, react and change people: each change is there
     once, and all readers end with the same messages."""

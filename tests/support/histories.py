@@ -12,11 +12,13 @@ from socketserver.chat.people import ConversationChange
 from socketserver.errors import ChatError
 from socketserver.store import Store
 from socketserver.store.base import ChangePage
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from support.stores import ANN, BOB, CAT, NOW_MS, adding, giving, message_draft, removing, sequence, updating
 
 T = TypeVar("T")
+
+PEOPLE: Final = tuple(UserId(f"u{number}") for number in range(4))
 
 
 async def present(store: Store, conversation_id: ConversationId) -> list[Message]:
@@ -70,8 +72,11 @@ class Reader:
         snapshot = await store.get_snapshot(conversation_id, after=self.cursor, limit=limit)
         assert snapshot
         if snapshot.gap is not None:
-            page = await store.list_messages(conversation_id, after_seq=snapshot.gap.from_seq - 1, limit=1000)
-            self.apply(page.messages)
+            seq, more = snapshot.gap.from_seq - 1, True
+            while more and seq < snapshot.gap.to_seq:
+                page = await store.list_messages(conversation_id, after_seq=seq, limit=1000)
+                self.apply(page.messages)
+                seq, more = page.messages[-1].seq, page.has_more
         self.apply(snapshot.messages)
         self.apply(snapshot.updates)
         if snapshot.updates_through is None:
@@ -100,7 +105,9 @@ def after_replaying(messages: Iterable[Message]) -> tuple[dict[UserId, Role], st
     return people, title
 
 
-async def check_state(store: Store, where: ConversationId, newest: int, readers: Sequence[Reader]) -> None:
+async def check_state(
+    store: Store, where: ConversationId, newest: int, readers: Sequence[Reader], *, limit: int = 7
+) -> None:
     """Everybody ends with the same messages, and the conversation stands at the newest number."""
     messages = await present(store, where)
     assert await sequence(store, where) == list(range(1, len(messages) + 1))
@@ -115,11 +122,23 @@ async def check_state(store: Store, where: ConversationId, newest: int, readers:
     assert born == sorted(set(born))
     for number, reader in enumerate(readers):
         if number % 2:
-            await reader.join(store, where)
+            await reader.join(store, where, limit=limit)
         else:
-            await reader.catch_up(store, where)
+            await reader.catch_up(store, where, limit=limit)
         assert reader.cursor == newest
         assert reader.messages() == messages
+
+
+async def check_counts(store: Store, where: ConversationId, people: Sequence[UserId]) -> None:
+    """What each participant has not read, and where they are mentioned, is what the messages say."""
+    messages = await present(store, where)
+    for user_id in people:
+        snapshot = await store.get_snapshot(where, after=None, limit=1, reader=user_id, participants=1)
+        assert snapshot
+        (mark,) = [each for each in snapshot.read_marks if each.user_id == user_id]
+        unread = messages[mark.read_seq :]
+        assert snapshot.uncounted == sum(not each.counts for each in unread)
+        assert snapshot.unread_mentions == sum(user_id in each.mentions for each in unread)
 
 
 @dataclass
@@ -128,10 +147,12 @@ class Caller:
     owner of the group, adds and removes others, gives roles and titles.
 
     Attributes:
+        mentioned: participants, the user among them, to be mentioned at random; the user reads now and then too.
         people: how often it changes people, beside 14 other writes.
         given: the numbers that this caller was told, each with the seq of its message.
         sent: the keys of the messages sent.
         told: called with every answer.
+        failed: called with every error after which a call is made again; what came of it is not known.
     """
 
     store: Store
@@ -143,6 +164,8 @@ class Caller:
     sent: list[str] = field(default_factory=list)
     last_seq: int = 0
     told: Callable[[Message], None] = lambda message: None
+    failed: Callable[[], None] = lambda: None
+    mentioned: Sequence[UserId] = ()
 
     async def run(self, count: int) -> None:
         for _ in range(count):
@@ -152,17 +175,22 @@ class Caller:
         """One write, until it is answered; one in five is made twice."""
         kind = self.random.choices(("send", "edit", "delete", "react", "people"), (4, 3, 1, 6, self.people))[0]
         times = 1 + (self.random.random() < 0.2)
+        if self.mentioned and self.random.random() < 0.1:
+            seq = self.random.randint(0, self.last_seq)
+            advance = self.store.advance_read
+            await until(lambda: advance(self.conversation_id, self.user_id, seq, NOW_MS), self.failed)
         if kind == "send" or not self.last_seq:
             draft = message_draft(self.conversation_id, new_id(), by=self.user_id)
+            draft = replace(draft, mentions=self._some())
             self.sent.append(draft.idempotency_key)
             for _ in range(times):
-                message = (await until(lambda: self.store.append_message(draft))).message
+                message = (await until(lambda: self.store.append_message(draft), self.failed)).message
                 self._note(message)
             return
         if kind == "people":
             reform = self._reform()
             for _ in range(times):
-                reformed = await until(lambda: self.store.change_conversation(reform))
+                reformed = await until(lambda: self.store.change_conversation(reform), self.failed)
                 if reformed.message is not None:
                     self._note(reformed.message)
                     # Another process may have stored it in our place, and a third reacted to it before we are told.
@@ -171,7 +199,7 @@ class Caller:
             return
         change = self._change(kind)
         for _ in range(times):
-            changed = await until(lambda: self.store.change_message(change))
+            changed = await until(lambda: self.store.change_message(change), self.failed)
             if changed.message is not None:
                 # Also what was done before: the answer that told it may be lost.
                 self._note(changed.message)
@@ -180,11 +208,15 @@ class Caller:
     def _change(self, kind: str) -> Change:
         seq = self.random.randint(max(1, self.last_seq - 5), self.last_seq)
         if kind == "edit":
-            return Edit(self.conversation_id, seq, self.user_id, new_id(), new_id(), NOW_MS)
+            return Edit(self.conversation_id, seq, self.user_id, new_id(), new_id(), NOW_MS, None, self._some())
         if kind == "delete":
             return Delete(self.conversation_id, seq, self.user_id, NOW_MS, others=self.random.random() < 0.3)
         reaction, on = self.random.choice("abc"), self.random.random() < 0.6
         return React(self.conversation_id, seq, self.user_id, reaction, on)
+
+    def _some(self) -> tuple[UserId, ...]:
+        """People to mention; mostly nobody."""
+        return tuple(each for each in self.mentioned if self.random.random() < 0.2)
 
     def _reform(self) -> ConversationChange:
         person, where = UserId(f"p{self.random.randint(0, 4)}"), self.conversation_id
@@ -203,12 +235,13 @@ class Caller:
         self.told(message)
 
 
-async def until(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Make a call until it is not refused with an error after which it is to be made again."""
+async def until(call: Callable[[], Coroutine[Any, Any, T]], failed: Callable[[], None] = lambda: None) -> T:
+    """Make a call until it is not refused with an error after which it is to be made again; tell `failed` of those."""
     while True:
         try:
             return await call()
         except ChatError as error:
             if not error.retryable:
                 raise
+            failed()
             await asyncio.sleep(0.01)

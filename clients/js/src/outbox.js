@@ -353,7 +353,7 @@ export class Outbox extends Listenable {
   /** Take over what the storage has, but for what this tab knows better. */
   #reload() {
     return this.#store(async () => {
-      const stored = (await this.#storage.entries(this.#prefix)).map(([, entry]) => /** @type {Pending} */ (entry));
+      const stored = (await this.#storage.entries(this.#prefix)).map(([, entry]) => /** @type {Pending} */ ({ kind: "send", ...entry })); // earlier pages knew no other kind
       const own = this.entries.filter(({ key }) => this.#unsaved.has(key));
       const others = stored.filter(({ key }) => !this.#unsaved.has(key) && !this.#done.has(key)).map((each) => this.#known(each));
       const entries = [...others, ...own].sort(inOrder);

@@ -299,6 +299,17 @@ test("what another tab has given up is not sent", async () => {
   assert.deepEqual([server.bodies, first.waiting], [[], []]);
 });
 
+test("what a page of an earlier version left is sent", async () => {
+  const server = new Server();
+  const storage = memoryStorage();
+  const entry = { key: "k", conversationId: "c", body: "early", metadata: null, createdAt: 1, error: null };
+  await storage.set("http://chat ana outbox 0000000000000001 k", entry);
+  const tab = new Tab(server, storage);
+  tab.connect();
+  await settled();
+  assert.deepEqual([server.bodies, tab.waiting, await storage.entries("")], [["early"], [], []]);
+});
+
 test("the outbox of another user is not touched", async () => {
   const server = new Server();
   const storage = memoryStorage();
