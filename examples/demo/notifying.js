@@ -5,7 +5,7 @@ import { here } from "./here.js";
 import { Notifier, notifying, setNotifying } from "./shared/notifications.js";
 import { words } from "./words.js";
 
-const notifier = new Notifier();
+const notifier = new Notifier(new URL("icon.svg", import.meta.url).href);
 let refused = false;
 
 function drawButton() {

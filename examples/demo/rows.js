@@ -172,7 +172,8 @@ function troubleOf({ key, error }, stored) {
 
 function readersOf(ids) {
   const label = words.readBy(listOf(ids.map(nameFor)));
-  const faces = ids.slice(0, MOST_READERS).map((id) => faceOf(id, nameFor(id), "avatar tiny"));
+  // So small a face has room for one letter.
+  const faces = ids.slice(0, MOST_READERS).map((id) => faceOf(id, first(nameFor(id)), "avatar tiny"));
   return el("div", { className: "readers", role: "img", title: label, aria: { label } }, ...faces, ids.length > MOST_READERS ? `+${ids.length - MOST_READERS}` : "");
 }
 
@@ -188,6 +189,8 @@ function textNodes(text, mentions) {
 }
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+
+const first = (text) => graphemes.segment(text)[Symbol.iterator]().next().value?.segment ?? "";
 
 /** Whether a text is up to three emoji, which are shown large. */
 function isOnlyEmoji(text) {

@@ -42,8 +42,14 @@ export async function setNotifying(on) {
 
 /** Shows one for each conversation in which somebody wrote, unless that is open and in front. */
 export class Notifier {
+  #icon;
   /** The last message of each conversation that is no news. @type {Map<string, number>} */
   #known = new Map();
+
+  /** @param {string} icon  the address of a picture */
+  constructor(icon) {
+    this.#icon = icon;
+  }
 
   /**
    * The list has changed.
@@ -55,20 +61,20 @@ export class Notifier {
     for (const item of items) {
       const before = this.#known.get(item.id);
       // What was there when the page began, and what the present connection has not confirmed, is no news.
-      if (before !== undefined && item.lastSeq > before && !item.stale) tell(item, page);
+      if (before !== undefined && item.lastSeq > before && !item.stale) tell(item, this.#icon, page);
       if (before === undefined || !item.stale) this.#known.set(item.id, item.lastSeq);
     }
   }
 }
 
-/** @param {Item} item @param {Parameters<Notifier["look"]>[1]} page */
-function tell(item, { me, openId, profiles, open }) {
+/** @param {Item} item @param {string} icon @param {Parameters<Notifier["look"]>[1]} page */
+function tell(item, icon, { me, openId, profiles, open }) {
   const { preview } = item;
   const looking = openId === item.id && document.visibilityState === "visible" && document.hasFocus();
   if (!preview || preview.senderId === me || item.unreadCount === 0 || item.settings?.muted || looking || !wanted()) return;
   const sender = item.kind === "group" ? `${nameOf(profiles, preview.senderId)}: ` : "";
   // One per conversation: the newest takes the place of the one before.
-  const note = new Notification(titleOf(item, me, profiles), { body: sender + preview.text, tag: item.id });
+  const note = new Notification(titleOf(item, me, profiles), { body: sender + preview.text, tag: item.id, icon });
   note.onclick = () => {
     window.focus();
     open(item.id);

@@ -126,6 +126,7 @@ async def test_what_comes_while_nobody_looks_is_not_read(guests: People, one_ser
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(240)
 async def test_scrolling_through_five_thousand_messages(guests: People, one_server: Server) -> None:
     """It took more than a minute: 97 ms a frame at the 95th percentile, and 42 900 nodes."""
     await fill(one_server, "jim", "kay", [f"Message {i}" + " and on" * (i % 9) for i in range(1, 5001)])
