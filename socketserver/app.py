@@ -29,6 +29,7 @@ from .handlers.witness import Witness
 from .housekeeping import Housekeeping
 from .live.auto_read import AutoRead
 from .live.connections import Sessions
+from .live.eviction import Eviction
 from .live.fanout import Fanout
 from .live.lifecycle import Lifecycle
 from .live.opened import Opened
@@ -187,13 +188,14 @@ def _make_parts(
     )
     chat = make_chat(
         store,
-        Receivers((fanout, metrics)),
+        Receivers((Eviction(sessions, fanout, typing, auto_read), fanout, metrics)),
         clock,
         max_participants=settings.max_participants,
         messages=rates.messages,
         conversations=rates.conversations,
         cached_conversations=settings.cached_conversations,
         cached_bytes=settings.cached_conversations_bytes,
+        cached_s=settings.cached_conversation_s,
         cached_profiles_bytes=settings.cached_profiles_bytes,
         listed_participants=settings.listed_participants,
         joined_participants=settings.joined_participants,
@@ -202,6 +204,7 @@ def _make_parts(
             settings.delete_window_s,
             ReactionLimits(settings.max_reactions, settings.max_reactions_user, settings.max_reactions_all),
         ),
+        members_add=settings.members_add,
         on_lookup=lambda user_id, rows: rates.looked_up(user_id, clock.monotonic_s(), rows=rows),
     )
     witness = Witness(guards, auto_read, metrics, clock)

@@ -44,6 +44,12 @@ const en = {
   /** @param {string} names @param {number} count */
   andMore: (names, count) => `${names} and ${n(count)} more`,
   deleted: "Message deleted",
+  muted: "Muted",
+  pinned: "Pinned",
+  markedUnread: "Marked as unread",
+  mentioned: "You are mentioned",
+  /** @param {number} count */
+  archived: (count) => `Archived (${n(count)})`,
 
   // Notifications
   notify: "Notify me of new messages",
@@ -68,6 +74,15 @@ const en = {
   lastSeen: (when) => `last seen ${when}`,
   /** @param {number} count @param {number} online */
   people: (count, online) => `${n(count)} people${online > 0 ? `, ${n(online)} of the others online` : ""}`,
+
+  conversationOptions: "Conversation options",
+  pin: "Pin",
+  unpin: "Unpin",
+  mute: "Mute",
+  unmute: "Unmute",
+  markUnread: "Mark as unread",
+  archive: "Archive",
+  unarchive: "Unarchive",
 
   // The history
   history: "Message history",
@@ -185,6 +200,11 @@ const fr = {
   unread: (count) => fr1(count, "non lu", "non lus"),
   andMore: (names, count) => `${names} et ${n(count)} ${fr1(count, "autre", "autres")}`,
   deleted: "Message supprimé",
+  muted: "En sourdine",
+  pinned: "Épinglée",
+  markedUnread: "Marquée comme non lue",
+  mentioned: "On vous mentionne",
+  archived: (count) => `Archivées (${n(count)})`,
 
   notify: "M’avertir des nouveaux messages",
   notifying: "Les notifications sont activées",
@@ -204,6 +224,15 @@ const fr = {
   neverHere: "n’est jamais venu ici",
   lastSeen: (when) => `vu ${when}`,
   people: (count, online) => `${n(count)} personnes${online > 0 ? `, dont ${n(online)} en ligne` : ""}`,
+
+  conversationOptions: "Options de la conversation",
+  pin: "Épingler",
+  unpin: "Désépingler",
+  mute: "Mettre en sourdine",
+  unmute: "Rétablir le son",
+  markUnread: "Marquer comme non lue",
+  archive: "Archiver",
+  unarchive: "Désarchiver",
 
   history: "Historique des messages",
   beginning: "La conversation commence ici.",

@@ -2,8 +2,8 @@
 
 A login waits for nothing of it: what is told is written behind it, many users at once, and again and again while the
 store is away; what was told within the last minute already is not written again. What is told and not written yet is
-shown already; it is announced when it is stored, and was news. Whoever looks users up in one turn of the event loop
-shares one look.
+shown already; it is announced when it is stored, and was news. Whoever asks for users while others are looked up shares
+the next look.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LAST_RETRY_S: Final = 30.0
 
 
 class _Look:
-    """One look for users' profiles, for all who ask in one turn of the event loop.
+    """One look for users' profiles, for all who ask before it begins.
 
     Attributes:
         before: who is looked up, with what was in memory.
@@ -78,7 +78,7 @@ class Profiles:
         self._waiting: OrderedDict[UserId, ProfileUpdate] = OrderedDict()
         self._writing: asyncio.Task[None] | None = None
         self._look: _Look | None = None
-        self._looking: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
     def __len__(self) -> int:
@@ -146,9 +146,8 @@ class Profiles:
         look = self._look
         if look is None:
             look = self._look = _Look()
-            task = loop.create_task(self._answer(look))
-            self._looking.add(task)
-            task.add_done_callback(self._looking.discard)
+            if self._looking is None:
+                self._looking = loop.create_task(self._look_on())
         for user_id, entry in before.items():
             if entry is None or entry.until_s <= now_s:
                 look.before.setdefault(user_id, entry)
@@ -156,9 +155,17 @@ class Profiles:
         look.waiting.append(answer)
         return answer
 
+    async def _look_on(self) -> None:
+        """Look one time after the other, until nobody asks any more."""
+        try:
+            while self._look is not None:
+                look, self._look = self._look, None
+                await self._answer(look)
+        finally:
+            self._looking = None
+
     async def _answer(self, look: _Look) -> None:
-        """Look, from the next turn of the loop on, and answer all who wait for it, however it ends."""
-        self._look = None
+        """Look, and answer all who wait for it, however it ends."""
         try:
             found = await self._read(look.before)
         except BaseException as error:

@@ -6,6 +6,7 @@ Whatever a JS client could not decode (NaN, more than 10 attachments) is refused
 one such packet, once broadcast or stored, disconnects every reader.
 """
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -40,9 +41,8 @@ _HEAD = re.compile(r"([0-6])(?:([0-9]+)-)?(?:(/[^,?]*)(?:\?[^,]*)?(?:,|\Z))?([0-
 
 
 _CONTAINERS: Final = frozenset({list, dict})
-_HEX = "[0-9a-fA-F]{2}"
-_ESCAPE = re.compile(rf"\\(?:(u[dD][89abAB]{_HEX}\\u[dD][c-fC-F]{_HEX})|(u[dD][89a-fA-F]{_HEX})|.)", re.DOTALL)
-"""An escape of JSON's: a pair of surrogates (group 1), a lone surrogate (2), or any other."""
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What is half of a character in text that was decoded: the halves of a pair have become one."""
 _NAME = re.compile(r'\[\s*"([^"\\]{0,64})"')
 
 
@@ -220,15 +220,13 @@ def _loads(text: str) -> Any:
 def _loads_with_lone_surrogates(text: str) -> Any:
     # JSON.stringify writes half an emoji (a string cut in the middle) as a lone \udXXX escape, which orjson refuses.
     # Dropping such a client would make it come back and send the same again: it gets U+FFFD, as TextEncoder does.
-    # Mended in the text: decoding it in pure Python to mend the values takes half as long again, and recurses.
+    # The standard library reads them; what it writes of them is mended, and read again: ten thousand cost 0.7 ms, where
+    # mending the escapes one by one took 2 ms.
     try:
-        return orjson.loads(_ESCAPE.sub(_mended, text))
-    except orjson.JSONDecodeError as exc:
+        whole = json.dumps(json.loads(text), ensure_ascii=False)
+        return orjson.loads(_LONE_SURROGATE.sub("\ufffd", whole))
+    except (ValueError, RecursionError) as exc:
         raise PacketError("invalid JSON") from exc
-
-
-def _mended(escape: re.Match[str]) -> str:
-    return "\\ufffd" if escape.lastindex == 2 else escape[0]
 
 
 def _depth(value: Any) -> int:

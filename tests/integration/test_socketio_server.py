@@ -42,6 +42,26 @@ async def test_emits_of_the_connect_handler_follow_its_connect_packet() -> None:
         assert [await raw.next() for _ in range(3)] == ['42["first"]', '42["second",{"a":1}]', '42["third","a",2]']
 
 
+async def test_whether_a_room_is_heard() -> None:
+    """By those who are in it, and by an admin who watches what is emitted; so nobody has to encode it for nobody."""
+    sio = server()
+    sids: list[str] = []
+
+    @sio.event
+    async def connect(sid: str, environ: dict[str, Any]) -> None:
+        await sio.enter_room(sid, "room")
+        sids.append(sid)
+
+    assert not sio.is_heard("room")
+    async with serving(sio) as url, client_of(url) as http:
+        await http.connected()
+        assert (sio.is_heard("room"), sio.is_heard("other"), sio.is_heard("room", "/n")) == (True, False, False)
+        await sio.leave_room(sids[0], "room")
+        assert not sio.is_heard("room")
+        sio.manager.taps.append(lambda event, namespace, clients: None)
+        assert sio.is_heard("room")
+
+
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_emits_of_a_refusing_connect_handler_are_dropped(transport: str) -> None:
     sio = server()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from socketserver.chat.domain import Profile, ProfileUpdate, UserId
 from socketserver.chat.news import News, ProfileChanged
 from socketserver.chat.profile_cache import ProfileCache
-from socketserver.chat.profiles import KEPT_S, Profiles
+from socketserver.chat.profiles import KEPT_S, People, Profiles
 from socketserver.errors import ChatError, Overloaded, StoreUnavailable
 from socketserver.store.base import ProfileSet
 from socketserver.store.sqlite.sqlite_store import SqliteStore
@@ -238,6 +238,23 @@ async def test_who_asks_at_once_shares_one_look(store: FaultyStore) -> None:
     stage.clock.advance(KEPT_S)
     found = await asyncio.gather(*(stage.profiles.find([each]) for each in (ANN, BOB)), return_exceptions=True)
     assert [type(each) for each in found] == [ZeroDivisionError] * 2
+
+
+async def test_who_asks_during_a_look_shares_the_next_one(store: FaultyStore) -> None:
+    """One look at a time, however many ask: in a storm of joins each had one of its own."""
+    stage = Stage(store)
+    asks: list[asyncio.Future[People]] = []
+
+    async def ask() -> None:
+        store.before_answer = None
+        asks.extend(asyncio.ensure_future(stage.profiles.find([UserId(f"u{number}")])) for number in range(5))
+        await asyncio.sleep(0)  # they have asked
+        assert len(store.read) == 1
+
+    store.before_answer = ask
+    assert await stage.profiles.find([ANN]) == {ANN: None}
+    assert [list(people.values()) for people in await asyncio.gather(*asks)] == [[None]] * 5
+    assert [len(ids) for ids in store.read] == [1, 5]
 
 
 async def test_what_is_old_is_better_than_nothing(store: FaultyStore) -> None:

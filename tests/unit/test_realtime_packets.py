@@ -117,6 +117,31 @@ def test_null_is_no_nan() -> None:
     assert text_of(packets.encode_event("/", ["e", None, [None]])) == '2["e",null,[null]]'
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '2["\\ud800",NaN]',
+        '2["\\ud800",-Infinity]',
+        '2["\\ud800",1e999]',
+        '2["\\ud800"',
+        "2" + "[" * 50_000 + '"\\ud800"',
+    ],
+)
+def test_half_a_character_makes_nothing_else_valid(text: str) -> None:
+    """A packet with half a character is read by the standard library, which takes more than JSON, and recurses."""
+    with pytest.raises(PacketError):
+        packets.decode(text)
+
+
+def test_the_rest_of_a_packet_with_half_a_character_stays_as_it_is() -> None:
+    """Pairs, escaped backslashes, names of fields, numbers of any length."""
+    text = r'2["a",{"b\ud800":"\ud83d\ude00 \\ud800 \uDC00x\ud800","n":[1e3,12345678901234567890,-0.5,true,null]}]'
+    assert packets.decode(text).data == [
+        "a",
+        {"b\ufffd": "\U0001f600 \\ud800 \ufffdx\ufffd", "n": [1e3, 12345678901234567890, -0.5, True, None]},
+    ]
+
+
 def test_lone_surrogates_are_replaced() -> None:
     assert packets.decode(r'2["e","a\ud83db","\ud83d\ude00"]').data == ["e", "a�b", "\U0001f600"]
     for bad in (r'2["e","\ud83d",NaN]', r'2["e","\ud83d"', r'2["e","\ud83"]'):

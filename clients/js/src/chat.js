@@ -12,7 +12,7 @@ import { counts } from "./conversation.js";
 import { Conversations } from "./conversations.js";
 import { ChatError } from "./errors.js";
 import { cut } from "./list.js";
-import { Listeners } from "./listeners.js";
+import { Listenable } from "./listeners.js";
 import { Outbox } from "./outbox.js";
 import { isLookedAt, listenTo } from "./page.js";
 import { newKey } from "./pending.js";
@@ -54,7 +54,7 @@ export function createChat(options) {
   return new Chat(options);
 }
 
-export class Chat {
+export class Chat extends Listenable {
   /** @type {Status} */
   status;
   /** The list: `state`, `subscribe`, `loadMore`. @type {Conversations} */
@@ -72,7 +72,6 @@ export class Chat {
   #me;
   /** @type {string | null} */
   #scope = null;
-  #listeners = new Listeners();
   /** By id; the one used last is the last. @type {Map<string, Room>} */
   #rooms = new Map();
   #turns;
@@ -83,6 +82,7 @@ export class Chat {
 
   /** @param {Options} options */
   constructor(options) {
+    super();
     const { url, getToken = null, cookie = false, user, clock = CLOCK } = options;
     if (!getToken && !cookie) throw new TypeError("createChat needs getToken, or cookie: true.");
     this.#options = options;
@@ -136,9 +136,6 @@ export class Chat {
     this.profiles.subscribe(() => this.#cache?.keepProfiles([...this.profiles.state.values()]));
     this.conversations.apply({ type: "known", me: this.#me });
   }
-
-  /** Hear that `status` changed. @param {() => void} listener @returns {() => void} takes it away */
-  subscribe = (listener) => this.#listeners.add(listener);
 
   snapshot = () => this.status;
 
@@ -399,7 +396,7 @@ export class Chat {
   #statusChanged() {
     const status = this.#status();
     this.status = status;
-    this.#listeners.tell();
+    this.notify();
   }
 
   /** @returns {Status} */

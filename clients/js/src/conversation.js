@@ -24,7 +24,7 @@ import { merged, NO_SETTINGS } from "./list.js";
  * @property {number} unreadMentions  how many of those that are unread mention oneself
  * @property {OwnSettings} settings  one's own
  * @property {boolean} hasOlder  there are messages before the first one at hand
- * @property {Role | null} role  one's own; null in a direct conversation
+ * @property {Role | null} role  one's own; null until it is known
  * @property {"removed" | "left" | "deleted" | null} removed  why one takes part no more
  * @property {number} firstSeq  the first message that one may see
  * @property {boolean} joined  on the present connection; while it is false nothing new arrives
@@ -36,7 +36,7 @@ import { merged, NO_SETTINGS } from "./list.js";
  * @property {number | null} cursor  the change up to which nothing is missing; null before the first join
  * @property {number} target  the change up to which the last answer says that there are changes; they are fetched from the cursor on
  * @property {readonly Message[]} ahead  what came before it was joined, or beyond the cursor
- * @property {ReadonlyMap<string, {change: number, role: Role | null | undefined}>} people  by user id, who was added (with a role),
+ * @property {ReadonlyMap<string, {change: number, role: Role | undefined}>} people  by user id, who was added (with a role),
  *   removed (undefined), or got another role since the last answer
  * @property {ReadonlyMap<number, Message>} aside  by `seq`, the latest changes of what is not loaded: an answer on its way may be older
  * @property {number} uncounted  how many after the read mark do not count as unread
@@ -65,7 +65,7 @@ import { merged, NO_SETTINGS } from "./list.js";
  *   | {type: "lost"}} Action
  *
  * @typedef {"owner" | "admin" | "member"} Role
- * @typedef {{change: number, added: readonly {userId: string, role: Role | null}[], removed: readonly string[],
+ * @typedef {{change: number, added: readonly {userId: string, role: Role}[], removed: readonly string[],
  *   roles: readonly {userId: string, role: Role}[]}} PeopleChanged
  * @typedef {Pick<State, "conversation" | "messages" | "participants" | "lastSeq" | "readSeq" | "cursor" | "uncounted"
  *   | "unreadMentions" | "settings">} Kept
@@ -143,8 +143,7 @@ function step(state, action) {
       const next = take(state, [message]);
       if (state.joined) return next;
       // As long as the answer to the join is out it may turn out that all that was known before is of another past.
-      const others = state.ahead.filter(({ change }) => change !== message.change);
-      return { ...next, ahead: [...others, message].slice(-MOST_AHEAD) };
+      return { ...next, ahead: [...state.ahead, message].slice(-MOST_AHEAD) };
     }
     case "history":
       return take(state, action.messages, true);
@@ -258,11 +257,12 @@ function join(state, ack, after) {
  */
 function take(state, news, older = false) {
   let { messages, typing, quoted, aside, lastSeq, uncounted, unreadMentions, unsure } = state;
+  const toldUpTo = Math.max(state.cursor ?? 0, state.target); // what was before is in the counts already
   for (let message of news) {
     const { seq, senderId, replyTo } = message;
     const at = placeOf(messages, seq);
     const known = messages[at]?.seq === seq ? messages[at] : undefined;
-    if (seq > state.readSeq && isNews(state, message) && !(known && known.change >= message.change)) {
+    if (seq > state.readSeq && message.change > toldUpTo && !(known && known.change >= message.change)) {
       uncounted += Number(!counts(message)) - Number(known !== undefined && !counts(known));
       unreadMentions += Number(mentions(message, state.me)) - Number(known !== undefined && mentions(known, state.me));
       unsure ||= !known && seq <= lastSeq; // nobody knows what it was before
@@ -292,11 +292,6 @@ function take(state, news, older = false) {
   return mark(advance(moved, news), news.map(({ senderId, seq, createdAt }) => ({ userId: senderId, readSeq: seq, readAt: createdAt })));
 }
 
-/** Whether neither an answer nor an event has told of it. @param {State} state @param {Message} message */
-function isNews({ cursor, target, ahead }, { change }) {
-  return change > Math.max(cursor ?? 0, target) && !ahead.some((each) => each.change === change);
-}
-
 /** Whether it counts as unread: neither deleted, nor of the server's own. @param {Message & {kind?: string}} message */
 export const counts = ({ deletedAt, kind }) => deletedAt === undefined && kind !== "system";
 
@@ -307,9 +302,9 @@ const mentions = (message, me) => counts(message) && message.mentions !== undefi
 function withPeople(state) {
   const { people, me, lastSeq } = state;
   if (people.size === 0) return state;
-  const participants = /** @type {(Participant & {role?: Role | null})[]} */ ([...state.participants])
+  const participants = /** @type {(Participant & {role?: Role})[]} */ ([...state.participants])
     .filter(({ userId }) => people.get(userId)?.role !== undefined || !people.has(userId))
-    .map((each) => ({ ...each, ...(people.has(each.userId) && { role: people.get(each.userId)?.role }) }));
+    .map((each) => ({ ...each, role: people.get(each.userId)?.role ?? each.role }));
   for (const [userId, { role }] of people) {
     if (role === undefined || participants.some((each) => each.userId === userId)) continue;
     // Who is added starts with everything before as read.

@@ -128,21 +128,24 @@ function step(state, action) {
         if (item.lastSeq >= seq) return item;
         const readSeq = senderId === state.me ? seq : item.readSeq; // sending counts as reading
         const activityAt = at >= newest ? at : newest + 1;
-        const common = { lastSeq: seq, readSeq, activityAt, stale: false };
-        if (text === null) return { ...item, ...common, uncounted: item.uncounted + 1 }; // one of the server's own
+        // What was left out between does not count: each message that does is told of. Unless that was before this connection.
+        const skipped = item.stale ? 0 : seq - item.lastSeq - 1;
+        const uncounted = item.uncounted + skipped + Number(text === null);
+        const common = { lastSeq: seq, readSeq, activityAt, uncounted, stale: false };
+        if (text === null) return { ...item, ...common }; // one of the server's own
         const unreadMentions = item.unreadMentions + (mentions.includes(state.me ?? "") ? 1 : 0);
         return { ...item, ...common, unreadMentions, preview: { senderId, text, createdAt: at } };
       });
     }
     case "updated": {
-      const { conversation, lastMessage, uncountedSeq = 0, mentions } = action.event;
+      const { conversation, lastMessage, uncountedSeq = 0, mentions, ...event } = /** @type {ConversationUpdated & {activityAt?: number}} */ (action.event);
       return changed(state, conversation.id, (item) => {
         const preview = lastMessage === undefined ? item.preview : previewOf(lastMessage);
-        if (!action.counts) return { ...item, ...conversation, preview };
+        const activityAt = Math.max(item.activityAt, event.activityAt ?? 0);
+        if (!action.counts) return { ...item, ...conversation, activityAt, preview };
         const uncounted = item.uncounted + (uncountedSeq > item.readSeq ? 1 : 0);
         const unreadMentions = item.unreadMentions + (mentions && mentions.seq > item.readSeq ? mentionsMore(mentions, state.me) : 0);
-        const lastSeq = Math.max(item.lastSeq, uncountedSeq);
-        return { ...item, ...conversation, lastSeq, preview, uncounted, unreadMentions };
+        return { ...item, ...conversation, activityAt, preview, uncounted, unreadMentions };
       });
     }
     case "read":
@@ -155,7 +158,7 @@ function step(state, action) {
       });
     case "settings": {
       const { conversationId, settings } = action.event;
-      return changed(state, conversationId, (item) => ({ ...item, settings }));
+      return changed(state, conversationId, (item) => merged(item, { settings: merged(item.settings, settings) }));
     }
     case "removed":
       return { ...state, all: state.all.filter(({ id }) => id !== action.conversationId) };
@@ -191,8 +194,9 @@ function summarized({ lastMessage, change, ...summary }, found) {
   // An event may have overtaken the answer: numbers only grow. But those of a database that was replaced count anew.
   const known = found?.stale && Math.max(found.lastSeq, found.readSeq) > summary.lastSeq ? undefined : found;
   const uncounted = summary.lastSeq - summary.readSeq - summary.unreadCount;
-  const newer = known && known.lastSeq > summary.lastSeq ? known : { ...summary, uncounted, preview: previewOf(lastMessage), online: false };
-  return { ...newer, readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0), stale: false };
+  const common = { readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0), stale: false };
+  if (!known || known.lastSeq <= summary.lastSeq) return { ...summary, ...common, uncounted, preview: previewOf(lastMessage), online: false };
+  return { ...known, ...common, ...(known.readSeq <= summary.readSeq && { uncounted }) };
 }
 
 /** @param {ListState} state @param {string} id @param {(item: Item) => Item} change @returns {ListState} */

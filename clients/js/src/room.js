@@ -4,7 +4,7 @@
 // request after the other, so that twenty switches a second are not forty requests.
 import { EMPTY, reduce, toKeep } from "./conversation.js";
 import { ChatError } from "./errors.js";
-import { Listeners } from "./listeners.js";
+import { Listenable } from "./listeners.js";
 import { newKey, withPending } from "./pending.js";
 import { ignore, Upkeep } from "./upkeep.js";
 
@@ -48,14 +48,13 @@ const TYPING_IDLE_MS = 5_000;
 const RETRY_MS = 1_000;
 const RETRY_MAX_MS = 10_000;
 
-export class Room {
+export class Room extends Listenable {
   /** @type {RoomState} */
   state;
   #context;
   #inner;
   /** The one of which `state` was made. @type {State | null} */
   #shown = null;
-  #listeners = new Listeners();
   /** @type {Set<{visible: boolean}>} */
   #holds = new Set();
   /** Which of two is the newer wish: the room that was opened last is joined first. */
@@ -81,6 +80,7 @@ export class Room {
 
   /** @param {string} id @param {Context} context */
   constructor(id, context) {
+    super();
     this.id = id;
     this.#context = context;
     this.#inner = reduce(EMPTY, { type: "known", me: context.me() });
@@ -90,9 +90,6 @@ export class Room {
     this.refresh();
     this.#ready = this.#recall();
   }
-
-  /** @param {() => void} listener @returns {() => void} takes it away */
-  subscribe = (listener) => this.#listeners.add(listener);
 
   snapshot = () => this.state;
 
@@ -327,7 +324,7 @@ export class Room {
       quoted: changes.size > 0 ? new Map([...quoted].map(([seq, message]) => [seq, message && show(message)])) : quoted,
       pending: isSame(waiting, this.state.pending) ? this.state.pending : waiting,
     };
-    this.#listeners.tell();
+    this.notify();
   }
 
   /** The application wishes something else. */

@@ -156,7 +156,7 @@ const step = fc.oneof(
   { weight: 16, arbitrary: fc.record({ kind: fc.constant("receive"), swap: fc.boolean() }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom("connect", "answer", "answer", "look") }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("drop", "repeat", "join", "lose", "older", "reload", "visible") }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("read"), by: who, at: fc.nat(30) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("read"), by: fc.constantFrom("ana", "ben", "ben", "cem"), at: fc.nat(15) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("restore"), to: fc.nat(20) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("people"), user: fc.constantFrom("cem", "dan"), role: fc.constantFrom("admin", "member", null), first: fc.boolean() }) },
 );
@@ -202,8 +202,9 @@ function act(client, server, { kind, ...how }) {
 
 test("after any history a client that has joined has what the server has; in between too, when nothing is under way", () => {
   fc.assert(
-    fc.property(fc.array(step, { minLength: 10, maxLength: 120, size: "max" }), (steps) => {
+    fc.property(fc.nat(12), fc.array(step, { minLength: 10, maxLength: 100, size: "max" }), (before, steps) => {
       const server = new SimulatedServer(["ana", "ben", "cem"]);
+      for (let i = 0; i < before; i += 1) server.send("ben", { ...(i > 3 && { replyTo: i - 2 }), ...(i % 3 === 0 && { mentions: [ME] }) });
       const client = new Client(server);
       for (const each of steps) {
         act(client, server, each);
@@ -224,6 +225,53 @@ function joined(count, more = {}) {
   const state = reduce(EMPTY, { type: "known", me: ME });
   return { server, state: reduce(state, { type: "joined", ack: { ...ack, ...more }, after: null }) };
 }
+
+test("an answer is no news: what its rest brings page by page is in its counts already", () => {
+  const server = new SimulatedServer(["ana", "ben"]);
+  for (let i = 0; i < 9; i += 1) server.send("ben", { mentions: [ME] });
+  let state = reduce(EMPTY, { type: "known", me: ME });
+  state = reduce(state, { type: "joined", ack: server.join({ after: null, limit: 5, userId: ME }), after: null });
+  for (let seq = 1; seq <= 9; seq += 1) server.remove(seq);
+  server.send("ben");
+  state = reduce(state, { type: "joined", ack: server.join({ after: 9, limit: 5, userId: ME }), after: 9 });
+  assert.ok(catchesUp(state));
+  assert.deepEqual([state.unreadCount, state.unreadMentions], [1, 0]);
+  state = reduce(state, { type: "changes", page: server.changes({ after: state.cursor, limit: 9 }) });
+  assert.deepEqual([state.unreadCount, state.unreadMentions, state.unsure, state.cursor], [1, 0, false, 19]);
+});
+
+test("a quote that may be older than what an answer left out is fetched again", () => {
+  const server = new SimulatedServer(["ana", "ben"]);
+  server.send("ben");
+  let state = reduce(EMPTY, { type: "known", me: ME });
+  const first = server.join({ after: null, limit: 2, userId: ME });
+  state = reduce(state, { type: "joined", ack: first, after: null });
+  server.send("ben"); // its event is lost
+  for (let i = 0; i < 2; i += 1) state = reduce(state, { type: "message", message: server.send("ben", { replyTo: 3 }) });
+  assert.equal(state.quoted.get(3).seq, 3);
+  server.edit(3); // and so is that
+  for (let i = 0; i < 3; i += 1) server.send("ben");
+  state = reduce(state, { type: "joined", ack: server.join({ after: 1, limit: 2, userId: ME }), after: 1 });
+  assert.deepEqual(missingQuotes(state), [3]);
+});
+
+test("a read mark that has moved further than the answer knows leaves the counts unsure", () => {
+  const { server, state } = joined(9);
+  const ack = { ...server.join({ after: 9, limit: 2, userId: ME }), readSeq: 0 };
+  const few = { ...state, messages: state.messages.slice(-2) };
+  const read = reduce(few, { type: "read", event: { userId: ME, readSeq: 4, readAt: null } });
+  const next = reduce(read, { type: "joined", ack, after: 9 });
+  assert.deepEqual([next.readSeq, isBehind(next)], [4, true]);
+});
+
+test("where not all that is unread is loaded, a mark or a change in the rest leaves the counts unsure; what is loaded does not", () => {
+  const { server, state } = joined(9);
+  const few = { ...state, messages: state.messages.slice(-2) };
+  assert.ok(isBehind(reduce(few, { type: "read", event: { userId: ME, readSeq: 4, readAt: null } })));
+  assert.ok(!isBehind(reduce(few, { type: "read", event: { userId: ME, readSeq: 8, readAt: null } })));
+  const changed = (seq) => reduce(few, { type: "message", message: server.remove(seq) });
+  assert.deepEqual([isBehind(changed(2)), isBehind({ ...changed(9), ahead: [] }), changed(8).unreadCount], [true, false, 8]);
+});
 
 test("what changes nothing gives the same state", () => {
   const { state } = joined(3);

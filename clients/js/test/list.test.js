@@ -198,10 +198,13 @@ test("a message of the server's own moves a conversation up and counts as no unr
   let state = reduceList(NO_LIST, server.page());
   state = reduceList(state, { ...server.send("a", "ben"), text: null });
   assert.deepEqual([state.items[0].id, state.items[0].unreadCount, state.items[0].preview, state.items[0].lastSeq], ["a", 0, null, 1]);
-  state = reduceList(state, { type: "updated", counts: true, event: { conversation: { ...conversation("a"), title: "New" }, uncountedSeq: 2 } });
-  assert.deepEqual([state.items[0].title, state.items[0].unreadCount, state.items[0].lastSeq], ["New", 0, 2]);
+  state = reduceList(state, { type: "updated", counts: true, event: { conversation: { ...conversation("b"), title: "New" }, activityAt: 99 } });
+  assert.deepEqual([state.items[0].title, state.items[0].unreadCount], ["New", 0]);
+  server.send("a", "ben"); // nobody tells of one of the server's own in a conversation that is not open
+  state = reduceList(state, server.send("a", "ben"));
+  assert.deepEqual([state.items[0].id, state.items[0].unreadCount, state.items[0].lastSeq], ["a", 1, 3]);
   state = reduceList(state, { type: "removed", conversationId: "a" });
-  assert.deepEqual(state.items.map(({ id }) => id), ["c", "b"]);
+  assert.deepEqual(state.items.map(({ id }) => id), ["b", "c"]);
 });
 
 test("nobody is online without a connection, nor because of a name that every object has", () => {

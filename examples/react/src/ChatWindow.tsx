@@ -6,6 +6,7 @@ import { nameOf, titleOf, type Profiles } from "../../shared/names.js";
 import { clockTime, dayInWords } from "../../shared/times.js";
 import { listOf, words } from "../../shared/words.js";
 import { isStored, type Row } from "./Bubble";
+import { ConversationMenu } from "./ConversationMenu";
 import { Composer } from "./Composer";
 import { History, type HistoryHandle } from "./History";
 import { mayChange } from "./may";
@@ -73,6 +74,7 @@ export function ChatWindow({ conversationId, me, item, onBack }: Props) {
             {joined ? subtitle(others, count, profiles) : room.cursor === null ? " " : words.notConnected}
           </p>
         </div>
+        <ConversationMenu room={room} onAway={onBack} />
       </header>
       <History
         ref={history}

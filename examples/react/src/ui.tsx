@@ -9,6 +9,10 @@ export type Item = Chat["conversations"]["state"]["items"][number];
 const ICONS = {
   plus: "M12 5v14M5 12h14",
   leave: "M10 4H6a2 2 0 0 0-2 2v12a2 2 0 0 0 2 2h4M15 8l4 4-4 4M19 12H9",
+  pin: "M9 4h6l-1 7 3 3H7l3-3zM12 14v6",
+  muted: "M4 10v4h3l5 4V6L7 10zM16 10l4 4M20 10l-4 4",
+  unread: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8",
+  archive: "M4 5h16v4H4zM6 9v10h12V9M10 13h4",
   more: "M5 12h.1M12 12h.1M19 12h.1",
   reply: "M10 6l-6 6 6 6M4 12h9a7 7 0 0 1 7 7",
   edit: "M5 19l1-4L16 5l3 3L9 18z",
