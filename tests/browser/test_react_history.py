@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from browser.demokit import Server
 from browser.reactkit import BUILD_S, People
-from browser.test_demo import fill
+from browser.test_demo import Cut, fill
 from browser.test_react import app, people, server
 from browser.visitors import Visitor
 from playwright.async_api import CDPSession, Locator, expect
@@ -276,6 +276,23 @@ async def test_what_came_while_nobody_looked_is_not_read_at_once(people: People,
     await chip.click()
     await expect(alice.row("1").locator(".divider")).to_be_in_viewport()
     await expect(chip).to_have_count(0)
+
+
+async def test_what_was_missed_without_a_connection_is_not_read_at_once(people: People, server: Server) -> None:
+    """Who was at the end when the connection was lost had read everything when it came back."""
+    alice = await people.meet("alice")
+    cut = Cut()
+    await cut.into(alice.page)
+    await alice.log_in()
+    await alice.start_with("bob")
+    await alice.say("Before")
+    await cut.cut()
+    await alice.status("retrying")
+    await fill(server, "bob", "alice", [f"{i}" for i in range(1, 46)])
+    cut.mend()
+    await alice.status("connected")
+    await expect(alice.page.get_by_role("button", name="45 unread messages above")).to_be_visible()
+    await expect(alice.badge("bob")).to_have_text("45 unread")
 
 
 async def look(person: Visitor, looks: bool) -> None:

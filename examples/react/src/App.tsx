@@ -55,7 +55,7 @@ function Login({ onLogin }: { onLogin: (user: User) => void }) {
   const [error, setError] = useState<string | null>(null);
 
   useEffect(() => {
-    if (!wanted) return;
+    if (!wanted) return undefined;
     let mounted = true;
     logIn(name).then(
       (user) => {

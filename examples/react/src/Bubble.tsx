@@ -15,6 +15,8 @@ export type Row = Stored | Room["pending"][number];
 export type RowState = "theirs" | "waiting" | "failed" | "sent" | "seen";
 
 export const isStored = (row: Row): row is Stored => "seq" in row;
+/** What the server itself says in the history, of people who come and go, and of titles. */
+export const isNotice = (row: Row) => (row as { kind?: string }).kind === "system";
 
 interface Props {
   row: Row;
@@ -50,6 +52,11 @@ export const Bubble = memo(function Bubble({ row, me, senderId, profiles, quoted
           <span>{words.newMessages(news)}</span>
         </p>
       )}
+      {isNotice(row) ? (
+        <p className="notice" dir="auto">
+          {row.body}
+        </p>
+      ) : (
       <div className="line">
         <div className={deleted ? "bubble deleted" : "bubble"}>
           {/* A reader that hears one row alone has to hear who wrote it. */}
@@ -82,6 +89,7 @@ export const Bubble = memo(function Bubble({ row, me, senderId, profiles, quoted
           </button>
         )}
       </div>
+      )}
       {stored?.reactions && !deleted && (
         <div className="reactions">
           {stored.reactions.map(({ reaction, count, userIds }) => (

@@ -1,12 +1,12 @@
 /** The messages of one conversation: those on the screen are in the page, the others are numbers (shared/virtual.js). */
 import { useEffect, useEffectEvent, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState, type Ref } from "react";
-import { useStatus, type useConversation } from "chat-socketserver-client/react";
+import { useChat, useStatus, type useConversation } from "chat-socketserver-client/react";
 import { keepPlace, placeIn } from "../../shared/places.js";
 import type { Profiles } from "../../shared/names.js";
 import { dayName, dayOf } from "../../shared/times.js";
 import { sentenceOf, words } from "../../shared/words.js";
 import { NEWEST, VirtualList } from "../../shared/virtual.js";
-import { Bubble, isStored, type Row, type RowState, type Stored } from "./Bubble";
+import { Bubble, isNotice, isStored, type Row, type RowState, type Stored } from "./Bubble";
 import { MessageMenu } from "./MessageMenu";
 import { mayChange } from "./may";
 import { Icon } from "./ui";
@@ -15,6 +15,8 @@ const RUN_MS = 5 * 60_000; // messages of one person closer than this stand toge
 const NEAR_TOP_PX = 1_000; // then earlier ones are loaded
 /** As far back one goes by itself: to the first unread message, or to where one was. Further it takes a click. */
 const FAR = 500;
+const VAIN_MS = 100; // between two attempts to load what one seeks
+const MOST_VAIN = 50;
 /** So long a deletion waits, and can be undone. */
 const UNDO_MS = 6_000;
 const READ_MS = 500; // between two read marks while one scrolls through what is new
@@ -44,6 +46,7 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
   const { messages, pending, cursor, joined, error, hasOlder, lastSeq, readSeq, unreadCount } = room;
   const { loadOlder, markRead, retry, discard, react, remove, quoted } = room;
   const { limits } = useStatus();
+  const { snapshot } = useChat().room(conversationId);
   const [menu, setMenu] = useState<{ row: Row; opener: HTMLElement } | null>(null);
   const scroller = useRef<HTMLDivElement>(null);
   const above = useRef<HTMLDivElement>(null);
@@ -71,15 +74,14 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
   const [entered, setEntered] = useState(false);
   const sought = useRef<Sought>(null);
   const readTo = useRef(0);
-  const oldest = useRef(0);
   const away = useRef(false); // nobody looks at the page
-  const isNews = (after: number) => (each: { seq: number; senderId: string }) => each.seq > after && each.senderId !== me;
+  const isNews = (after: number) => (each: Stored) => each.seq > after && each.senderId !== me && each.deletedAt === undefined && !isNotice(each);
   const news = following ? 0 : messages.filter(isNews(leftAt)).length;
   const firstOf = (after: number) => ((messages[0]?.seq ?? Infinity) <= after + 1 ? messages.find(isNews(after))?.seq : undefined);
   const firstUnread = mark ? firstOf(mark.after) : undefined;
   const firstNews = news > 0 ? firstOf(leftAt) : undefined;
 
-  const together = (a: Row, b: Row) => senderOf(a) === senderOf(b) && b.createdAt - a.createdAt <= RUN_MS;
+  const together = (a: Row, b: Row) => isNotice(a) === isNotice(b) && senderOf(a) === senderOf(b) && b.createdAt - a.createdAt <= RUN_MS;
   const rowAt = (index: number): Row | undefined => messages[index] ?? pending[index - messages.length];
   const seqAt = (index: number) => messages[index]?.seq ?? Infinity;
   const senderOf = (row: Row) => (isStored(row) ? row.senderId : me);
@@ -93,11 +95,13 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
     return true;
   };
 
-  // The first answer says up to where one had read.
-  if (joined && !entered) {
-    setEntered(true);
-    setLeftAt(lastSeq);
-    if (unreadCount > 0) {
+  // The answer to a join says up to where one had read: the first one, and that after a connection was lost.
+  const [wasJoined, setWasJoined] = useState(false);
+  if (joined !== wasJoined) {
+    setWasJoined(joined);
+    if (joined && !entered) setLeftAt(lastSeq);
+    if (joined) setEntered(true);
+    if (joined && (!entered || following) && unreadCount > 0) {
       setMark({ after: readSeq, count: unreadCount });
       setUnseen(true);
     }
@@ -137,14 +141,17 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
   const seek = async (wanted: Exclude<Sought, null>) => {
     sought.current = wanted;
     if (show(wanted)) sought.current = null;
-    for (let before = Infinity; sought.current && oldest.current > wanted.seq && oldest.current < before; ) {
-      before = oldest.current;
+    const first = () => snapshot().messages[0]?.seq ?? 0;
+    for (let vain = 0; sought.current === wanted && first() > wanted.seq && vain < MOST_VAIN; ) {
+      const before = first();
       await loadOlder();
+      vain = first() < before ? 0 : vain + 1; // a page may be on its way already, or the connection be lost
+      if (vain > 0) await new Promise((resolve) => setTimeout(resolve, VAIN_MS));
     }
   };
 
   useLayoutEffect(() => {
-    if (!scroller.current || !above.current || !list.current || !below.current) return;
+    if (!scroller.current || !above.current || !list.current || !below.current) return undefined;
     const elements = { scroller: scroller.current, above: above.current, list: list.current, below: below.current };
     const made = new VirtualList({ ...elements, onRange: setRange });
     view.current = made;
@@ -152,7 +159,6 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
   }, []);
 
   useLayoutEffect(() => {
-    oldest.current = messages[0]?.seq ?? 0;
     view.current?.drawn(keys, from);
     if (sought.current && show(sought.current)) sought.current = null;
   });
@@ -174,6 +180,11 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
     const seq = messages[view.current?.visible()[0] ?? 0]?.seq;
     keepPlace(conversationId, place && seq ? { ...place, seq } : null);
   };
+
+  const lost = useEffectEvent(() => onCaughtUp(false));
+  useEffect(() => {
+    if (!joined) lost(); // what was missed nobody has seen
+  }, [joined]);
 
   const lookAgain = useEffectEvent(() => {
     const here = document.visibilityState === "visible" && document.hasFocus();
