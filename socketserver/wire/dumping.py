@@ -1,4 +1,4 @@
-"""Domain values as the objects of shapes.py. Nothing else knows which value stands under which wire name."""
+"""Domain values as the objects of shapes.py and announced.py; nothing else knows which value has which wire name."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from ..chat.own_settings import OwnSettings
 from ..chat.profiles import People
 from ..errors import ChatError, End
 from ..settings import Settings
+from .announced import (
+    ActivityWire,
+    ConversationUpdatedWire,
+    MessagesReadWire,
+    ParticipantsChangedWire,
+    SessionEndedWire,
+    UserTypingWire,
+    WelcomeWire,
+)
 from .fields import MAX_REACTION_CHARS
 from .shapes import (
-    ActivityWire,
     ConversationSummaryWire,
-    ConversationUpdatedWire,
     ConversationWire,
     ErrorWire,
     FailureWire,
     GapWire,
-    MessagesReadWire,
     MessageWire,
     OwnSettingsWire,
-    ParticipantsChangedWire,
     ParticipantWire,
     PresenceWire,
     ProfileWire,
-    SessionEndedWire,
     SystemWire,
-    UserTypingWire,
     UserWire,
-    WelcomeWire,
 )
 
 # The client options that the documentation, the examples and `welcome` recommend.
