@@ -12,7 +12,8 @@ from typing import Final
 
 from ..errors import ConversationNotFound, InvalidPayload, RateLimited
 from ..limits import Buckets, in_ms
-from ..store.base import ConversationPage, ReadMarkPage, Snapshot, Store
+from ..store.base import Store
+from ..store.results import ConversationPage, ReadMarkPage, Snapshot
 from . import visible
 from .activity import Activity
 from .conversation_cache import ConversationCache

@@ -21,7 +21,8 @@ from ..errors import (
     VersionConflict,
 )
 from ..limits import Buckets, in_ms
-from ..store.base import Changed, ChangePage, MessagePage, Store
+from ..store.base import Store
+from ..store.results import Changed, ChangePage, MessagePage
 from . import visible
 from .activity import Activity
 from .changes import Change, Delete, Edit, Outcome, React, ReactionLimits

@@ -18,7 +18,8 @@ from itertools import islice
 from typing import Final
 
 from ..errors import ChatError
-from ..store.base import ProfileSet, Store
+from ..store.base import Store
+from ..store.results import ProfileSet
 from .domain import Clock, Profile, ProfileUpdate, UserId
 from .news import ProfileChanged, Receiver
 from .profile_cache import Entry, ProfileCache

@@ -25,7 +25,8 @@ from ..chat.domain import (
 )
 from ..chat.own_settings import OwnSettings, SettingsUpdate
 from ..errors import IdempotencyConflict
-from .base import Copyable, Counts, Store
+from .base import Copyable, Store
+from .results import Counts
 
 _PAGE: Final = 500  # messages, conversations or profiles at a time
 _AT_ONCE: Final = 8  # conversations; most are short, and a round trip each would be the whole time

@@ -29,7 +29,8 @@ from ..chat.domain import (
 from ..chat.own_settings import OwnSettings, SettingsUpdate
 from ..chat.people import ConversationChange, Decision, same_request
 from ..errors import ConversationNotFound, IdempotencyConflict, InternalError, Overloaded, StoreUnavailable
-from .base import Appended, Changed, Created, ProfileSet, ReadAdvance, Reformed, StoreObserver
+from .base import StoreObserver
+from .results import Appended, Changed, Created, ProfileSet, ReadAdvance, Reformed
 
 T = TypeVar("T")
 

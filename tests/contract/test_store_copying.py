@@ -9,8 +9,8 @@ from socketserver.chat.domain import ConversationId, Message, Profile, ProfileUp
 from socketserver.chat.own_settings import SettingsUpdate
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Copyable, Store, open_store
-from socketserver.store.base import Counts
 from socketserver.store.copying import CopyError, Progress, copy_store
+from socketserver.store.results import Counts
 
 import pytest
 from support.stores import (

@@ -9,8 +9,8 @@ from pathlib import Path
 from socketserver.chat.domain import Profile, ProfileUpdate, UserId
 from socketserver.errors import Overloaded
 from socketserver.store import Store, open_store
-from socketserver.store.base import ProfileSet
 from socketserver.store.mongo.mongo_store import MongoStore
+from socketserver.store.results import ProfileSet
 from socketserver.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 

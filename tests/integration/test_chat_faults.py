@@ -8,7 +8,7 @@ from pathlib import Path
 from socketserver.chat.domain import Conversation, ConversationDraft, ConversationId, Identity, MessageDraft, UserId
 from socketserver.door.auth import Authenticator
 from socketserver.errors import ChatError, Overloaded, StoreUnavailable
-from socketserver.store.base import (
+from socketserver.store.results import (
     Appended,
     ConversationPage,
     Created,

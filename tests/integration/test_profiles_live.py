@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from socketserver.chat.domain import Profile, ProfileUpdate, UserId
 from socketserver.errors import StoreUnavailable
-from socketserver.store.base import ProfileSet
+from socketserver.store.results import ProfileSet
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 

@@ -42,7 +42,7 @@ from socketserver.errors import (
     StoreUnavailable,
 )
 from socketserver.limits import Buckets
-from socketserver.store.base import Appended
+from socketserver.store.results import Appended
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 

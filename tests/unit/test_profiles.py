@@ -9,7 +9,7 @@ from socketserver.chat.news import News, ProfileChanged
 from socketserver.chat.profile_cache import ProfileCache
 from socketserver.chat.profiles import KEPT_S, People, Profiles
 from socketserver.errors import ChatError, Overloaded, StoreUnavailable
-from socketserver.store.base import ProfileSet
+from socketserver.store.results import ProfileSet
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 

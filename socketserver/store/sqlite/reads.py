@@ -24,9 +24,9 @@ from ...chat.domain import (
     UserId,
 )
 from ...chat.own_settings import UNSETTLED, OwnSettings
-from ..base import ChangePage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import INT64_MAX, conversation_draft, int64
 from ..numbering import page_of_changes
+from ..results import ChangePage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..writes import Part
 from .rows import (
     CONVERSATION,

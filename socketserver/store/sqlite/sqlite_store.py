@@ -29,7 +29,10 @@ from ...chat.domain import (
 from ...chat.own_settings import OwnSettings, SettingsUpdate
 from ...chat.people import ConversationChange
 from ...errors import StoreUnavailable
-from ..base import (
+from ..base import StoreObserver, StoreUnusable
+from ..checking import SharedCheck
+from ..encoding import dump_metadata
+from ..results import (
     Appended,
     Changed,
     ChangePage,
@@ -42,11 +45,7 @@ from ..base import (
     ReadMarkPage,
     Reformed,
     Snapshot,
-    StoreObserver,
-    StoreUnusable,
 )
-from ..checking import SharedCheck
-from ..encoding import dump_metadata
 from ..writes import (
     Admission,
     Advance,
