@@ -20,7 +20,8 @@ from typing import Final
 from ..errors import ChatError
 from ..store.base import Store
 from ..store.results import ProfileSet
-from .domain import Clock, Profile, ProfileUpdate, UserId
+from .domain import Clock, UserId
+from .identity import Profile, ProfileUpdate
 from .news import ProfileChanged, Receiver
 from .profile_cache import Entry, ProfileCache
 

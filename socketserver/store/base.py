@@ -11,16 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..chat.changes import Change
-from ..chat.domain import (
-    Conversation,
-    ConversationDraft,
-    ConversationId,
-    Message,
-    MessageDraft,
-    Profile,
-    ProfileUpdate,
-    UserId,
-)
+from ..chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, UserId
+from ..chat.identity import Profile, ProfileUpdate
 from ..chat.own_settings import OwnSettings, SettingsUpdate
 from ..chat.people import ConversationChange
 from ..errors import StoreUnavailable
@@ -99,7 +91,7 @@ class Store(Protocol):
 
         Its activity is the draft's place_ms.
         Atomic: conversation, participants and their read marks (0) exist together or not at all.
-        Raises: IdempotencyConflict if the one with that key is not `same_conversation`.
+        Raises: IdempotencyConflict if the one with that key is not `repeats.same_conversation`.
         """
 
     async def newest_activity(self) -> int:
@@ -185,7 +177,7 @@ class Store(Protocol):
         that order. A number is never given out before its row is stored; a repeat or a refusal costs none.
         Also: raises the sender's read mark to the new seq, with the message, so that sending counts as reading, and
         sets the conversation's activity to the draft's place_ms (never back).
-        Raises: IdempotencyConflict if the stored one is not `same_content`; ConversationNotFound.
+        Raises: IdempotencyConflict if the stored one is not `repeats.same_content`; ConversationNotFound.
         The caller has checked that the sender takes part; one who is removed at the same moment may be refused.
         """
 

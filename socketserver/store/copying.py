@@ -13,16 +13,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ..chat.domain import (
-    Conversation,
-    ConversationDraft,
-    ConversationId,
-    Message,
-    Profile,
-    ProfileUpdate,
-    ReadMark,
-    UserId,
-)
+from ..chat.domain import Conversation, ConversationDraft, ConversationId, Message, ReadMark, UserId
+from ..chat.identity import Profile, ProfileUpdate
 from ..chat.own_settings import OwnSettings, SettingsUpdate
 from ..errors import IdempotencyConflict
 from .base import Copyable, Store

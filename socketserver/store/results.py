@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..chat.changes import Outcome
-from ..chat.domain import Conversation, ConversationSummary, Gap, Message, Profile, ReadMark, Role, UserId
+from ..chat.domain import Conversation, ConversationSummary, Gap, Message, ReadMark, Role, UserId
+from ..chat.identity import Profile
 from ..chat.own_settings import UNSETTLED, OwnSettings
 
 

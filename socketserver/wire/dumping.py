@@ -7,7 +7,8 @@ from typing import Final
 import orjson
 
 from ..chat import domain
-from ..chat.domain import ConversationId, Identity, Profile, UserId
+from ..chat.domain import ConversationId, UserId
+from ..chat.identity import Identity, Profile
 from ..chat.news import ConversationUpdated, MessageCreated, MessageUpdated, PeopleChanged
 from ..chat.own_settings import OwnSettings
 from ..chat.profiles import People

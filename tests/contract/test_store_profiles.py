@@ -6,7 +6,8 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from socketserver.chat.domain import Profile, ProfileUpdate, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Profile, ProfileUpdate
 from socketserver.errors import Overloaded
 from socketserver.store import Store, open_store
 from socketserver.store.mongo.mongo_store import MongoStore

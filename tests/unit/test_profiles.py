@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from socketserver.chat.domain import Profile, ProfileUpdate, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Profile, ProfileUpdate
 from socketserver.chat.news import News, ProfileChanged
 from socketserver.chat.profile_cache import ProfileCache
 from socketserver.chat.profiles import KEPT_S, People, Profiles

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from socketserver.chat import conversations, domain, members, messages, personal, reading
-from socketserver.chat.domain import ConversationId, Identity, MessageId, UserId
+from socketserver.chat.domain import ConversationId, MessageId, UserId
+from socketserver.chat.identity import Identity
 from socketserver.chat.own_settings import OwnSettings
 from socketserver.errors import ENDS, ChatError, InvalidPayload, RateLimited, UnknownEvent, VersionConflict
 from socketserver.settings import Settings

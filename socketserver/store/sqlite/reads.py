@@ -13,16 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from ...chat.domain import (
-    Conversation,
-    ConversationDraft,
-    ConversationId,
-    Gap,
-    Message,
-    Profile,
-    ReadMark,
-    UserId,
-)
+from ...chat.domain import Conversation, ConversationDraft, ConversationId, Gap, Message, ReadMark, UserId
+from ...chat.identity import Profile
 from ...chat.own_settings import UNSETTLED, OwnSettings
 from ..encoding import INT64_MAX, conversation_draft, int64
 from ..numbering import page_of_changes

@@ -16,16 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from ...chat.changes import Change
-from ...chat.domain import (
-    Conversation,
-    ConversationDraft,
-    ConversationId,
-    Message,
-    MessageDraft,
-    Profile,
-    ProfileUpdate,
-    UserId,
-)
+from ...chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, UserId
+from ...chat.identity import Profile, ProfileUpdate
 from ...chat.own_settings import OwnSettings, SettingsUpdate
 from ...chat.people import ConversationChange
 from ...errors import StoreUnavailable
