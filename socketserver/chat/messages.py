@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from .activity import Activity
 from .changes import Change, Delete, Edit, Outcome, React, ReactionLimits
 from .conversations import Conversations
 from .domain import Clock, Conversation, ConversationId, Message, MessageDraft, MessageId, UserId, new_id
-from .lanes import Lanes, Slot
+from .lanes import Lanes, Numbered, Slot
 from .news import ConversationUpdated, MessageCreated, MessageUpdated
 from .people import Action, may
 from .previews import Previews
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 REACTION_TOKENS: Final = 0.25  # of a user's message rate, for a reaction
 _NEVER_MS: Final = 2**62  # nothing was sent as late as that
+
+# The news of a write, None if nothing was stored, and what it means for lists.
+_Told = tuple[Numbered | None, ConversationUpdated | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,7 @@ class Messages:
             appended = await self._store.append_message(draft)
         except asyncio.CancelledError:
             # Nobody waits for the answer any more, but the message may be stored, and then the others must see it.
-            self._adopt(self._finish(conversation, slot, draft, received_s))
+            self._adopt(conversation.id, slot, lambda: self._send_again(conversation, draft, received_s))
             raise
         except BaseException:
             self._lanes.settle(conversation.id, slot, None)
@@ -285,7 +288,7 @@ class Messages:
             news = _updated(conversation, changed)
             listed = await self._previews.after(conversation, change, changed)
         except asyncio.CancelledError:
-            self._adopt(self._finish_change(conversation, slot, change, changed))
+            self._adopt(conversation.id, slot, lambda: self._change_again(conversation, change, changed))
             raise
         except BaseException:
             self._lanes.settle(conversation.id, slot, None)
@@ -293,11 +296,22 @@ class Messages:
         self._lanes.settle(conversation.id, slot, news, listed)
         return news
 
-    def _adopt(self, work: Coroutine[Any, Any, None]) -> None:
-        """Finish a write whose caller is gone."""
-        task = asyncio.get_running_loop().create_task(work)
+    def _adopt(self, conversation_id: ConversationId, slot: Slot, again: Callable[[], Awaitable[_Told]]) -> None:
+        """Finish a write whose caller is gone, and announce it."""
+        task = asyncio.get_running_loop().create_task(self._finish(conversation_id, slot, again))
         self._orphans.add(task)
         task.add_done_callback(self._orphans.discard)
+
+    async def _finish(self, conversation_id: ConversationId, slot: Slot, again: Callable[[], Awaitable[_Told]]) -> None:
+        told: _Told = None, None
+        try:
+            told = await again()
+        except ChatError as error:
+            log.warning("a write whose author went away was not stored: %s", error.code)
+        except Exception:  # a bug; it must not keep `close` from waiting for the others
+            log.exception("a write whose author went away was not stored")
+        finally:
+            self._lanes.settle(conversation_id, slot, *told)
 
     async def changes(self, user_id: UserId, command: FetchChanges) -> ChangePage:
         """A page of the messages that were created or changed after a change, in the order of `change`.
@@ -344,38 +358,18 @@ class Messages:
             # them out of the set would never get its turn.
             await asyncio.wait(tuple(self._orphans))
 
-    async def _finish(self, conversation: Conversation, slot: Slot, draft: MessageDraft, received_s: float) -> None:
-        # The same append again tells whether the first one was stored, and stores it if not.
-        created: MessageCreated | None = None
-        try:
-            appended = await self._store.append_message(draft)
-            created = MessageCreated(conversation, appended.message, False, received_s)  # nobody was told yet
-        except ChatError as error:
-            log.warning("a message whose sender went away was not stored: %s", error.code)
-        except Exception:  # a bug; it must not keep `close` from waiting for the others
-            log.exception("a message whose sender went away was not stored")
-        finally:
-            self._lanes.settle(conversation.id, slot, created)
+    async def _send_again(self, conversation: Conversation, draft: MessageDraft, received_s: float) -> _Told:
+        # The same append again tells whether the first one was stored, and stores it if not; nobody was told yet.
+        appended = await self._store.append_message(draft)
+        return MessageCreated(conversation, appended.message, False, received_s), None
 
-    async def _finish_change(
-        self, conversation: Conversation, slot: Slot, change: Change, changed: Changed | None
-    ) -> None:
-        news: MessageUpdated | None = None
-        listed: ConversationUpdated | None = None
-        try:
-            if changed is None:
-                # The same change again does nothing if the first one was stored; nobody was told of that yet.
-                changed = await self._store.change_message(change)
-                if changed.outcome in (Outcome.DUPLICATE, Outcome.UNCHANGED):
-                    changed = Changed(Outcome.DONE, changed.message)
-            news = _updated(conversation, changed)
-            listed = await self._previews.after(conversation, change, changed)
-        except ChatError as error:
-            log.warning("a change whose author went away was not stored: %s", error.code)
-        except Exception:
-            log.exception("a change whose author went away was not stored")
-        finally:
-            self._lanes.settle(conversation.id, slot, news, listed)
+    async def _change_again(self, conversation: Conversation, change: Change, changed: Changed | None) -> _Told:
+        if changed is None:
+            # The same change again does nothing if the first one was stored; nobody was told of that yet.
+            changed = await self._store.change_message(change)
+            if changed.outcome in (Outcome.DUPLICATE, Outcome.UNCHANGED):
+                changed = Changed(Outcome.DONE, changed.message)
+        return _updated(conversation, changed), await self._previews.after(conversation, change, changed)
 
 
 _REFUSALS: Final[Mapping[Outcome, type[ChatError]]] = {
