@@ -1,4 +1,4 @@
-"""Messages: sending one, at most once per idempotency key, changing it, and reading what was sent and what changed."""
+"""Messages: sending one, at most once per idempotency key, and changing it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ from ..errors import (
 )
 from ..limits import Buckets, in_ms
 from ..store.base import Store
-from ..store.results import Changed, ChangePage, MessagePage
-from . import visible
+from ..store.results import Changed
 from .activity import Activity
 from .changes import Change, Delete, Edit, Outcome, React, ReactionLimits
 from .conversations import Conversations
-from .domain import Clock, Conversation, ConversationId, Message, MessageDraft, MessageId, UserId, new_id
+from .domain import Clock, Conversation, ConversationId, MessageDraft, MessageId, UserId, new_id
 from .lanes import Lanes, Numbered, Slot
 from .news import ConversationUpdated, MessageCreated, MessageUpdated
 from .people import Action, may
@@ -88,23 +87,6 @@ class SetReaction:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchChanges:
-    """Attributes: after: the change up to which the client knows everything."""
-
-    conversation_id: ConversationId
-    after: int
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class FetchMessages:
-    """Attributes: seqs: of the messages."""
-
-    conversation_id: ConversationId
-    seqs: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeRules:
     """Attributes: edit_window_s, delete_window_s: for how long a message may be edited, and deleted; 0: never, less:
     for ever. reactions: how many there may be."""
@@ -112,16 +94,6 @@ class ChangeRules:
     edit_window_s: int = 86_400
     delete_window_s: int = -1
     reactions: ReactionLimits = field(default_factory=ReactionLimits)
-
-
-@dataclass(frozen=True, slots=True)
-class FetchHistory:
-    """At most one of `before_seq` and `after_seq` is set; with neither, the newest page."""
-
-    conversation_id: ConversationId
-    limit: int
-    before_seq: int | None = None
-    after_seq: int | None = None
 
 
 class Messages:
@@ -296,6 +268,19 @@ class Messages:
         self._lanes.settle(conversation.id, slot, news, listed)
         return news
 
+    async def _send_again(self, conversation: Conversation, draft: MessageDraft, received_s: float) -> _Told:
+        # The same append again tells whether the first one was stored, and stores it if not; nobody was told yet.
+        appended = await self._store.append_message(draft)
+        return MessageCreated(conversation, appended.message, False, received_s), None
+
+    async def _change_again(self, conversation: Conversation, change: Change, changed: Changed | None) -> _Told:
+        if changed is None:
+            # The same change again does nothing if the first one was stored; nobody was told of that yet.
+            changed = await self._store.change_message(change)
+            if changed.outcome in (Outcome.DUPLICATE, Outcome.UNCHANGED):
+                changed = Changed(Outcome.DONE, changed.message)
+        return _updated(conversation, changed), await self._previews.after(conversation, change, changed)
+
     def _adopt(self, conversation_id: ConversationId, slot: Slot, again: Callable[[], Awaitable[_Told]]) -> None:
         """Finish a write whose caller is gone, and announce it."""
         task = asyncio.get_running_loop().create_task(self._finish(conversation_id, slot, again))
@@ -313,63 +298,12 @@ class Messages:
         finally:
             self._lanes.settle(conversation_id, slot, *told)
 
-    async def changes(self, user_id: UserId, command: FetchChanges) -> ChangePage:
-        """A page of the messages that were created or changed after a change, in the order of `change`.
-
-        Raises: ConversationNotFound; StoreUnavailable.
-        Source: docs/protocol.md#fetch_changes
-        """
-        first_seq = await self._first_seq(user_id, command.conversation_id)
-        page = await self._store.list_changes(command.conversation_id, after=command.after, limit=command.limit)
-        return visible.changes(page, first_seq)
-
-    async def some(self, user_id: UserId, command: FetchMessages) -> tuple[Message, ...]:
-        """The messages with some seqs, those that exist, in seq order.
-
-        Raises: ConversationNotFound; StoreUnavailable.
-        Source: docs/protocol.md#fetch_messages
-        """
-        first_seq = await self._first_seq(user_id, command.conversation_id)
-        return visible.messages(await self._store.get_messages(command.conversation_id, command.seqs), first_seq)
-
-    async def history(self, user_id: UserId, command: FetchHistory) -> MessagePage:
-        """A page of messages in seq order.
-
-        Raises: ConversationNotFound; StoreUnavailable.
-        Source: docs/protocol.md#fetch_history
-        """
-        first_seq = await self._first_seq(user_id, command.conversation_id)
-        after_seq = command.after_seq
-        page = await self._store.list_messages(
-            command.conversation_id,
-            before_seq=command.before_seq,
-            after_seq=None if after_seq is None else max(after_seq, first_seq - 1),
-            limit=command.limit,
-        )
-        return visible.page(page, first_seq)
-
-    async def _first_seq(self, user_id: UserId, conversation_id: ConversationId) -> int:
-        return (await self._conversations.get(user_id, conversation_id)).entry(user_id).first_seq
-
     async def close(self) -> None:
         """Wait until every message whose sender went away is announced."""
         while self._orphans:
             # Not gather: from Python 3.12 on it returns without a turn of the loop when all are done, and what takes
             # them out of the set would never get its turn.
             await asyncio.wait(tuple(self._orphans))
-
-    async def _send_again(self, conversation: Conversation, draft: MessageDraft, received_s: float) -> _Told:
-        # The same append again tells whether the first one was stored, and stores it if not; nobody was told yet.
-        appended = await self._store.append_message(draft)
-        return MessageCreated(conversation, appended.message, False, received_s), None
-
-    async def _change_again(self, conversation: Conversation, change: Change, changed: Changed | None) -> _Told:
-        if changed is None:
-            # The same change again does nothing if the first one was stored; nobody was told of that yet.
-            changed = await self._store.change_message(change)
-            if changed.outcome in (Outcome.DUPLICATE, Outcome.UNCHANGED):
-                changed = Changed(Outcome.DONE, changed.message)
-        return _updated(conversation, changed), await self._previews.after(conversation, change, changed)
 
 
 _REFUSALS: Final[Mapping[Outcome, type[ChatError]]] = {

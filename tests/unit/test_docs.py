@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from socketserver import __version__, errors, settings
 from socketserver.chat.conversations import Conversations
+from socketserver.chat.history import History
 from socketserver.chat.members import Members
 from socketserver.chat.messages import Messages
 from socketserver.chat.people import UNSET
@@ -248,7 +249,8 @@ def use_case_doc(event: ClientEvent) -> str:
     """The docstring of the use case that an event's row names; nothing where it names none."""
     if event.row.use_case is None:
         return ""
-    chat = Chat(*map(object.__new__, (Conversations, Messages, Reading, Personal, Members, Profiles)))  # never called
+    subjects = (Conversations, Messages, History, Reading, Personal, Members, Profiles)
+    chat = Chat(*map(object.__new__, subjects))  # never called
     return event.row.use_case(chat).__doc__ or ""
 
 
