@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from .domain import ConversationId, Message, Reaction, UserId, same_json
+from .domain import ConversationId, Later, Message, Reaction, UserId, same_json
 
 
 class Outcome(Enum):
@@ -130,14 +130,8 @@ def _delete(message: Message, delete: Delete) -> tuple[Outcome, Message]:
         return Outcome.FORBIDDEN, message
     if delete.since_ms is not None and message.created_at_ms < delete.since_ms:
         return Outcome.TOO_LATE, message
-    later = replace(
-        message.later,
-        edited_at_ms=None,
-        edit_key=None,
-        deleted_at_ms=delete.at_ms,
-        deleted_by=delete.user_id,
-        reactions=(),
-    )
+    # Nothing else of what has happened to it stays.
+    later = Later(born=message.later.born, deleted_at_ms=delete.at_ms, deleted_by=delete.user_id)
     return Outcome.DONE, replace(message, body="", metadata=None, mentions=(), later=later)
 
 

@@ -162,35 +162,11 @@ class SendMessageAck(TypedDict):
     duplicate: bool
 
 
-class EditMessageAck(TypedDict):
-    """The message has the new content.
+class MessageChangeAck(TypedDict):
+    """The message is edited or deleted, or has the reaction.
 
     Attributes:
-        message: As it is now.
-        duplicate: Whether it had that content before.
-    """
-
-    message: shapes.MessageWire
-    duplicate: bool
-
-
-class DeleteMessageAck(TypedDict):
-    """The message is deleted.
-
-    Attributes:
-        message: Its tombstone.
-        duplicate: Whether it was deleted before.
-    """
-
-    message: shapes.MessageWire
-    duplicate: bool
-
-
-class SetReactionAck(TypedDict):
-    """The reaction is set, or gone.
-
-    Attributes:
-        message: As it is now.
+        message: As it is now; a tombstone if it is deleted.
         duplicate: Whether it was so before.
     """
 

@@ -224,7 +224,7 @@ class ClientEvent(StrEnum):
             "mentions": arguments.mentions(limits),
             "if_change": Int(least=1, data_key="ifChange"),
         },
-        ack=acks.EditMessageAck,
+        ack=acks.MessageChangeAck,
         errors=(
             ConversationNotFound,
             RateLimited,
@@ -244,7 +244,7 @@ class ClientEvent(StrEnum):
         doc="Delete a message that you sent, for everybody; owners and admins of a group delete others' too.",
         command=DeleteMessage,
         fields=lambda limits: {"conversation_id": arguments.conversation_id(), "seq": arguments.seq()},
-        ack=acks.DeleteMessageAck,
+        ack=acks.MessageChangeAck,
         errors=(ConversationNotFound, RateLimited, MessageNotFound, Forbidden, TooLate, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.messages.delete,
     )
@@ -258,7 +258,7 @@ class ClientEvent(StrEnum):
             "reaction": Text(most=MAX_REACTION_CHARS, pattern=r"\A\S+\Z", required=True),
             "on": Bool(required=True),
         },
-        ack=acks.SetReactionAck,
+        ack=acks.MessageChangeAck,
         errors=(
             ConversationNotFound,
             RateLimited,

@@ -600,25 +600,9 @@ export interface SendMessageAck {
   duplicate: boolean;
 }
 
-/** The message has the new content. */
-export interface EditMessageAck {
-  /** As it is now. */
-  message: Message;
-  /** Whether it had that content before. */
-  duplicate: boolean;
-}
-
-/** The message is deleted. */
-export interface DeleteMessageAck {
-  /** Its tombstone. */
-  message: Message;
-  /** Whether it was deleted before. */
-  duplicate: boolean;
-}
-
-/** The reaction is set, or gone. */
-export interface SetReactionAck {
-  /** As it is now. */
+/** The message is edited or deleted, or has the reaction. */
+export interface MessageChangeAck {
+  /** As it is now; a tombstone if it is deleted. */
   message: Message;
   /** Whether it was so before. */
   duplicate: boolean;
@@ -860,11 +844,11 @@ export interface ClientToServerEvents {
   /** Store a message, and tell everybody in the conversation. */
   send_message: (payload: SendMessage, ack: (answer: Answer<SendMessageAck>) => void) => void;
   /** Give a message that you sent new content, for some time after you sent it. */
-  edit_message: (payload: EditMessage, ack: (answer: Answer<EditMessageAck>) => void) => void;
+  edit_message: (payload: EditMessage, ack: (answer: Answer<MessageChangeAck>) => void) => void;
   /** Delete a message that you sent, for everybody; owners and admins of a group delete others' too. */
-  delete_message: (payload: DeleteMessage, ack: (answer: Answer<DeleteMessageAck>) => void) => void;
+  delete_message: (payload: DeleteMessage, ack: (answer: Answer<MessageChangeAck>) => void) => void;
   /** React to a message, or take a reaction back. */
-  set_reaction: (payload: SetReaction, ack: (answer: Answer<SetReactionAck>) => void) => void;
+  set_reaction: (payload: SetReaction, ack: (answer: Answer<MessageChangeAck>) => void) => void;
   /** Move your read mark forward; it never moves back. */
   mark_read: (payload: MarkRead, ack: (answer: Answer<MarkReadAck>) => void) => void;
   /** Settle something for yourself in a conversation: mute, pin, archive it, or mark it as unread. */
@@ -926,9 +910,9 @@ export interface Requests {
   set_role: { payload: SetRole; ack: SetRoleAck };
   update_conversation: { payload: UpdateConversation; ack: UpdateConversationAck };
   send_message: { payload: SendMessage; ack: SendMessageAck };
-  edit_message: { payload: EditMessage; ack: EditMessageAck };
-  delete_message: { payload: DeleteMessage; ack: DeleteMessageAck };
-  set_reaction: { payload: SetReaction; ack: SetReactionAck };
+  edit_message: { payload: EditMessage; ack: MessageChangeAck };
+  delete_message: { payload: DeleteMessage; ack: MessageChangeAck };
+  set_reaction: { payload: SetReaction; ack: MessageChangeAck };
   mark_read: { payload: MarkRead; ack: MarkReadAck };
   update_settings: { payload: UpdateSettings; ack: UpdateSettingsAck };
   fetch_history: { payload: FetchHistory; ack: FetchHistoryAck };
