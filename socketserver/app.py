@@ -68,6 +68,7 @@ CHECK_KEPT_S: Final = 1.0
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _DEMO = _PROJECT / "examples" / "demo"
+_SHARED = _PROJECT / "examples" / "shared"
 _CLIENT = _PROJECT / "clients" / "js" / "src"
 _CLIENT_BUNDLE = _PROJECT / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
 
@@ -137,6 +138,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         settings=settings,
         demo_dir=_DEMO if _DEMO.is_dir() else None,
         client_dir=_CLIENT if _CLIENT.is_dir() else None,
+        shared_dir=_SHARED if _SHARED.is_dir() else None,
         client_bundle=_CLIENT_BUNDLE if _CLIENT_BUNDLE.is_file() else None,
         ready=_readiness(guards, store, clock),
         metrics=metrics,

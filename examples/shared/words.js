@@ -164,6 +164,7 @@ const en = {
   errors: {
     disconnected: "There is no connection at the moment.",
     timeout: "The server is slow to answer.",
+    internal_error: "The server made a mistake.",
     store_unavailable: "The server cannot store messages at the moment.",
     overloaded: "The server has too much to do at the moment.",
     rate_limited: "A little too fast. Try again in a moment.",
@@ -296,6 +297,7 @@ const fr = {
   errors: {
     disconnected: "Il n’y a pas de connexion en ce moment.",
     timeout: "Le serveur tarde à répondre.",
+    internal_error: "Le serveur a fait une erreur.",
     store_unavailable: "Le serveur ne peut pas enregistrer de messages en ce moment.",
     overloaded: "Le serveur est surchargé en ce moment.",
     rate_limited: "Un peu trop vite. Réessayez dans un instant.",

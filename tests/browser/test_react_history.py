@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from browser.demokit import Server
-from browser.reactkit import BUILD_S, People, Person
+from browser.reactkit import BUILD_S, People
 from browser.test_demo import Cut, fill
 from browser.test_react import app, people, server
-from browser.visitors import WAIT_MS
+from browser.visitors import WAIT_MS, Visitor
 from playwright.async_api import CDPSession, Locator, expect
 
 __all__ = ["app", "people", "server"]
@@ -50,7 +50,7 @@ SCROLL = """async () => {
 }"""
 
 
-async def texts_at_the_top(person: Person) -> list[str]:
+async def texts_at_the_top(person: Visitor) -> list[str]:
     """What is on the screen, from its upper edge on."""
     found: list[str] = await person.page.evaluate(
         """() => {
@@ -64,7 +64,7 @@ async def texts_at_the_top(person: Person) -> list[str]:
     return found
 
 
-async def scroll_by(person: Person, px: int) -> None:
+async def scroll_by(person: Visitor, px: int) -> None:
     """Scroll by the wheel, and wait until it has had its effect."""
     await person.page.locator(".scroller").hover()
     before = await person.page.locator(".scroller").evaluate("(node) => node.scrollTop")
@@ -142,7 +142,7 @@ async def upper_edge(row: Locator) -> float:
     return box["y"]
 
 
-async def settled(person: Person) -> None:
+async def settled(person: Visitor) -> None:
     """Wait until two frames in a row show the same."""
     await person.page.evaluate(
         """async () => {
@@ -297,7 +297,7 @@ async def test_what_was_missed_without_a_connection_is_not_read_at_once(people: 
     await expect(alice.badge("bob")).to_have_text("45 unread")
 
 
-async def look(person: Person, looks: bool) -> None:
+async def look(person: Visitor, looks: bool) -> None:
     """Make the page believe that its window got the focus, or lost it."""
     await person.page.evaluate(
         """(looks) => {

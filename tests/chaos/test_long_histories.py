@@ -227,5 +227,5 @@ async def _run(bench: Bench, dice: random.Random) -> None:
         f" {len(following) + len(left)} readers compared"
     )
     assert (lost, doubled, holes) == (0, 0, 0)
-    await check_state(store, where, newest, [*following, *left, Reader(), Reader()], limit=200)
+    await check_state(store, where, newest, [*following, *left, Reader(), Reader()], limit=200, began=PEOPLE)
     await check_counts(store, where, PEOPLE)

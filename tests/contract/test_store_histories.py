@@ -88,7 +88,7 @@ async def test_two_processes_change_the_same_messages(shared_backend: Backend) -
         for child in children:
             child.kill()
             child.wait()
-    await check_state(store, where, check_numbers(given), [*readers, Reader(), Reader()])
+    await check_state(store, where, check_numbers(given), [*readers, Reader(), Reader()], began=PEOPLE)
     await check_counts(store, where, PEOPLE)
 
 
@@ -116,7 +116,7 @@ async def test_a_killed_process_leaves_no_hole_and_no_half_change(shared_backend
         messages = await present(store, where)
         newest = max((each.change for each in messages), default=0)
         assert all(messages[seq - 1].change >= change for seq, change in told.items())
-        await check_state(store, where, newest, [reader, Reader(), Reader()])
+        await check_state(store, where, newest, [reader, Reader(), Reader()], began=PEOPLE)
         await check_counts(store, where, PEOPLE)
         appended = await store.append_message(message_draft(where))
         assert appended.message.change == newest + 1

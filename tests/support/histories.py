@@ -86,9 +86,10 @@ class Reader:
             await self.catch_up(store, conversation_id, limit=limit)
 
 
-def after_replaying(messages: Iterable[Message]) -> tuple[dict[UserId, Role], str | None]:
-    """Who takes part in what role, and the title, as a conversation of `group` tells it of itself."""
-    people: dict[UserId, Role] = {ANN: "owner", BOB: "member", CAT: "member"}
+def after_replaying(messages: Iterable[Message], began: Sequence[UserId]) -> tuple[dict[UserId, Role], str | None]:
+    """Who takes part in what role, and the title, as a conversation of `group`, of ann and some others, tells it of
+    itself."""
+    people: dict[UserId, Role] = {**dict.fromkeys(began, "member"), ANN: "owner"}
     title: str | None = "a group"
     for message in messages:
         system = message.system
@@ -106,16 +107,23 @@ def after_replaying(messages: Iterable[Message]) -> tuple[dict[UserId, Role], st
 
 
 async def check_state(
-    store: Store, where: ConversationId, newest: int, readers: Sequence[Reader], *, limit: int = 7
+    store: Store,
+    where: ConversationId,
+    newest: int,
+    readers: Sequence[Reader],
+    *,
+    limit: int = 7,
+    began: Sequence[UserId] = (BOB, CAT),
 ) -> None:
-    """Everybody ends with the same messages, and the conversation stands at the newest number."""
+    """Everybody ends with the same messages, and the conversation stands at the newest number, with the people and the
+    title that its messages lead to from those it began with."""
     messages = await present(store, where)
     assert await sequence(store, where) == list(range(1, len(messages) + 1))
     assert max(each.change for each in messages) == newest
     conversation = await store.get_conversation(where)
     assert conversation
     people = {user_id: conversation.role(user_id) for user_id in conversation.participant_ids}
-    assert (people, conversation.title) == after_replaying(messages)
+    assert (people, conversation.title) == after_replaying(messages, began)
     assert conversation.rev == sum(each.system is not None for each in messages)
     assert len({each.change for each in messages}) == len(messages)
     born = [each.born for each in messages]

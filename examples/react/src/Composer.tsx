@@ -1,9 +1,9 @@
 /** The field to write in. It has a state of its own, so that a key pressed does not draw the history again. */
 import { useEffect, useId, useRef, useState } from "react";
 import { useStatus } from "chat-socketserver-client/react";
+import { draftOf, keepDraft } from "../../shared/drafts.js";
 import { candidates, mentionAt, mentioned, type Person } from "../../shared/mentions.js";
 import { words } from "../../shared/words.js";
-import { draftOf, keepDraft } from "./drafts";
 import { Avatar, Icon } from "./ui";
 
 const MOST_CHARS = 4_000; // until the server has said its own bound

@@ -3,12 +3,13 @@ import { useEffect, useRef, useState, useSyncExternalStore, type KeyboardEvent }
 import { useConversations, useProfiles } from "chat-socketserver-client/react";
 import type { User } from "chat-socketserver-client/wire";
 import { nameOf, plain, titleOf, type Profiles } from "../../shared/names.js";
+import { setNotifying } from "../../shared/notifications.js";
 import { listTime } from "../../shared/times.js";
 import { words } from "../../shared/words.js";
 import { ChatWindow } from "./ChatWindow";
 import { useDrafts } from "./drafts";
 import { NewConversation } from "./NewConversation";
-import { setNotifying, useNotifications, useNotifying } from "./notifications";
+import { useNotifications, useNotifying } from "./notifications";
 import { Avatar, Icon, Mark, type Item } from "./ui";
 import { WebSocketBar, WebSocketStatus } from "./WebSocketStatus";
 

@@ -82,6 +82,7 @@ class Reforms:
                 raise ConversationNotFound
             if people.load_pending(found) is not None:
                 await self._finish(found)
+                continue  # and look where the conversation stands then
             conversation = people.load_conversation(found)
             async with self._access.answering():
                 # After the document: of what was done before that was read, the message is there by now; what is done
