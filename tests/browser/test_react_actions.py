@@ -163,6 +163,7 @@ async def test_the_menu_by_keyboard_and_for_a_reader(people: People, width: int,
     await expect(options).to_be_focused()
     await expect(alice.title).to_have_text("bob")
     await alice.page.keyboard.press("Enter")
+    await expect(alice.page.get_by_role("button", name="React with 👍")).to_be_focused()
     await alice.page.keyboard.press("Enter")
     await expect(seq(alice, 1).locator(".reactions button")).to_have_text("👍 1")
     await menu(alice, "Hello", "Reply")
