@@ -38,6 +38,7 @@ RANKS = {
     "door": 6,
     "live": 7,
     "housekeeping": 8,
+    "cluster": 8,  # it is to tie other nodes to who is here
     "ops": 9,
     "handlers": 10,
     "running": 10,
@@ -58,7 +59,7 @@ OWNERS = {
     "marshmallow": {"wire"},
     "motor": {"store.mongo.database"},
     "multidict": {"realtime"},
-    "orjson": {"realtime", "wire"},
+    "orjson": {"cluster", "realtime", "wire"},
     "prometheus_client": {"ops.metrics"},
     "pydantic": {"settings"},
     "pydantic_settings": {"settings"},
