@@ -11,7 +11,7 @@ Source: docs/decisions/0026-the-bus-is-a-wake-up-that-carries-the-payload.md
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +24,13 @@ VERSION: Final = b"1"
 
 # What a frame costs beside its heads and bodies, about, as queues and streams count it.
 FRAME_BYTES: Final = 100
+
+# A frame that is larger gets no further event, so that a bound on a stream's frames is one on its bytes.
+FRAME_MOST_BYTES: Final = 16_384
+
+
+# How many nodes that are no more are remembered with their numbers.
+PAST_TARGETS: Final = 1_000
 
 
 class UnreadableFrame(Exception):
@@ -56,6 +63,7 @@ class Frame:
         number: counts the sender's frames to this target, from 1; numbers that were skipped are lost on purpose.
         place: counts the sender's frames to all targets.
         fields: heads and bodies in turn, encoded.
+        size_bytes: theirs, about.
     """
 
     sender: str
@@ -63,6 +71,7 @@ class Frame:
     number: int
     place: int
     fields: list[bytes] = field(default_factory=list)
+    size_bytes: int = 0
 
     def encoded(self) -> list[bytes]:
         """Fields and values in turn."""
@@ -81,9 +90,11 @@ class Outgoing:
         self._sender = sender
         self._most_bytes = most_bytes
         self._numbers: defaultdict[Target, int] = defaultdict(int)
+        self._past: OrderedDict[str, int] = OrderedDict()
         self._place = 0
         self._frames: list[Frame] = []
         self._open: dict[Target, Frame] = {}
+        self._taken_bytes = 0
         self.queued_bytes = 0
 
     def put(self, target: Target, head: Mapping[str, Any], body: bytes = b"") -> bool:
@@ -97,8 +108,9 @@ class Outgoing:
         size = len(encoded) + len(body) + (0 if frame else FRAME_BYTES)
         if self.queued_bytes + size > self._most_bytes:
             return False
-        if frame is None:
+        if frame is None or frame.size_bytes + size > FRAME_MOST_BYTES:
             frame = self._begin(target)
+        frame.size_bytes += size
         frame.fields += (encoded, body)
         self.queued_bytes += size
         return True
@@ -107,14 +119,19 @@ class Outgoing:
         """Leave out a number: the target finds a hole, at the next frame or beat, and knows that it has missed
         something."""
         self._close(target)
-        self._numbers[target] += 1
+        self._next(target)
 
     def take(self) -> list[Frame]:
-        """Everything that waits, in order."""
+        """Everything that waits, in order. It takes its room until `sent`."""
         frames, self._frames = self._frames, []
         self._open.clear()
-        self.queued_bytes = 0
+        self._taken_bytes = self.queued_bytes
         return frames
+
+    def sent(self) -> None:
+        """What was taken last is with the engine."""
+        self.queued_bytes -= self._taken_bytes
+        self._taken_bytes = 0
 
     def numbers(self) -> dict[str, int]:
         """The newest number to each target, "" for all: what each beat carries, so that the loss of the last frame is
@@ -122,15 +139,25 @@ class Outgoing:
         return {target or "": number for target, number in self._numbers.items()}
 
     def forget(self, target: str) -> None:
-        """A node is no more."""
+        """A node is no more: beats leave it out. Its numbers go on where they were, should it be back: it may have been
+        frozen, and knows them."""
         self._close(target)
-        self._numbers.pop(target, None)
+        number = self._numbers.pop(target, None)
+        if number is not None:
+            self._past[target] = number
+            if len(self._past) > PAST_TARGETS:
+                self._past.popitem(last=False)
+
+    def _next(self, target: Target) -> int:
+        if target is not None and target in self._past:
+            self._numbers[target] = self._past.pop(target)
+        self._numbers[target] += 1
+        return self._numbers[target]
 
     def _begin(self, target: Target) -> Frame:
         self._close(target)
-        self._numbers[target] += 1
         self._place += 1
-        frame = self._open[target] = Frame(self._sender, target, self._numbers[target], self._place)
+        frame = self._open[target] = Frame(self._sender, target, self._next(target), self._place)
         self._frames.append(frame)
         return frame
 

@@ -15,7 +15,9 @@ from typing import Final, Generic, TypeVar
 from ..chat.domain import ConversationId
 
 HOLD_S: Final = 0.1
-FIRST_CHECK_S: Final = 2.0
+# Later than the others can learn of who has just joined here: a node that is slower than exchange.UP_S to say it, or to
+# read it, finds that out itself.
+FIRST_CHECK_S: Final = 4.5
 AWAY_CHECK_S: Final = 2.0
 CHECK_S: Final = 300.0
 CHECKED_AT_ONCE: Final = 500
@@ -67,6 +69,7 @@ class Gates(Generic[Item]):
         self._join = 0
         self._round = 0  # every gate that was not checked in this round is to be
         self._away = False
+        self._again_s = float("inf")
         self.healed_changes = 0
 
     def __len__(self) -> int:
@@ -203,15 +206,20 @@ class Gates(Generic[Item]):
         """Something may have been missed, anywhere: on `missed`, when a peer died, when the bus is back."""
         self._round += 1
 
-    def away(self, away: bool) -> None:
-        """Whether the bus is away: meanwhile every gate is checked every AWAY_CHECK_S, and once when it is back."""
+    def away(self, away: bool, now_s: float) -> None:
+        """Whether the bus is away: meanwhile every gate is checked every AWAY_CHECK_S. When it is back, at once, and
+        again after FIRST_CHECK_S, when others have heard who is here now."""
         if self._away and not away:
             self.check_all()
+            self._again_s = now_s + FIRST_CHECK_S
         self._away = away
 
     def checks(self, now_s: float) -> list[ConversationId]:
         """Conversations whose newest change the store has to be asked for, CHECKED_AT_ONCE at most: `positions` or
         `unchecked` must follow. Ask again until there are none, or at one's own pace."""
+        if now_s >= self._again_s:
+            self._again_s = float("inf")
+            self.check_all()
         found: dict[ConversationId, None] = {}
         while self._fresh and self._fresh[0][0] <= now_s and len(found) < CHECKED_AT_ONCE:
             _, conversation_id = self._fresh.popleft()

@@ -21,7 +21,7 @@ class Member:
 
     Attributes:
         url: its own address, for connections that are handed on; None if it has told none.
-        heard_s: when it was heard last, on the clock of one's own beats.
+        heard_s: the end of the beat in which it was heard last, on the clock of one's own beats.
         listed: whether its list of sockets is here.
     """
 
@@ -47,6 +47,7 @@ class Members:
         self._silent_s = silent_s
         self._beat_s = beat_s
         self._members: dict[str, Member] = {}
+        self._heard: set[str] = set()  # since one's newest beat
         self._hearing_s = 0.0
         self._own_beat_s: float | None = None
 
@@ -71,11 +72,11 @@ class Members:
         """
         if node == self._node:
             return False
+        self._heard.add(node)
         member = self._members.get(node)
         if member is None:
             self._members[node] = Member(node, url, self._hearing_s)
             return True
-        member.heard_s = self._hearing_s
         member.url = url or member.url
         return False
 
@@ -89,6 +90,10 @@ class Members:
         if self._own_beat_s is not None:
             self._hearing_s += min(max(0.0, now_s - self._own_beat_s), 2 * self._beat_s)
         self._own_beat_s = now_s
+        for node in self._heard:
+            if node in self._members:
+                self._members[node].heard_s = self._hearing_s
+        self._heard.clear()
         dead = [each.node for each in self._members.values() if self._hearing_s - each.heard_s >= self._silent_s]
         for node in dead:
             del self._members[node]

@@ -5,7 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from itertools import pairwise
-from socketserver.cluster.frames import FRAME_BYTES, Event, Frame, Incoming, Outgoing, Received, UnreadableFrame, decode
+from socketserver.cluster.frames import (
+    FRAME_BYTES,
+    FRAME_MOST_BYTES,
+    PAST_TARGETS,
+    Event,
+    Frame,
+    Incoming,
+    Outgoing,
+    Received,
+    UnreadableFrame,
+    decode,
+)
 from socketserver.cluster.frames import in_order as read_in_order
 
 import pytest
@@ -73,8 +84,21 @@ def test_the_queue_is_bounded() -> None:
     assert outgoing.numbers() == {"a": 1}
     assert outgoing.queued_bytes == FRAME_BYTES + 14
     assert len(outgoing.take()) == 1
+    assert not outgoing.put("b", {"e": "x"})  # it is on its way, and may have to be sent again
+    outgoing.sent()
     assert outgoing.queued_bytes == 0
     assert outgoing.put("b", {"e": "x"})
+
+
+def test_a_frame_is_bounded() -> None:
+    """A burst within a tick is several frames, in order."""
+    outgoing = Outgoing("s", MUCH)
+    for number in range(40):
+        outgoing.put("a", message(number), bytes(1000))
+    frames = outgoing.take()
+    assert len(frames) > 1
+    assert max(each.size_bytes for each in frames) <= FRAME_MOST_BYTES
+    assert [event for frame in frames for event in names(read(frame).events)] == list(range(40))
 
 
 def test_a_hole_is_noticed_at_the_next_frame() -> None:
@@ -162,12 +186,21 @@ def test_what_no_node_has_written_is_told(fields: list[bytes]) -> None:
 
 
 def test_a_node_that_is_gone_is_forgotten() -> None:
-    """Its numbers are no longer in the beats."""
+    """Its numbers are no longer in the beats. A bug that the simulation found: they began anew when it was back, it
+    took them for repeats, and nothing reached it for a while."""
     outgoing = Outgoing("s", MUCH)
     outgoing.put("a", message(1))
     outgoing.put("b", message(1))
     outgoing.forget("a")
     assert outgoing.numbers() == {"b": 1}
+    outgoing.put("a", message(2))
+    assert outgoing.take()[-1].number == 2
+    assert outgoing.numbers() == {"a": 2, "b": 1}
+    for number in range(PAST_TARGETS + 1):
+        outgoing.skip(str(number))
+        outgoing.forget(str(number))
+    outgoing.skip("0")  # the oldest is forgotten indeed
+    assert outgoing.numbers() == {"a": 2, "b": 1, "0": 1}
 
 
 def test_ones_own_beat_stays_behind_what_came_before_it() -> None:

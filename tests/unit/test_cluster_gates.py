@@ -179,9 +179,9 @@ def test_a_gate_is_checked_soon_after_it_opened() -> None:
     gates = opened(1)
     assert gates.checks(FIRST_CHECK_S - 0.1) == []
     assert gates.checks(FIRST_CHECK_S) == [C]
-    gates.positions({C: 2}, FIRST_CHECK_S)
-    assert gates.due(FIRST_CHECK_S) == []  # it may be on its way
-    assert gates.due(FIRST_CHECK_S + HOLD_S) == [(C, 1)]
+    gates.positions({C: 2}, 10)
+    assert gates.due(10) == []  # it may be on its way
+    assert gates.due(10.01 + HOLD_S) == [(C, 1)]
 
 
 def test_when_gates_are_checked() -> None:
@@ -191,14 +191,16 @@ def test_when_gates_are_checked() -> None:
     gates.check_all()
     assert gates.checks(10) == [C]
     assert gates.checks(10.1) == []
-    gates.away(True)
+    gates.away(True, 11)
     assert gates.checks(10 + AWAY_CHECK_S) == [C]
     assert gates.checks(10.5 + AWAY_CHECK_S) == []
-    gates.away(False)
-    gates.away(False)
+    gates.away(False, 14)
+    gates.away(False, 14)
     assert gates.checks(14) == [C]
-    assert gates.checks(13.5 + CHECK_S) == []
-    assert gates.checks(14 + CHECK_S) == [C]
+    assert gates.checks(13.9 + FIRST_CHECK_S) == []
+    assert gates.checks(14 + FIRST_CHECK_S) == [C]  # others may have sent nothing yet to who has just come
+    assert gates.checks(18 + CHECK_S) == []
+    assert gates.checks(19 + CHECK_S) == [C]
     gates.unchecked([C], 500)
     assert gates.checks(500 + AWAY_CHECK_S) == [C]
 
