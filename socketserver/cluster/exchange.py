@@ -24,6 +24,9 @@ class Exchange:
 
     Args:
         known: the events that are handed out, with their newest versions; beats always are.
+
+    Attributes:
+        heard_s: when the newest beat was put that has come back.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class Exchange:
         self._beat_s: dict[int, float] = {}  # beats on their way → when they were put
         self._beats = 0
         self._put_s = float("-inf")
-        self._heard_s = float("-inf")  # when the newest beat was put that has come back
+        self.heard_s = float("-inf")
 
     def publish(self, target: Target, head: Mapping[str, Any], body: bytes = b"") -> bool:
         """As Broker.publish."""
@@ -105,7 +108,7 @@ class Exchange:
 
     def judge(self, now_s: float) -> None:
         """Find out whether one still hears oneself; call it after reading what has come."""
-        if now_s - self._heard_s > UP_S:
+        if now_s - self.heard_s > UP_S:
             self.connected(False)
 
     def cut_off(self) -> None:
@@ -125,7 +128,7 @@ class Exchange:
             if event.name == BEAT:
                 put_s = self._beat_s.pop(event.head.get("b", 0), None)
                 if put_s is not None and now_s - put_s <= UP_S:
-                    self._heard_s = put_s
+                    self.heard_s = put_s
                     self.stats.lag_s = now_s - put_s
                     self.connected(True)
                 self._tell(self._receiver.received, self.node, event)

@@ -63,6 +63,7 @@ OWNERS = {
     "prometheus_client": {"ops.metrics"},
     "pydantic": {"settings"},
     "pydantic_settings": {"settings"},
+    "redis": {"cluster.redis_broker"},
     "pymongo": {"store.mongo.database"},
     "socketio": {"realtime"},
     "sqlite3": {"store.sqlite"},
