@@ -86,7 +86,7 @@ class Broker(Protocol):
         """
 
     async def close(self) -> None:
-        """Send what waits, as far as the engine takes it within a second, and end. Nothing is called afterwards."""
+        """Send what waits, as far as the engine takes it within two seconds, and end. Nothing is called afterwards."""
 
     def publish(self, target: Target, head: Mapping[str, Any], body: bytes = b"") -> bool:
         """Send an event to a node, or to all others (None).

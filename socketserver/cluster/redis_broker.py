@@ -40,7 +40,7 @@ SILENT_S: Final = 3.0  # own beats that do not come back for so long: connect an
 ANSWER_S: Final = 3.0  # how long connecting may take
 PAUSE_S: Final = (0.05, 2.0)
 LOOK_S: Final = 0.25
-CLOSE_S: Final = 1.0
+CLOSE_S: Final = 2.0
 
 
 class RedisBroker:
@@ -65,6 +65,7 @@ class RedisBroker:
         self._unsent: list[tuple[bytes, ...]] = []
         self._run_id: str | None = None
         self._cursors: dict[bytes, bytes] = {}
+        self._connected_now = False
         self._heard = False  # one's own beat has come back since the last look
 
     @property
@@ -93,7 +94,7 @@ class RedisBroker:
     async def close(self) -> None:
         if self._task is None:
             return
-        if self.up:
+        if self._connected_now:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await self._idle.wait()
@@ -159,6 +160,7 @@ class RedisBroker:
             async with asyncio.timeout(ANSWER_S):
                 await self._begin(sending)
             self.stats.connects += 1
+            self._connected_now = True
             self._beat()
             tasks = [asyncio.create_task(each) for each in (self._read(reading), self._send(sending), self._watch())]
             try:
@@ -166,6 +168,7 @@ class RedisBroker:
                 for task in done:
                     task.result()
             finally:
+                self._connected_now = False
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)

@@ -116,9 +116,11 @@ async def test_who_was_frozen_itself_reads_first(engine: RedisServer) -> None:
             await eventually("the child is there", lambda: any(who == "child" for who, _ in one.beats))
             one.say("child", 1)
             assert await child.stdout.readline() == b"1\n"
+            beats = len(one.beats)
+            await eventually("beats go on", lambda: [who for who, _ in one.beats[beats:]][-2:] == ["child", "n0"])
             child.send_signal(signal.SIGSTOP)
             beats = len(one.beats)
-            one.say("child", *range(2, 500))
+            one.say("child", *range(2, 500), body=bytes(5_000))  # more than one read brings
             await eventually("longer than a silence", lambda: len(one.beats) > beats + SILENT_S + 1)
             one.say(None, 500)
             child.send_signal(signal.SIGCONT)
