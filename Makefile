@@ -1,6 +1,6 @@
 # make run: start the server · make demo: and the React example · make test: run the tests · make test-all: all of them
 # make demo-next: the server and the Next.js example · make client: pack the JavaScript client, for an application
-# make types: events.ts · make check-url URL=…: why clients cannot connect · make setup: all that one works with
+# make types: the types of the events · make check-url URL=…: why clients cannot connect · make setup: all that one works with
 # make check: format, lint, types · make lock: pin the dependencies of the image · make attack: attack it · make bench: measure
 PYTHON ?= python3
 VENV := .venv
@@ -29,7 +29,7 @@ COVER := --cov --cov-report= --cov-fail-under=0
 COVER_MORE := --cov --cov-append --cov-report=term
 endif
 
-.PHONY: setup run types check-url client demo demo-next test test-all check lock format attack bench clean
+.PHONY: setup run types check-url client demo demo-next test test-all check lint typed lock format attack bench clean
 
 setup: $(VENV)/.tests node_modules/.ready $(REACT)/node_modules/.ready
 
@@ -139,7 +139,7 @@ ATTACK_JSON ?= attacks.json
 attack: setup $(VENV)/.attack
 	WEBSOCKET_TEST_ATTACK=full $(PY) -m pytest -s -p no:cacheprovider tests/chaos/test_fuzz.py tests/chaos/test_fuzz_http.py \
 		tests/chaos/test_fuzz_parsers.py tests/chaos/test_flood.py tests/chaos/test_honest_clients.py \
-		tests/chaos/test_rolling_restart.py \
+		tests/chaos/test_rolling_restart.py tests/chaos/test_long_histories.py \
 		tests/integration/test_hostile.py tests/integration/test_loops_js.py tests/integration/test_time_bounds.py
 	PYTHONPATH=.:tests $(PY) -m chaos.attacks --seconds 3 --modes direct,nginx,caddy --loops uvloop,asyncio \
 		--json $(ATTACK_JSON) $(ATTACK)
@@ -148,9 +148,14 @@ $(VENV)/.attack: $(VENV)/.tests
 	$(INSTALL) '.[test,attack]'
 	touch $@
 
-check: setup $(CLIENT)/types/chat.d.ts $(REACT)/node_modules/.checked $(REACT)/dist/index.html
+# Each for itself, so that make -j does them beside each other.
+check: $(CLIENT)/types/chat.d.ts $(REACT)/node_modules/.checked $(REACT)/dist/index.html lint typed
+
+lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+
+typed: setup
 	$(PY) -m mypy
 
 # Pins what the image installs to what is installed here, with hashes: after the tests have passed with it.

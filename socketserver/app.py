@@ -29,6 +29,7 @@ from .handlers.witness import Witness
 from .housekeeping import Housekeeping
 from .live.auto_read import AutoRead
 from .live.connections import Sessions
+from .live.eviction import Eviction
 from .live.fanout import Fanout
 from .live.lifecycle import Lifecycle
 from .live.opened import Opened
@@ -67,6 +68,7 @@ CHECK_KEPT_S: Final = 1.0
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _DEMO = _PROJECT / "examples" / "demo"
+_SHARED = _PROJECT / "examples" / "shared"
 _CLIENT = _PROJECT / "clients" / "js" / "src"
 _CLIENT_BUNDLE = _PROJECT / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
 
@@ -136,6 +138,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Clock |
         settings=settings,
         demo_dir=_DEMO if _DEMO.is_dir() else None,
         client_dir=_CLIENT if _CLIENT.is_dir() else None,
+        shared_dir=_SHARED if _SHARED.is_dir() else None,
         client_bundle=_CLIENT_BUNDLE if _CLIENT_BUNDLE.is_file() else None,
         ready=_readiness(guards, store, clock),
         metrics=metrics,
@@ -185,13 +188,14 @@ def _make_parts(
     )
     chat = make_chat(
         store,
-        Receivers((fanout, metrics)),
+        Receivers((Eviction(sessions, fanout, typing, auto_read), fanout, metrics)),
         clock,
         max_participants=settings.max_participants,
         messages=rates.messages,
         conversations=rates.conversations,
         cached_conversations=settings.cached_conversations,
         cached_bytes=settings.cached_conversations_bytes,
+        cached_s=settings.cached_conversation_s,
         cached_profiles_bytes=settings.cached_profiles_bytes,
         listed_participants=settings.listed_participants,
         joined_participants=settings.joined_participants,
@@ -200,6 +204,7 @@ def _make_parts(
             settings.delete_window_s,
             ReactionLimits(settings.max_reactions, settings.max_reactions_user, settings.max_reactions_all),
         ),
+        members_add=settings.members_add,
         on_lookup=lambda user_id, rows: rates.looked_up(user_id, clock.monotonic_s(), rows=rows),
     )
     witness = Witness(guards, auto_read, metrics, clock)

@@ -1,6 +1,6 @@
 // Small helpers for the page: making and arranging nodes, drawing once per frame, notices. Texts become text nodes only.
 
-import { hueOf, initials } from "./words.js";
+import { hueOf, initials } from "./shared/names.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -33,29 +33,25 @@ export function setData(node, name, value) {
   else if (node.dataset[name] !== String(value)) node.dataset[name] = value;
 }
 
-export function paintAvatar(node, name, label = name) {
-  setText(node, initials(label));
-  node.style.setProperty("--hue", hueOf(name));
-}
+/** Pictures that could not be had: not asked for again. */
+const broken = new Set();
 
-export function avatar(name, className = "avatar", label = name) {
-  const node = el("span", { className, aria: { hidden: "true" } });
-  paintAvatar(node, name, label);
-  return node;
-}
-
-/** A text as nodes, its web addresses as links. */
-export function textNodes(text) {
-  const nodes = [];
-  let end = 0;
-  for (const { 0: match, index } of text.matchAll(/https?:\/\/[^\s<>"]+/gu)) {
-    const address = match.replace(/[).,;:!?'’”\]]+$/u, "");
-    if (!URL.canParse(address)) continue;
-    nodes.push(text.slice(end, index), el("a", { href: address, target: "_blank", rel: "noopener noreferrer", textContent: address }));
-    end = index + address.length;
-  }
-  nodes.push(text.slice(end));
-  return nodes;
+/** Initials on the colour that belongs to the id; a picture over them, if there is one, which is told nothing of this page. */
+export function paintAvatar(node, id, name, picture = undefined) {
+  const wanted = broken.has(picture) ? undefined : picture;
+  const painted = `${id}\u0000${name}\u0000${wanted}`;
+  if (node.painted === painted) return;
+  node.painted = painted;
+  node.style.setProperty("--hue", hueOf(id));
+  node.replaceChildren(initials(name) || "?");
+  if (!wanted) return;
+  const image = el("img", { alt: "", width: 44, height: 44, loading: "lazy", decoding: "async", referrerPolicy: "no-referrer" });
+  image.addEventListener("error", () => {
+    if (broken.size < 1_000) broken.add(wanted);
+    image.remove();
+  });
+  image.src = wanted;
+  node.append(image);
 }
 
 // Drawing at most once per frame, and in a hidden page too

@@ -1,6 +1,7 @@
 // The development login and the client library.
 
-import { sentence } from "./words.js";
+import { sentenceOf } from "./shared/words.js";
+import { words } from "./words.js";
 
 const CDN = {
   src: "https://cdn.socket.io/4.8.1/socket.io.min.js",
@@ -16,12 +17,20 @@ function loadScript(attributes) {
   return new Promise((resolve, reject) => {
     const script = Object.assign(document.createElement("script"), attributes);
     script.addEventListener("load", () => resolve());
-    script.addEventListener("error", () => reject(new Error(`${attributes.src} cannot be loaded`)));
+    script.addEventListener("error", () => reject(new Error(`${words.scripts}: ${attributes.src}`)));
     document.head.append(script);
   });
 }
 
-export async function loadClientLibrary() {
+let library = null;
+
+/** Once, whoever asks. */
+export function loadClientLibrary() {
+  library ??= load();
+  return library;
+}
+
+async function load() {
   if (globalThis.io) return;
   try {
     await loadScript({ src: new URL("socket.io.min.js", import.meta.url).href });
@@ -63,9 +72,9 @@ export async function logIn(name) {
     });
     answer = await response.json();
   } catch {
-    throw new Error("The server cannot be reached.");
+    throw new Error(words.unreachable);
   }
-  if (!answer.ok) throw new Error(sentence(answer.error));
+  if (!answer.ok) throw new Error(sentenceOf(answer.error));
   session.set(answer);
   return answer;
 }

@@ -17,7 +17,8 @@ function all() {
   }
   addEventListener("pagehide", () => {
     try {
-      sessionStorage.setItem(KEY, JSON.stringify([...all()].slice(-MOST)));
+      if (all().size === 0) sessionStorage.removeItem(KEY);
+      else sessionStorage.setItem(KEY, JSON.stringify([...all()].slice(-MOST)));
     } catch {
       // As long as the page, then.
     }

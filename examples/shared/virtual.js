@@ -13,6 +13,8 @@ export const NEAR_END_PX = 60;
 const ROW_PX = 46;
 /** A selection, or the focus, keeps its rows in the page as long as there are no more in between. */
 const MOST_KEPT = 400;
+/** Frames in a row in which a place that cannot be reached is tried again. */
+const MOST_TRIES = 30;
 
 /**
  * @typedef {object} Elements
@@ -44,6 +46,7 @@ export class VirtualList {
   /** The row that does not move; null: the end is followed. @type {Anchor | null} */
   #anchor = null;
   #width = 0;
+  #tries = 0;
   /** Where this side has scrolled to: what is rounded there must not add up. */
   #scrolledTo = NaN;
 
@@ -158,8 +161,13 @@ export class VirtualList {
     if (index < 0) return;
     const moved = this.#edge(index) - this.#anchor.px - this.#end();
     if (Math.abs(moved) < 1) return;
-    scroller.scrollTop -= moved;
+    const wanted = scroller.scrollTop - moved;
+    scroller.scrollTop = wanted;
     this.#scrolledTo = scroller.scrollTop;
+    // Chromium may know of the new heights only some frames later, and stops where the list ended before.
+    const short = Math.abs(wanted - this.#scrolledTo) >= 1 && this.#tries < MOST_TRIES;
+    this.#tries = short ? this.#tries + 1 : 0;
+    if (short) requestAnimationFrame(() => this.drawn(this.#keys, this.#from));
   }
 
   /** See whether what is drawn is enough for where one is. */

@@ -44,6 +44,12 @@ const en = {
   /** @param {string} names @param {number} count */
   andMore: (names, count) => `${names} and ${n(count)} more`,
   deleted: "Message deleted",
+  muted: "Muted",
+  pinned: "Pinned",
+  markedUnread: "Marked as unread",
+  mentioned: "You are mentioned",
+  /** @param {number} count */
+  archived: (count) => `Archived (${n(count)})`,
 
   // Notifications
   notify: "Notify me of new messages",
@@ -69,6 +75,15 @@ const en = {
   /** @param {number} count @param {number} online */
   people: (count, online) => `${n(count)} people${online > 0 ? `, ${n(online)} of the others online` : ""}`,
 
+  conversationOptions: "Conversation options",
+  pin: "Pin",
+  unpin: "Unpin",
+  mute: "Mute",
+  unmute: "Unmute",
+  markUnread: "Mark as unread",
+  archive: "Archive",
+  unarchive: "Unarchive",
+
   // The history
   history: "Message history",
   beginning: "This is where the conversation begins.",
@@ -88,11 +103,33 @@ const en = {
   retry: "Try again",
   discard: "Discard",
 
+  // What can be done with a message
+  options: "Message options",
+  reply: "Reply",
+  edit: "Edit",
+  remove: "Delete",
+  copy: "Copy text",
+  undo: "Undo",
+  edited: "edited",
+  /** @param {string} reaction */
+  react: (reaction) => `React with ${reaction}`,
+  /** @param {string} reaction @param {string} names */
+  reacted: (reaction, names) => `${reaction}: ${names}`,
+  notChanged: "Not changed.",
+  /** @param {string} name */
+  quoteOf: (name) => `In reply to ${name}`,
+  notThere: "This message cannot be shown.",
+
   // Writing
   message: "Message",
   write: "Write a message",
   send: "Send",
   sendKey: "Send (Enter)",
+  editing: "Edit message",
+  /** @param {string} name */
+  replyingTo: (name) => `Reply to ${name}`,
+  save: "Save",
+  mention: "People to mention",
   outboxFull: "Too many messages wait already. Go online first.",
   /** @param {number} most @param {number} over */
   tooLong: (most, over) => `${n(most)} characters at most; ${n(over)} too many.`,
@@ -127,6 +164,7 @@ const en = {
   errors: {
     disconnected: "There is no connection at the moment.",
     timeout: "The server is slow to answer.",
+    internal_error: "The server made a mistake.",
     store_unavailable: "The server cannot store messages at the moment.",
     overloaded: "The server has too much to do at the moment.",
     rate_limited: "A little too fast. Try again in a moment.",
@@ -162,6 +200,11 @@ const fr = {
   unread: (count) => fr1(count, "non lu", "non lus"),
   andMore: (names, count) => `${names} et ${n(count)} ${fr1(count, "autre", "autres")}`,
   deleted: "Message supprimé",
+  muted: "En sourdine",
+  pinned: "Épinglée",
+  markedUnread: "Marquée comme non lue",
+  mentioned: "On vous mentionne",
+  archived: (count) => `Archivées (${n(count)})`,
 
   notify: "M’avertir des nouveaux messages",
   notifying: "Les notifications sont activées",
@@ -182,6 +225,15 @@ const fr = {
   lastSeen: (when) => `vu ${when}`,
   people: (count, online) => `${n(count)} personnes${online > 0 ? `, dont ${n(online)} en ligne` : ""}`,
 
+  conversationOptions: "Options de la conversation",
+  pin: "Épingler",
+  unpin: "Désépingler",
+  mute: "Mettre en sourdine",
+  unmute: "Rétablir le son",
+  markUnread: "Marquer comme non lue",
+  archive: "Archiver",
+  unarchive: "Désarchiver",
+
   history: "Historique des messages",
   beginning: "La conversation commence ici.",
   loading: "Chargement…",
@@ -196,10 +248,27 @@ const fr = {
   retry: "Réessayer",
   discard: "Abandonner",
 
+  options: "Options du message",
+  reply: "Répondre",
+  edit: "Modifier",
+  remove: "Supprimer",
+  copy: "Copier le texte",
+  undo: "Annuler",
+  edited: "modifié",
+  react: (reaction) => `Réagir avec ${reaction}`,
+  reacted: (reaction, names) => `${reaction} : ${names}`,
+  notChanged: "Non modifié.",
+  quoteOf: (name) => `En réponse à ${name}`,
+  notThere: "Ce message ne peut pas être affiché.",
+
   message: "Message",
   write: "Écrivez un message",
   send: "Envoyer",
   sendKey: "Envoyer (Entrée)",
+  editing: "Modifier le message",
+  replyingTo: (name) => `Répondre à ${name}`,
+  save: "Enregistrer",
+  mention: "Personnes à mentionner",
   outboxFull: "Trop de messages attendent déjà. Rétablissez d’abord la connexion.",
   tooLong: (most, over) => `${n(most)} caractères au plus ; ${n(over)} de trop.`,
   noFiles: "Les fichiers et les images ne peuvent pas être envoyés ici.",
@@ -228,6 +297,7 @@ const fr = {
   errors: {
     disconnected: "Il n’y a pas de connexion en ce moment.",
     timeout: "Le serveur tarde à répondre.",
+    internal_error: "Le serveur a fait une erreur.",
     store_unavailable: "Le serveur ne peut pas enregistrer de messages en ce moment.",
     overloaded: "Le serveur est surchargé en ce moment.",
     rate_limited: "Un peu trop vite. Réessayez dans un instant.",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from .domain import ConversationId, Message, Reaction, UserId, same_json
+from .domain import ConversationId, Later, Message, Reaction, UserId, same_json
 
 
 class Outcome(Enum):
@@ -25,7 +25,8 @@ class Outcome(Enum):
     TOO_LATE = "too_late"
     VERSION_CONFLICT = "version_conflict"  # somebody changed the message since `if_change`
     KEY_CONFLICT = "key_conflict"  # the key was used for another edit of this message
-    TOO_MANY = "too_many"  # reactions, or, where a store bounds it, changes of one message within a moment
+    TOO_MANY = "too_many"  # reactions, or, where a store bounds it, changes of one message within a moment; or people
+    STRANGER = "stranger"  # who is to get a role does not take part
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def decide(message: Message, change: Change) -> tuple[Outcome, Message]:
 
 
 def _edit(message: Message, edit: Edit) -> tuple[Outcome, Message]:
-    if message.sender_id != edit.user_id:
+    if message.sender_id != edit.user_id or message.system is not None:
         return Outcome.FORBIDDEN, message
     if message.deleted:
         return Outcome.DELETED, message
@@ -125,18 +126,12 @@ def _edit(message: Message, edit: Edit) -> tuple[Outcome, Message]:
 def _delete(message: Message, delete: Delete) -> tuple[Outcome, Message]:
     if message.deleted:
         return Outcome.DUPLICATE, message
-    if message.sender_id != delete.user_id and not delete.others:
+    if message.system is not None or (message.sender_id != delete.user_id and not delete.others):
         return Outcome.FORBIDDEN, message
     if delete.since_ms is not None and message.created_at_ms < delete.since_ms:
         return Outcome.TOO_LATE, message
-    later = replace(
-        message.later,
-        edited_at_ms=None,
-        edit_key=None,
-        deleted_at_ms=delete.at_ms,
-        deleted_by=delete.user_id,
-        reactions=(),
-    )
+    # Nothing else of what has happened to it stays.
+    later = Later(born=message.later.born, deleted_at_ms=delete.at_ms, deleted_by=delete.user_id)
     return Outcome.DONE, replace(message, body="", metadata=None, mentions=(), later=later)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from ..errors import ConversationNotFound, InvalidPayload, RateLimited
 from ..limits import Buckets, in_ms
 from ..store.base import ConversationPage, ReadMarkPage, Snapshot, Store
+from . import visible
 from .activity import Activity
 from .conversation_cache import ConversationCache
 from .domain import (
@@ -26,11 +27,11 @@ from .domain import (
     new_id,
     participants,
 )
-from .news import ConversationCreated, Receiver
+from .news import ConversationCreated, PeopleKnown, Receiver
 from .profiles import People, Profiles
 
 # Participants whose conversation costs one token: a conversation is a row for each of them, and an event to each.
-_PARTICIPANTS_PER_TOKEN: Final = 50
+PARTICIPANTS_PER_TOKEN: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,10 @@ class Conversations:
         max_participants: most participants of one conversation; 0 for any number.
         listed_participants, joined_participants: of how many participants a list, and a snapshot, tells; 0 for all.
         on_lookup: told of a user for whom a conversation had to be read that was not in memory, and of how many rows.
+
+    Attributes:
+        reforms: how often this process has come to know that somebody does not take part any more. Who compares it
+            before and after something that took its time, knows whether to look again.
     """
 
     def __init__(
@@ -121,6 +126,7 @@ class Conversations:
         self._listed_participants = listed_participants or None
         self._joined_participants = joined_participants or None
         self._on_lookup = on_lookup
+        self.reforms = 0
 
     @property
     def cached(self) -> int:
@@ -132,16 +138,54 @@ class Conversations:
 
         Raises: ConversationNotFound; StoreUnavailable.
         """
-        conversation = self._cache.get(conversation_id)
+        conversation = self._cache.get(conversation_id, self._clock.monotonic_s())
         if conversation is None:
-            conversation = await self._store.get_conversation(conversation_id)
-            self._on_lookup(user_id, 0 if conversation is None else conversation.participant_count)
-            if conversation is None:
-                raise ConversationNotFound
-            self._cache.add(conversation)
+            conversation = await self._load(user_id, conversation_id)
         if not conversation.has(user_id):
             raise ConversationNotFound
         return conversation
+
+    async def _load(self, user_id: UserId, conversation_id: ConversationId) -> Conversation:
+        """Read a conversation that is not in memory, or was read too long ago."""
+        found = await self._store.get_conversation(conversation_id)
+        if self._cache.peek(conversation_id) is None:
+            self._on_lookup(user_id, 0 if found is None else found.participant_count)
+        if found is None:
+            raise ConversationNotFound
+        return self.know(found)
+
+    def know(
+        self, conversation: Conversation, removed: tuple[UserId, ...] = (), left: UserId | None = None
+    ) -> Conversation:
+        """A conversation was read, or has been changed. Nothing waits here: from now on it is as it is said.
+
+        Args:
+            removed: who has just been removed; left: which of them has left by themselves.
+        Announces: PeopleKnown, if it is not what was known of it.
+        Returns: the newest that is known.
+        """
+        before = self._cache.peek(conversation.id)
+        kept = self._cache.add(conversation, self._clock.monotonic_s())
+        if kept is conversation and (before is None or before.rev < kept.rev):
+            known = () if before is None else before.participant_ids
+            gone = tuple(each for each in {*known, *removed} if not kept.has(each))
+            if gone:
+                self.reforms += 1
+            self._receiver.receive(PeopleKnown(kept, gone, left))
+        return kept
+
+    def listed(self, conversation: Conversation) -> tuple[UserId, ...]:
+        """Those whom a list names."""
+        return conversation.participant_ids[: self._listed_participants]
+
+    def doubt(self, conversation_id: ConversationId) -> None:
+        """It is not known what a conversation is like: look before it is used again."""
+        self._cache.doubt(conversation_id)
+
+    def shuts_out(self, user_id: UserId, conversation_id: ConversationId) -> bool:
+        """Whether it is known that a user does not take part."""
+        conversation = self._cache.peek(conversation_id)
+        return conversation is not None and not conversation.has(user_id)
 
     async def create(self, user_id: UserId, command: CreateConversation) -> NewConversation:
         """Create a conversation of the user and the others named, or find the one that it repeats.
@@ -150,8 +194,8 @@ class Conversations:
         idempotency key before.
 
         Announces: ConversationCreated, unless it is a repeat.
-        Raises: InvalidPayload (nobody but the user, or too many); RateLimited; IdempotencyConflict; StoreUnavailable;
-            Overloaded.
+        Raises: InvalidPayload (nobody but the user, or too many); RateLimited; IdempotencyConflict;
+            ConversationNotFound (a repeat of one that the user has left); StoreUnavailable; Overloaded.
         Source: docs/protocol.md#create_conversation
         """
         everybody = participants(user_id, command.participant_ids)
@@ -161,13 +205,14 @@ class Conversations:
             raise InvalidPayload(fields={"participantIds": [f"At most {self._max_participants} with yourself."]})
         now_s = self._clock.monotonic_s()
         bucket = self._rates.get(user_id, now_s)
-        cost = min(bucket.burst, math.ceil(len(everybody) / _PARTICIPANTS_PER_TOKEN))
+        cost = min(bucket.burst, math.ceil(len(everybody) / PARTICIPANTS_PER_TOKEN))
         if wait_s := bucket.take(now_s, cost):
             raise RateLimited(retry_after_ms=in_ms(wait_s))
         await self._activity.start()
         created = await self._store.create_conversation(self._draft(user_id, everybody, command))
-        self._cache.add(created.conversation)
-        people = await self._profiles.find(created.conversation.participant_ids[: self._listed_participants])
+        if not self.know(created.conversation).has(user_id):
+            raise ConversationNotFound  # the user made it once, and has left it
+        people = await self._profiles.find(self.listed(created.conversation))
         if created.duplicate:
             bucket.give_back(cost)
         else:
@@ -198,7 +243,7 @@ class Conversations:
         )
         if page.summaries:
             self._activity.learn(page.summaries[0].activity_at_ms)
-        return page
+        return visible.summaries(page)
 
     async def snapshot(self, user_id: UserId, command: JoinConversation) -> Snapshot:
         """The conversation as it is now: read marks of the first participants and the user, and what the user missed
@@ -217,9 +262,13 @@ class Conversations:
             reader=user_id,
             participants=self._joined_participants,
         )
-        if snapshot is None:
+        if snapshot is None or all(mark.user_id != user_id for mark in snapshot.read_marks):
+            self.doubt(command.conversation_id)
             raise ConversationNotFound
-        return snapshot
+        known = self._cache.peek(command.conversation_id)
+        if known is not None and known.rev < snapshot.conversation.rev:
+            self.doubt(command.conversation_id)  # another process has changed it
+        return visible.snapshot(snapshot, snapshot.conversation.entry(user_id).first_seq)
 
     async def participants(self, user_id: UserId, command: ListParticipants) -> ReadMarkPage:
         """A page of the participants and their read marks, in the order of user ids.

@@ -22,6 +22,8 @@ ConversationId = NewType("ConversationId", str)
 MessageId = NewType("MessageId", str)
 
 ConversationKind = Literal["direct", "group"]
+Role = Literal["owner", "admin", "member"]
+SystemType = Literal["added", "removed", "left", "role", "title"]
 
 
 class Clock(Protocol):
@@ -123,13 +125,34 @@ class ProfileUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """What never changes of a conversation. Participants are settled when it is created, sorted by id.
+class Entry:
+    """When somebody came into a conversation that there was already.
 
     Attributes:
-        participant_ids: all of them; in a list of conversations, the first few. The texts are shared with other
+        since: the seq from which on it concerns them: what came before was never unread for them.
+        first_seq: the first message that they may see; at most `since`.
+    """
+
+    since: int = 1
+    first_seq: int = 1
+
+
+FROM_THE_START: Final = Entry()
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation without its messages, as it is at one moment.
+
+    Attributes:
+        participant_ids: all of them, sorted; in a list of conversations, the first few. The texts are shared with other
             conversations, so that a participant costs a pointer.
         participant_count: how many there are.
+        metadata: a JSON object that the server keeps and hands on without looking into it, or None.
+        roles: of those participants who are more than members. A direct conversation has none.
+        entries: of those participants who were added later.
+        rev: how often its people, its title or its metadata have changed.
+        hides_below: every message from this seq on may be seen by everybody here.
     """
 
     id: ConversationId
@@ -139,9 +162,15 @@ class Conversation:
     participant_ids: tuple[UserId, ...]
     created_at_ms: int
     participant_count: int = 0  # 0: as many as there are ids
+    metadata: dict[str, Any] | None = field(default=None, hash=False)
+    roles: Mapping[UserId, Role] = field(default_factory=dict, hash=False)
+    entries: Mapping[UserId, Entry] = field(default_factory=dict, hash=False)
+    rev: int = 0
+    hides_below: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "participant_ids", tuple(map(sys.intern, self.participant_ids)))
+        object.__setattr__(self, "hides_below", max((each.first_seq for each in self.entries.values()), default=1))
         if not self.participant_count:
             object.__setattr__(self, "participant_count", len(self.participant_ids))
 
@@ -149,6 +178,24 @@ class Conversation:
         """Whether the user takes part; of a conversation with all its ids."""
         place = bisect.bisect_left(self.participant_ids, user_id)
         return place < len(self.participant_ids) and self.participant_ids[place] == user_id
+
+    def role(self, user_id: UserId) -> Role:
+        """What a participant may do here."""
+        return self.roles.get(user_id, "member")
+
+    def entry(self, user_id: UserId) -> Entry:
+        """When a participant came into it."""
+        return self.entries.get(user_id, FROM_THE_START)
+
+    def shows(self, user_id: UserId, seq: int) -> bool:
+        """Whether a participant may see a message."""
+        return seq >= self.hides_below or seq >= self.entry(user_id).first_seq
+
+    def blind_to(self, seq: int) -> list[UserId]:
+        """Who may not see a message."""
+        if seq >= self.hides_below:
+            return []
+        return [user_id for user_id, entry in self.entries.items() if seq < entry.first_seq]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +206,8 @@ class ConversationDraft:
         dedupe_key: two drafts with the same key mean the same conversation; None for one that is always new.
             Made by `conversation_dedupe_key`.
         activity_at_ms: its place in lists (`activity.py`); None for created_at_ms.
+        metadata, roles, entries, rev: of one that is copied, as of a Conversation; roles None: the creator of a group
+            is its owner.
     """
 
     id: ConversationId
@@ -169,6 +218,10 @@ class ConversationDraft:
     created_at_ms: int
     dedupe_key: str | None
     activity_at_ms: int | None = field(default=None, compare=False)
+    metadata: dict[str, Any] | None = None
+    roles: Mapping[UserId, Role] | None = None
+    entries: Mapping[UserId, Entry] = field(default_factory=dict)
+    rev: int = 0
 
     @property
     def place_ms(self) -> int:
@@ -177,7 +230,35 @@ class ConversationDraft:
 
     def made(self) -> Conversation:
         """The conversation that it becomes."""
-        return Conversation(self.id, self.kind, self.title, self.created_by, self.participant_ids, self.created_at_ms)
+        return Conversation(
+            self.id,
+            self.kind,
+            self.title,
+            self.created_by,
+            self.participant_ids,
+            self.created_at_ms,
+            0,
+            self.metadata,
+            first_roles(self.kind, self.created_by) if self.roles is None else self.roles,
+            self.entries,
+            self.rev,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What happened to a conversation itself, as one of its messages says it.
+
+    Attributes:
+        user_ids: whom it happened to.
+        role: which role they have got, where that is what happened, or is more than that of a member.
+        title: the new one; None where it is gone, or is not what changed.
+    """
+
+    type: SystemType
+    user_ids: tuple[UserId, ...] = ()
+    role: Role | None = None
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +304,7 @@ class Message:
         metadata: a JSON object that the server keeps and hands on without looking into it, or None.
         reply_to: the seq of the message that it answers.
         mentions: users whom it names, each once.
+        system: what happened to the conversation, in a message that the server wrote; the sender did it.
     """
 
     id: MessageId
@@ -237,6 +319,7 @@ class Message:
     reply_to: int | None = None
     mentions: tuple[UserId, ...] = ()
     later: Later = UNTOUCHED
+    system: System | None = None
 
     @property
     def born(self) -> int:
@@ -256,7 +339,7 @@ class Message:
     @property
     def counts(self) -> bool:
         """Whether it counts as unread for whoever has not read it."""
-        return not self.deleted
+        return self.system is None and not self.deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +360,7 @@ class MessageDraft:
     activity_at_ms: int | None = field(default=None, compare=False)
     reply_to: int | None = None
     mentions: tuple[UserId, ...] = ()
+    system: System | None = None
 
     @property
     def place_ms(self) -> int:
@@ -297,6 +381,8 @@ class MessageDraft:
             self.created_at_ms,
             self.reply_to,
             self.mentions,
+            UNTOUCHED,
+            self.system,
         )
 
 
@@ -314,7 +400,7 @@ class ConversationSummary:
     """A conversation as one participant's list shows it.
 
     Attributes:
-        last_message: the newest one that is not deleted, None while there is none.
+        last_message: the newest one that counts, None while there is none.
         last_seq, last_change: the conversation's newest numbers, 0 while it is empty.
         read_seq: this participant's read mark.
         uncounted: how many messages after the mark do not count as unread.
@@ -322,6 +408,7 @@ class ConversationSummary:
         activity_at_ms: when the last message came, or when the conversation was created, by a clock that never goes
             back; the list's order.
         settings: this participant's own.
+        first_seq: the first message that this participant may see.
     """
 
     conversation: Conversation
@@ -333,6 +420,7 @@ class ConversationSummary:
     uncounted: int = 0
     unread_mentions: int = 0
     settings: OwnSettings = UNSETTLED
+    first_seq: int = 1
 
     @property
     def unread_count(self) -> int:
@@ -356,6 +444,11 @@ def participants(creator: UserId, others: Sequence[UserId]) -> tuple[UserId, ...
 def conversation_kind(participant_ids: Sequence[UserId], title: str | None) -> ConversationKind:
     """Two people without a title are a direct conversation; all else is a group."""
     return "direct" if len(participant_ids) == 2 and title is None else "group"
+
+
+def first_roles(kind: ConversationKind, created_by: UserId) -> dict[UserId, Role]:
+    """Who is more than a member of a new conversation: the creator of a group is its owner."""
+    return {created_by: "owner"} if kind == "group" else {}
 
 
 def conversation_dedupe_key(
@@ -387,7 +480,10 @@ def same_content(message: Message, draft: MessageDraft) -> bool:
 
 
 def same_conversation(conversation: Conversation, draft: ConversationDraft) -> bool:
-    """Whether a repeated request asks for what the first one made."""
+    """Whether a repeated request asks for what the first one made, as far as that is known: of one whose people or
+    title have changed since it is not any more."""
+    if conversation.rev > draft.rev:
+        return conversation.kind == draft.kind
     return (conversation.kind, conversation.title, conversation.participant_ids) == (
         draft.kind,
         draft.title,

@@ -8,11 +8,12 @@ Source: docs/decisions/0003-announcements-follow-a-lane.md
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
-from .domain import ConversationId
-from .news import ConversationUpdated, MessageCreated, MessageUpdated, Receiver
+from .domain import Conversation, ConversationId
+from .news import ConversationUpdated, MessageCreated, MessageUpdated, PeopleChanged, Receiver
 
-Numbered = MessageCreated | MessageUpdated
+Numbered = MessageCreated | MessageUpdated | PeopleChanged
 
 
 class Slot:
@@ -27,13 +28,15 @@ class Slot:
 
 
 class _Lane:
-    """The slots of a conversation, and the newest change that it has announced."""
+    """The slots of a conversation, the newest change that it has announced, and who takes part by now, where that has
+    changed since the slots were taken."""
 
-    __slots__ = ("newest", "slots")
+    __slots__ = ("conversation", "newest", "slots")
 
     def __init__(self) -> None:
         self.slots: deque[Slot] = deque()
         self.newest = 0
+        self.conversation: Conversation | None = None
 
 
 class Lanes:
@@ -57,6 +60,12 @@ class Lanes:
         lane.slots.append(slot)
         return slot
 
+    def reform(self, conversation: Conversation) -> None:
+        """Announce what is under way to those who take part by now."""
+        lane = self._lanes.get(conversation.id)
+        if lane is not None and (lane.conversation is None or lane.conversation.rev < conversation.rev):
+            lane.conversation = conversation
+
     def settle(
         self,
         conversation_id: ConversationId,
@@ -79,12 +88,19 @@ class Lanes:
             ready = first.news
             if ready is None:
                 continue
+            listed = first.listed
+            now = lane.conversation
+            if now is not None and now.rev > ready.conversation.rev:
+                ready.conversation = now
+                listed = None if listed is None else replace(listed, conversation=now)
             is_new = ready.message.change > lane.newest
             if is_new:
                 lane.newest = ready.message.change
-            if is_new or ready.duplicate:  # else it was stored together with one that was announced a moment ago
+            # Else it was stored together with one that was announced a moment ago. A change of people never is; another
+            # process may have stored its message in between.
+            if is_new or ready.duplicate or isinstance(ready, PeopleChanged):
                 self._receiver.receive(ready)
-            if first.listed is not None:
-                self._receiver.receive(first.listed)
+            if listed is not None:
+                self._receiver.receive(listed)
         if not slots:
             del self._lanes[conversation_id]

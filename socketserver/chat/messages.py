@@ -22,12 +22,14 @@ from ..errors import (
 )
 from ..limits import Buckets, in_ms
 from ..store.base import Changed, ChangePage, MessagePage, Store
+from . import visible
 from .activity import Activity
 from .changes import Change, Delete, Edit, Outcome, React, ReactionLimits
 from .conversations import Conversations
 from .domain import Clock, Conversation, ConversationId, Message, MessageDraft, MessageId, UserId, new_id
 from .lanes import Lanes, Slot
-from .news import ConversationUpdated, MessageCreated, MessageUpdated, Receiver
+from .news import ConversationUpdated, MessageCreated, MessageUpdated
+from .people import Action, may
 from .previews import Previews
 from .profiles import Profiles
 
@@ -123,7 +125,7 @@ class Messages:
 
     Args:
         profiles: how senders are shown.
-        receiver: told of every message that is stored or changed.
+        lanes: take every message that is stored or changed, to be announced.
         rates: each user's message rate.
         rules: what may be changed, and for how long.
     """
@@ -133,7 +135,7 @@ class Messages:
         store: Store,
         conversations: Conversations,
         profiles: Profiles,
-        receiver: Receiver,
+        lanes: Lanes,
         clock: Clock,
         activity: Activity,
         rates: Buckets[UserId],
@@ -147,7 +149,7 @@ class Messages:
         self._rates = rates
         self._rules = rules
         self._previews = Previews(store, profiles)
-        self._lanes = Lanes(receiver)
+        self._lanes = lanes
         self._orphans: set[asyncio.Task[None]] = set()
 
     async def send(self, user_id: UserId, command: SendMessage, received_s: float = 0.0) -> MessageCreated:
@@ -168,10 +170,12 @@ class Messages:
             raise RateLimited(retry_after_ms=in_ms(wait_s))
         if command.mentions:
             _check_mentions(conversation, command.mentions)
-        if command.reply_to is not None and not await self._store.get_messages(conversation.id, [command.reply_to]):
-            raise MessageNotFound
+        if command.reply_to is not None:
+            await self._check_reply(conversation, user_id, command.reply_to)
+            conversation = await self._conversations.get(user_id, command.conversation_id)  # as it is by now
         if not self._activity.ready:
             await self._activity.start()
+            conversation = await self._conversations.get(user_id, command.conversation_id)
         draft = MessageDraft(
             id=MessageId(new_id()),
             conversation_id=command.conversation_id,
@@ -210,7 +214,7 @@ class Messages:
             IdempotencyConflict; StoreUnavailable; Overloaded.
         Source: docs/protocol.md#edit_message
         """
-        conversation = await self._admit(user_id, command.conversation_id, 1)
+        conversation = await self._admit(user_id, command.conversation_id, command.seq, 1)
         _check_mentions(conversation, command.mentions)
         now_ms = self._clock.now_ms()
         edit = Edit(
@@ -228,18 +232,19 @@ class Messages:
         return await self._change(conversation, edit)
 
     async def delete(self, user_id: UserId, command: DeleteMessage) -> MessageUpdated:
-        """Leave only a tombstone of a message; its sender may, and within the window.
+        """Leave only a tombstone of a message; its sender may, and owners and admins, and within the window.
 
         Announces: MessageUpdated, as `edit` does. ConversationUpdated: it counts as unread no more, and lists may show
             another.
         Raises: ConversationNotFound; RateLimited; Forbidden; TooLate; MessageNotFound; StoreUnavailable; Overloaded.
         Source: docs/protocol.md#delete_message
         """
-        conversation = await self._admit(user_id, command.conversation_id, 1)
+        conversation = await self._admit(user_id, command.conversation_id, command.seq, 1)
         now_ms = self._clock.now_ms()
         since_ms = _since_ms(now_ms, self._rules.delete_window_s)
+        others = may(conversation.role(user_id), Action.DELETE)
         return await self._change(
-            conversation, Delete(conversation.id, command.seq, user_id, now_ms, since_ms=since_ms)
+            conversation, Delete(conversation.id, command.seq, user_id, now_ms, others, since_ms=since_ms)
         )
 
     async def react(self, user_id: UserId, command: SetReaction) -> MessageUpdated:
@@ -250,17 +255,24 @@ class Messages:
             Overloaded.
         Source: docs/protocol.md#set_reaction
         """
-        conversation = await self._admit(user_id, command.conversation_id, REACTION_TOKENS)
+        conversation = await self._admit(user_id, command.conversation_id, command.seq, REACTION_TOKENS)
         limits = self._rules.reactions
         react = React(conversation.id, command.seq, user_id, command.reaction, command.on, limits)
         return await self._change(conversation, react)
 
-    async def _admit(self, user_id: UserId, conversation_id: ConversationId, tokens: float) -> Conversation:
-        """The conversation, for a user who may change something in it now."""
+    async def _check_reply(self, conversation: Conversation, user_id: UserId, seq: int) -> None:
+        found = conversation.shows(user_id, seq) and await self._store.get_messages(conversation.id, [seq])
+        if not found:
+            raise MessageNotFound
+
+    async def _admit(self, user_id: UserId, conversation_id: ConversationId, seq: int, tokens: float) -> Conversation:
+        """The conversation, for a user who may change a message in it now."""
         conversation = await self._conversations.get(user_id, conversation_id)
         now_s = self._clock.monotonic_s()
         if wait_s := self._rates.get(user_id, now_s).take(now_s, tokens):
             raise RateLimited(retry_after_ms=in_ms(wait_s))
+        if not conversation.shows(user_id, seq):
+            raise MessageNotFound
         return conversation
 
     async def _change(self, conversation: Conversation, change: Change) -> MessageUpdated:
@@ -292,8 +304,9 @@ class Messages:
         Raises: ConversationNotFound; StoreUnavailable.
         Source: docs/protocol.md#fetch_changes
         """
-        await self._conversations.get(user_id, command.conversation_id)
-        return await self._store.list_changes(command.conversation_id, after=command.after, limit=command.limit)
+        first_seq = await self._first_seq(user_id, command.conversation_id)
+        page = await self._store.list_changes(command.conversation_id, after=command.after, limit=command.limit)
+        return visible.changes(page, first_seq)
 
     async def some(self, user_id: UserId, command: FetchMessages) -> tuple[Message, ...]:
         """The messages with some seqs, those that exist, in seq order.
@@ -301,8 +314,8 @@ class Messages:
         Raises: ConversationNotFound; StoreUnavailable.
         Source: docs/protocol.md#fetch_messages
         """
-        await self._conversations.get(user_id, command.conversation_id)
-        return await self._store.get_messages(command.conversation_id, command.seqs)
+        first_seq = await self._first_seq(user_id, command.conversation_id)
+        return visible.messages(await self._store.get_messages(command.conversation_id, command.seqs), first_seq)
 
     async def history(self, user_id: UserId, command: FetchHistory) -> MessagePage:
         """A page of messages in seq order.
@@ -310,13 +323,18 @@ class Messages:
         Raises: ConversationNotFound; StoreUnavailable.
         Source: docs/protocol.md#fetch_history
         """
-        await self._conversations.get(user_id, command.conversation_id)
-        return await self._store.list_messages(
+        first_seq = await self._first_seq(user_id, command.conversation_id)
+        after_seq = command.after_seq
+        page = await self._store.list_messages(
             command.conversation_id,
             before_seq=command.before_seq,
-            after_seq=command.after_seq,
+            after_seq=None if after_seq is None else max(after_seq, first_seq - 1),
             limit=command.limit,
         )
+        return visible.page(page, first_seq)
+
+    async def _first_seq(self, user_id: UserId, conversation_id: ConversationId) -> int:
+        return (await self._conversations.get(user_id, conversation_id)).entry(user_id).first_seq
 
     async def close(self) -> None:
         """Wait until every message whose sender went away is announced."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .domain import Conversation, ConversationId, Message, Profile, ReadMark, UserId
+from .domain import Conversation, ConversationId, Message, Profile, ReadMark, Role, UserId
 from .own_settings import OwnSettings
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,45 @@ class ConversationCreated(News):
 
     conversation: Conversation
     people: Mapping[UserId, Profile | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PeopleChanged(News):
+    """People were added to a conversation or removed, a role or the title was changed; it has a message that says so.
+
+    Attributes:
+        conversation: as it is then, or later.
+        added, removed, roles: who has come and gone, and who has got which role by it.
+        activity_at_ms: the conversation's place in lists by it; None if it was told before.
+        duplicate: it was so, and was announced, before; told again, as the first time may have been lost in a crash.
+        people: how those are shown whom a list names.
+        wire: as in MessageCreated.
+    """
+
+    conversation: Conversation
+    message: Message
+    added: tuple[UserId, ...] = ()
+    removed: tuple[UserId, ...] = ()
+    roles: Mapping[UserId, Role] = field(default_factory=dict)
+    activity_at_ms: int | None = None
+    duplicate: bool = False
+    people: Mapping[UserId, Profile | None] = field(default_factory=dict)
+    wire: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleKnown(News):
+    """It has become known who takes part in a conversation, and that may be others than before. Who does not any more
+    is told nothing of it from now on. What was changed is told to the others in its order, as PeopleChanged.
+
+    Attributes:
+        gone: who took part as far as was known, and does not.
+        left: which of them has left by themselves.
+    """
+
+    conversation: Conversation
+    gone: tuple[UserId, ...] = ()
+    left: UserId | None = None
 
 
 @dataclass(frozen=True, slots=True)

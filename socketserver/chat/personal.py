@@ -44,5 +44,6 @@ class Personal:
         conversation = await self._conversations.get(user_id, command.conversation_id)
         update = SettingsUpdate(command.muted, command.pinned, command.archived, command.marked_unread)
         settings = await self._store.set_settings(conversation.id, user_id, update)
+        await self._conversations.get(user_id, conversation.id)  # who was removed meanwhile hears nothing
         self._receiver.receive(SettingsChanged(conversation.id, user_id, settings))
         return settings

@@ -1,5 +1,8 @@
 """What the change of a message means for lists of conversations: another preview, one message less to
-read, somebody else who is mentioned."""
+read, somebody else who is mentioned.
+
+Source: docs/decisions/0025-lists-are-told-what-changed.md
+"""
 
 from __future__ import annotations
 

@@ -40,6 +40,8 @@ class Reading:
         """
         conversation = await self._conversations.get(user_id, command.conversation_id)
         advance = await self._store.advance_read(conversation.id, user_id, command.seq, self._clock.now_ms())
+        # Who was removed meanwhile hears nothing of it.
+        conversation = await self._conversations.get(user_id, conversation.id)
         if advance.advanced:
             self._receiver.receive(MessagesRead(conversation, advance.mark))
         if advance.unmarked is not None:

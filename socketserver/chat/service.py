@@ -15,8 +15,11 @@ from .activity import Activity
 from .conversation_cache import ConversationCache
 from .conversations import Conversations
 from .domain import Clock, UserId
+from .lanes import Lanes
+from .members import Members
 from .messages import ChangeRules, Messages
 from .news import Receiver
+from .people import PeopleRules
 from .personal import Personal
 from .profile_cache import ProfileCache
 from .profiles import Profiles
@@ -31,11 +34,13 @@ class Chat:
     messages: Messages
     reading: Reading
     personal: Personal
+    members: Members
     profiles: Profiles
 
     async def close(self) -> None:
         """Wait until all that is stored is announced, and until what was told of users is stored, if it can be."""
         await self.messages.close()
+        await self.members.close()
         await self.profiles.close()
 
 
@@ -49,10 +54,12 @@ def make_chat(
     conversations: Buckets[UserId],
     cached_conversations: int,
     cached_bytes: int = 0,
+    cached_s: float = 0.0,
     cached_profiles_bytes: int = 0,
     listed_participants: int = 0,
     joined_participants: int = 0,
     rules: ChangeRules | None = None,
+    members_add: bool = False,
     on_lookup: Callable[[UserId, int], None] = lambda user_id, rows: None,
 ) -> Chat:
     """A chat over a store.
@@ -62,9 +69,11 @@ def make_chat(
         receiver: told of everything that was stored.
         clock: the source of message times.
         messages, conversations: at which rate each user may send messages, and create conversations.
-        cached_conversations, cached_bytes: how many conversations' participants are kept in memory, and about how much
-            memory for them; 0 bytes for no bound. They never change, so what is cached is never wrong.
+        cached_conversations, cached_bytes, cached_s: how many conversations' participants are kept in memory, about how
+            much memory for them, 0 bytes for no bound, and for how long without another look at the store, 0 for ever:
+            other processes may change them.
         rules: what may be changed of a message, and for how long.
+        members_add: whether members of a group, too, add people.
         cached_profiles_bytes: about how much memory for how users are shown; 0 for no bound.
         max_participants, listed_participants, joined_participants, on_lookup: as in Conversations.
     """
@@ -72,7 +81,7 @@ def make_chat(
     profiles = Profiles(store, receiver, clock, ProfileCache(cached_profiles_bytes))
     opened = Conversations(
         store,
-        ConversationCache(cached_conversations, cached_bytes),
+        ConversationCache(cached_conversations, cached_bytes, cached_s),
         profiles,
         receiver,
         clock,
@@ -83,10 +92,23 @@ def make_chat(
         joined_participants=joined_participants,
         on_lookup=on_lookup,
     )
+    lanes = Lanes(receiver)
     return Chat(
         opened,
-        Messages(store, opened, profiles, receiver, clock, activity, messages, rules or ChangeRules()),
+        Messages(store, opened, profiles, lanes, clock, activity, messages, rules or ChangeRules()),
         Reading(store, opened, receiver, clock),
         Personal(store, opened, receiver),
+        Members(
+            store,
+            opened,
+            profiles,
+            lanes,
+            receiver,
+            clock,
+            activity,
+            PeopleRules(members_add, max_participants),
+            additions=conversations,
+            others=messages,
+        ),
         profiles,
     )

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from ..chat.conversations import Conversations
 from ..chat.domain import Clock, Identity, UserId
 from ..errors import AuthRequired, ChatError, InternalError, InvalidPayload, RateLimited, TooLarge, UnknownEvent
 from ..live.connections import Connection, Sessions
@@ -29,6 +30,7 @@ class Answering:
 
     Args:
         answers: who answers which event of a socket with a user.
+        conversations: knows who has been removed while something was under way.
         authenticate: gives a socket its user by a token, for the only event that a socket without one may send.
         refusals: says which of the refused requests have a line in the log.
     """
@@ -43,6 +45,7 @@ class Answering:
         clock: Clock,
         *,
         answers: Mapping[ClientEvent, Answer],
+        conversations: Conversations,
         authenticate: Callable[[Connection, str], Awaitable[Identity]],
     ) -> None:
         self._payloads = payloads
@@ -53,6 +56,7 @@ class Answering:
         self._clock = clock
         self._answers = {event.value: answer for event, answer in answers.items()}
         self._authenticate = authenticate
+        self._conversations = conversations
 
     def register(self, sio: AsyncServer) -> None:
         """Answer all events of a server; `*` takes those that do not exist."""
@@ -76,7 +80,7 @@ class Answering:
                 raise AuthRequired(connection.hint)
             else:
                 command = self._payloads.load(event, arguments)
-                ack = await self._answers[event](connection, connection.identity.user_id, command)
+                ack = await self._answer(event, connection, connection.identity.user_id, command)
             self._metrics.event_done(event)
             return ack
         except ChatError as error:
@@ -85,6 +89,22 @@ class Answering:
             log.exception("request_failed", connection_id=sid, request=event)
             self._metrics.event_failed(event, InternalError.code)
             return {**dump_failure(InternalError())}
+
+    async def _answer(self, event: str, connection: Connection, user_id: UserId, command: Any) -> Ack:
+        """Let an event be answered. Who has been removed from its conversation meanwhile gets none of it.
+
+        Raises: what the answer raises; ConversationNotFound.
+        """
+        conversations = self._conversations
+        before = conversations.reforms
+        ack = await self._answers[event](connection, user_id, command)
+        conversation_id = getattr(command, "conversation_id", None)
+        if conversation_id is None or event == ClientEvent.REMOVE_PARTICIPANT:  # one's own leaving is told
+            return ack
+        while before != conversations.reforms:
+            before = conversations.reforms
+            await conversations.get(user_id, conversation_id)
+        return ack
 
     async def unknown(self, event: str, sid: str, *arguments: object) -> Ack:
         """Answer an event that does not exist."""

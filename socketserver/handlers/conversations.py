@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..chat.conversations import JoinConversation, ListConversations, ListParticipants
@@ -73,10 +74,12 @@ class ConversationHandlers:
         has_more = page.has_more or len(summaries) < len(page.summaries)
         presence = await self._watching.listed(connection, user_id, [summary.conversation for summary in summaries])
         profiles = fit_profiles(await self._chat.profiles.find(_named(summaries)), self._outbox_bytes)
+        # Who has been removed from one of them meanwhile is not shown it any more.
+        shown = [not self._chat.conversations.shuts_out(user_id, summary.conversation.id) for summary in summaries]
         # Profiles are charged by their length alone: they come from memory, and a row for each would double the price.
         self._patience.charge_pages(connection, fitted, Page([], profiles.size_bytes))
         ack = dump_ok(
-            conversations=fitted.items,
+            conversations=list(itertools.compress(fitted.items, shown)),
             presence=presence,
             profiles=profiles.items,
             hasMore=has_more,
@@ -107,6 +110,8 @@ class ConversationHandlers:
             unreadCount=max(0, snapshot.last_seq - read.read_seq - snapshot.uncounted),
             unreadMentions=snapshot.unread_mentions if read.read_seq < snapshot.last_seq else 0,
             settings=dump_settings(joined.settings),
+            role=joined.conversation.role(user_id),
+            firstSeq=joined.conversation.entry(user_id).first_seq,
             typing=joined.typists,
         )
         gap = gap_before(snapshot, len(messages.items), command.after)

@@ -1,13 +1,15 @@
-"""The demo page of the development login: its files, the chat's client and the browser's Socket.IO client.
+"""The demo page of the development login: its files, the chat's client and the browser's Socket.IO client; and all of
+its modules as one, /demo/all.js, which is what the page asks for.
 
-They are listed once and read when they are asked for, so that a change shows at once, and no path can lead elsewhere.
+They are listed once, so that no path can lead elsewhere, and looked at when they are asked for, so that a change shows
+at once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -15,10 +17,19 @@ from typing import Final
 
 from aiohttp import web
 
+from ..logs import get_logger
+from ..wire.files import PageFiles
+from .joining import CannotJoin, join, modules_of
+
+log = get_logger(__name__)
+
+ENTRY: Final = "/demo/app.js"
+JOINED: Final = "/demo/all.js"
 CDN: Final = "https://cdn.socket.io"
-# The page's own files, its sockets (older Safari does not count ws: as 'self'), and the client library's CDN.
+# The page's own files, its sockets (older Safari does not count ws: as 'self'), the client library's CDN, and users'
+# pictures, which are https: and nothing else (values/texts.py).
 _POLICY: Final = (
-    f"default-src 'self'; script-src 'self' {CDN}%s; connect-src 'self' ws: wss: {CDN}; img-src 'self' data:; "
+    f"default-src 'self'; script-src 'self' {CDN}%s; connect-src 'self' ws: wss: {CDN}; img-src 'self' https:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 # Browsers take an import map only where it stands in the page.
@@ -40,26 +51,28 @@ def setup_demo_page(
     *,
     demo_dir: Path | None,
     client_dir: Path | None,
+    shared_dir: Path | None,
     client_bundle: Path | None,
     not_found: Callable[[str], web.Response],
 ) -> None:
     """Add the page's routes, `/` and `/demo/…` behind the prefix.
 
     Args:
-        demo_dir, client_dir, client_bundle: as in `setup_routes`.
+        demo_dir, client_dir, shared_dir, client_bundle: as in `setup_routes`.
         not_found: makes the answer for a file that is not there, with this sentence.
     """
-    page = _demo_page(_demo_files(demo_dir, client_dir, client_bundle), prefix, not_found)
+    places = {"/demo/": demo_dir, "/demo/client/": client_dir, "/demo/shared/": shared_dir}
+    page = _demo_page(_demo_files(places, client_bundle), prefix, not_found)
     app.router.add_get(f"{prefix}/", page)
     app.router.add_get(f"{prefix}/demo/{{path:.*}}", page)
     if prefix:
         app.router.add_get(prefix, _to(f"{prefix}/"))
 
 
-def _demo_files(demo_dir: Path | None, client_dir: Path | None, client_bundle: Path | None) -> Mapping[str, Path]:
+def _demo_files(places: Mapping[str, Path | None], client_bundle: Path | None) -> Mapping[str, Path]:
     """URL path behind the prefix → file. Hidden files are left out, and links that lead elsewhere."""
     files: dict[str, Path] = {}
-    for place, directory in (("/demo/", demo_dir), ("/demo/client/", client_dir)):
+    for place, directory in places.items():
         if directory is None:
             continue
         root = directory.resolve()
@@ -83,19 +96,48 @@ def _to(path: str) -> Handler:
 
 
 def _demo_page(files: Mapping[str, Path], prefix: str, not_found: Callable[[str], web.Response]) -> Handler:
+    page_files = PageFiles(_FILE_HEADERS)
+
+    def whole(file: Path) -> bytes:
+        # The only file that names others by their whole path.
+        return file.read_text(encoding="utf-8").replace('"/demo/', f'"{prefix}/demo/').encode()
+
     async def handler(request: web.Request) -> web.StreamResponse:
-        file = files.get(request.path.removeprefix(prefix))
+        path = request.path.removeprefix(prefix)
+        file = files.get(path)
+        if path == JOINED and ENTRY in files:
+            sources = [file for file in files.values() if file.suffix == ".js"]
+            return await page_files.made(request, JOINED, sources, lambda: _joined(files))
         if file is None:
             return not_found("There is no such file of the demo page, or the server runs without its examples.")
-        if file.suffix != ".html":
-            return web.FileResponse(file, headers=_FILE_HEADERS)
-        page = await asyncio.to_thread(file.read_text, encoding="utf-8")
-        page = page.replace('"/demo/', f'"{prefix}/demo/')  # the only file that names others by their whole path
-        maps = "".join(f" '{_hash(text)}'" for text in _IMPORT_MAP.findall(page))
-        headers = {**_FILE_HEADERS, "Content-Security-Policy": _POLICY % maps}
-        return web.Response(text=page, content_type="text/html", headers=headers)
+        if file.suffix == ".html":
+            return await page_files.made(
+                request, file.name, [file], lambda: whole(file), key=str(file), headers=_policy
+            )
+        return await page_files.file(request, file)
 
     return handler
+
+
+def _joined(files: Mapping[str, Path]) -> bytes:
+    """All modules of the page as one; or one that asks for the others, if they are such that they cannot be joined."""
+    try:
+        names = _mapped(files["/demo/index.html"].read_text(encoding="utf-8"))
+        return join(modules_of(ENTRY, files, names), files, names).encode()
+    except CannotJoin as error:
+        log.warning("demo_not_joined", reason=str(error))
+        return b'import "./app.js";\n'
+
+
+def _mapped(page: str) -> Mapping[str, str]:
+    """What the page's import map says."""
+    found = _IMPORT_MAP.search(page)
+    return json.loads(found[1])["imports"] if found else {}
+
+
+def _policy(page: bytes) -> Mapping[str, str]:
+    maps = "".join(f" '{_hash(text)}'" for text in _IMPORT_MAP.findall(page.decode()))
+    return {"Content-Security-Policy": _POLICY % maps}
 
 
 def _hash(text: str) -> str:

@@ -79,6 +79,7 @@ def setup_routes(
     guards: Guards | None = None,
     demo_dir: Path | None = None,
     client_dir: Path | None = None,
+    shared_dir: Path | None = None,
     client_bundle: Path | None = None,
     ready: Callable[[], Awaitable[None]] | None = None,
     metrics: Metrics | None = None,
@@ -93,6 +94,7 @@ def setup_routes(
         demo_dir: the demo page's files, index.html among them. They are listed now and read when they are asked for, so
             a new file takes a restart, and no path can lead out of the directory. None or a missing one: 404.
         client_dir: the modules of the chat's client, served under /demo/client/ in the same way.
+        shared_dir: the modules that the examples share, under /demo/shared/.
         client_bundle: the browser's Socket.IO client, served as /demo/socket.io.min.js. None or missing: 404, and the
             page takes the one from the CDN.
         ready: raises StoreUnavailable or Draining unless the server can do its work, for /readyz; None: no such route.
@@ -111,7 +113,12 @@ def setup_routes(
         if metrics is not None and admin is not None:
             app.router.add_get(f"{place}/metrics", admin.protect(_expose(metrics)))
     if settings.development_login:
-        files = {"demo_dir": demo_dir, "client_dir": client_dir, "client_bundle": client_bundle}
+        files = {
+            "demo_dir": demo_dir,
+            "client_dir": client_dir,
+            "shared_dir": shared_dir,
+            "client_bundle": client_bundle,
+        }
         setup_demo_page(app, prefix, **files, not_found=not_found)
 
 

@@ -25,6 +25,7 @@ from .arriving import Arriving
 from .changes import ChangeHandlers
 from .conversations import ConversationHandlers
 from .live import LiveHandlers
+from .members import MemberHandlers
 from .messages import MessageHandlers
 from .patience import Patience
 from .plain import plain_answers
@@ -81,6 +82,9 @@ def setup_handlers(sio: AsyncServer, settings: Settings, parts: Parts) -> None:
         **ChangeHandlers(
             parts.chat, parts.metrics, parts.clock, logged_per_second=settings.log_messages_per_second
         ).answers(),
+        **MemberHandlers(
+            parts.chat, patience, parts.metrics, listed_participants=settings.listed_participants
+        ).answers(),
         **LiveHandlers(parts.opened).answers(),
     }
     Answering(
@@ -92,4 +96,5 @@ def setup_handlers(sio: AsyncServer, settings: Settings, parts: Parts) -> None:
         parts.clock,
         answers=answers,
         authenticate=parts.arriving.authenticate,
+        conversations=parts.chat.conversations,
     ).register(sio)

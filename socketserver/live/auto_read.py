@@ -101,6 +101,15 @@ class AutoRead:
         if waiting is not None:
             self._confirm((conversation_id, user_id), waiting[1])
 
+    def forget(self, conversation_id: ConversationId, user_id: UserId) -> None:
+        """The user does not take part there any more: nothing is read."""
+        key = (conversation_id, user_id)
+        self._waiting.pop(key, None)
+        self._confirmed.pop(key, None)
+        for question in self._questions.values():
+            question.asked.pop(key, None)
+            question.next.pop(key, None)
+
     def gone(self, sid: str) -> None:
         """The socket will not answer any more."""
         self._questions.pop(sid, None)

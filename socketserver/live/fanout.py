@@ -17,6 +17,8 @@ from ..chat.news import (
     MessagesRead,
     MessageUpdated,
     News,
+    PeopleChanged,
+    PeopleKnown,
     ProfileChanged,
     SettingsChanged,
 )
@@ -92,6 +94,8 @@ class Fanout:
             MessagesRead: self.messages_read,
             ProfileChanged: self.profile_changed,
             SettingsChanged: self.settings_changed,
+            PeopleChanged: self.people_changed,
+            PeopleKnown: lambda known: None,  # eviction.py's
         }
 
     def receive(self, news: News) -> None:
@@ -109,6 +113,7 @@ class Fanout:
             ServerEvent.MESSAGE_CREATED,
             {"message": protocol.encoded(created), **_sender(conversation, created.sender, self._joined_participants)},
             room=conversation_room(conversation.id),
+            skip_sid=self._blind(conversation, message.seq),
         )
         elsewhere, looking = self._sessions.around(conversation.id, conversation.participant_ids)
         readers = dict.fromkeys(user_id for user_id, connection in looking if self.reaches(connection))
@@ -119,7 +124,8 @@ class Fanout:
         if elsewhere:
             sender = _sender(conversation, created.sender, self._listed_participants)
             activity = {**protocol.dump_activity(message), **sender}
-            sids = [connection.sid for connection in elsewhere]
+            blind = self._blind(conversation, message.seq) or ()
+            sids = [connection.sid for connection in elsewhere if connection.sid not in blind]
             self._sio.emit_now(ServerEvent.CONVERSATION_ACTIVITY, activity, room=sids)
 
     def message_updated(self, updated: MessageUpdated) -> None:
@@ -128,10 +134,41 @@ class Fanout:
             ServerEvent.MESSAGE_UPDATED,
             {"message": protocol.encoded(updated)},
             room=conversation_room(updated.conversation.id),
+            skip_sid=self._blind(updated.conversation, updated.message.seq),
         )
 
-    def conversation_created(self, created: ConversationCreated) -> None:
-        """`conversation_created` to all participants' sockets."""
+    def people_changed(self, changed: PeopleChanged) -> None:
+        """The message, and `participants_changed` beside it, to the sockets that joined; `conversation_updated` to all
+        participants' sockets, and before it `conversation_created` to those of who was added."""
+        conversation, message = changed.conversation, changed.message
+        added = [user_id for user_id in changed.added if conversation.has(user_id)]
+        if added:
+            self.conversation_created(ConversationCreated(conversation, changed.people), added)
+        room = conversation_room(conversation.id)
+        blind = self._blind(conversation, message.seq)
+        created = {"message": protocol.encoded(changed)}
+        self._sio.emit_now(ServerEvent.MESSAGE_CREATED, created, room=room, skip_sid=blind)
+        if changed.added or changed.removed or changed.roles:
+            self._sio.emit_now(
+                ServerEvent.PARTICIPANTS_CHANGED, protocol.dump_people_changed(changed), room=room, skip_sid=blind
+            )
+        self.conversation_updated(ConversationUpdated(conversation), changed.activity_at_ms)
+
+    def conversation_removed(self, conversation_id: ConversationId, user_id: UserId, reason: str) -> None:
+        """`conversation_removed` to all sockets of one who does not take part any more."""
+        self._sio.emit_now(
+            ServerEvent.CONVERSATION_REMOVED,
+            {"conversationId": conversation_id, "reason": reason},
+            room=user_room(user_id),
+        )
+
+    def _blind(self, conversation: Conversation, seq: int) -> set[str] | None:
+        """The sockets of those who may not see a message; None for nobody."""
+        users = conversation.blind_to(seq)
+        return {connection.sid for user_id in users for connection in self._sessions.of_user(user_id)} or None
+
+    def conversation_created(self, created: ConversationCreated, added: Sequence[UserId] | None = None) -> None:
+        """`conversation_created` to all participants' sockets; or to those of who was added."""
         conversation = created.conversation
         self._sio.emit_now(
             ServerEvent.CONVERSATION_CREATED,
@@ -139,22 +176,35 @@ class Fanout:
                 "conversation": protocol.dump_conversation(conversation, listed=self._listed_participants),
                 "profiles": fit_profiles(created.people, self._outbox_bytes).items,
             },
-            room=[user_room(user_id) for user_id in conversation.participant_ids],
+            room=[user_room(user_id) for user_id in (conversation.participant_ids if added is None else added)],
         )
 
-    def conversation_updated(self, updated: ConversationUpdated) -> None:
+    def conversation_updated(self, updated: ConversationUpdated, activity_at_ms: int | None = None) -> None:
         """`conversation_updated` to all participants' sockets, joined or not: encoded once, and a look at each user who
-        is connected, as a new message costs."""
+        is connected, as a new message costs. Who may not see the message that it is about is told of the conversation.
+
+        Args:
+            activity_at_ms: the conversation's new place in lists; None if that is the old one.
+        """
         conversation = updated.conversation
         elsewhere, _ = self._sessions.around(conversation.id, conversation.participant_ids)
-        self._sio.emit_now(
-            ServerEvent.CONVERSATION_UPDATED,
-            {
-                **protocol.dump_conversation_updated(updated, listed=self._listed_participants),
-                **_sender(conversation, updated.sender, self._listed_participants),
-            },
-            room=[conversation_room(conversation.id), *(connection.sid for connection in elsewhere)],
-        )
+        room = [conversation_room(conversation.id), *(connection.sid for connection in elsewhere)]
+        wire = {
+            **protocol.dump_conversation_updated(updated, listed=self._listed_participants),
+            **_sender(conversation, updated.sender, self._listed_participants),
+        }
+        if activity_at_ms is not None:
+            wire["activityAt"] = activity_at_ms
+        about = [updated.last_message.seq] if updated.last_message is not None else []
+        about += [updated.mentions.seq] if updated.mentions is not None else []
+        blind = self._blind(conversation, min(about)) if about else None
+        self._sio.emit_now(ServerEvent.CONVERSATION_UPDATED, wire, room=room, skip_sid=blind)
+        if blind:
+            nothing = ConversationUpdated(conversation)
+            bare = protocol.dump_conversation_updated(nothing, listed=self._listed_participants)
+            if updated.preview:
+                bare["lastMessage"] = None
+            self._sio.emit_now(ServerEvent.CONVERSATION_UPDATED, bare, room=sorted(blind))
 
     def messages_read(self, read: MessagesRead) -> None:
         """`messages_read` to the sockets that joined, and to the reader's own (for the unread counts)."""
@@ -226,6 +276,18 @@ class Fanout:
     def reaches(self, connection: Connection) -> bool:
         """Whether the socket is there still, as far as one can know: its last requests are handled when it is not."""
         return self._sio.is_open(connection.sid)
+
+    def joined(self, conversation_id: ConversationId) -> list[Connection]:
+        """The sockets that have joined a conversation."""
+        found = (
+            self._sessions.known(sid)
+            for sid, _ in self._sio.manager.get_participants("/", conversation_room(conversation_id))
+        )
+        return [connection for connection in found if connection is not None]
+
+    def leave_now(self, connection: Connection, room: str) -> None:
+        """Take a socket out of a room, at once."""
+        self._sio.manager.basic_leave_room(connection.sid, "/", room)
 
     async def enter(self, connection: Connection, room: str) -> None:
         """Put a socket into a room."""

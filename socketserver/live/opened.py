@@ -86,6 +86,8 @@ class Opened:
         try:
             snapshot = await self._chat.conversations.snapshot(user_id, command)
             read, settings = await self._read(connection, user_id, snapshot, command.visible)
+            # People and title not older than the messages, one of which may tell of them.
+            conversation = await self._chat.conversations.get(user_id, command.conversation_id)
         except BaseException:
             if joining:
                 await self._close(connection, conversation.id)
@@ -180,5 +182,5 @@ class Opened:
             user_id = connection.identity.user_id
             self._show(connection, user_id, conversation_id, False)
             self.stop_typing(connection, user_id, conversation_id)
-        del connection.joined[conversation_id]
+        connection.joined.pop(conversation_id, None)  # who was removed is out of it already
         await self._fanout.leave(connection, conversation_room(conversation_id))

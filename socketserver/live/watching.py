@@ -96,7 +96,7 @@ class Watching:
         shown = {
             mark.user_id
             for mark in marks
-            if mark.read_seq
+            if mark.read_seq >= conversation.entry(mark.user_id).since
             or mark.user_id in {user_id, conversation.created_by}
             or mark.user_id in connection.watched
             or self.knows(conversation.id, mark.user_id)
@@ -108,7 +108,12 @@ class Watching:
         for mark in marks:
             presence = self._wire(mark.user_id, shown=mark.user_id in shown)
             participants.append(
-                protocol.dump_participant(mark, online=presence["online"], last_seen_at_ms=presence["lastSeenAt"])
+                protocol.dump_participant(
+                    mark,
+                    conversation.role(mark.user_id),
+                    online=presence["online"],
+                    last_seen_at_ms=presence["lastSeenAt"],
+                )
             )
         return participants
 

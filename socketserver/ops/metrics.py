@@ -74,6 +74,7 @@ EDIT: Final = "edit"
 DELETION: Final = "deletion"
 REACTION: Final = "reaction"
 CHANGES: Final = (EDIT, DELETION, REACTION)
+CONVERSATION_CHANGES: Final = ("added", "removed", "left", "role", "title", "metadata")
 
 
 class Metrics:
@@ -105,6 +106,9 @@ class Metrics:
         self._events: Final = self._counter("events", "Events of clients that were acked.", "event", "outcome")
         self._duplicates: Final = self._counter("duplicates", "Messages that had been stored before.")
         self._changes: Final = self._counter("changes", "Messages that were edited, deleted or reacted to.", "kind")
+        self._conversation_changes: Final = self._counter(
+            "conversation_changes", "People added to conversations and removed, roles, titles and metadata set.", "kind"
+        )
         self._change_events: Final = self._counter(
             "change_events", "What was announced of changes, those that were stored together as one."
         )
@@ -131,6 +135,7 @@ class Metrics:
             for code in SERVER_FAULTS:
                 self._events.labels(event, code)
         self._changed: Final = {kind: self._changes.labels(kind).inc for kind in CHANGES}
+        self._reformed: Final = {kind: self._conversation_changes.labels(kind).inc for kind in CONVERSATION_CHANGES}
         self._acked: Final = self._ack.observe
         self._announced: Final = self._fanout.observe
 
@@ -205,6 +210,10 @@ class Metrics:
     def changed(self, kind: str) -> None:
         """A message was changed, as one of CHANGES says; a repeat is none."""
         self._changed[kind]()
+
+    def conversation_changed(self, kind: str) -> None:
+        """A conversation was changed, as one of CONVERSATION_CHANGES says; a repeat is none."""
+        self._reformed[kind]()
 
     def receive(self, news: News) -> None:
         """Receives the chat's news, after the fan-out."""

@@ -29,6 +29,7 @@ from ..realtime import AsyncServer
 from ..settings import Settings, variable
 from ..values import check_user_id, whole_number_in
 from ..wire.answers import error_response, read_body
+from ..wire.files import PageFiles
 from ..wire.protocol import dump_ok
 from .admin_access import AdminAccess
 from .history import MAX_ROWS, STEP_S, History, Point, Row, Sort, find, list_sockets
@@ -43,13 +44,6 @@ _HEADERS: Final = {
     # Not no-referrer: with that, browsers send `Origin: null` with the page's POST.
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-cache",
-}
-# Given here, because a machine's own table may say otherwise, and browsers run no script that is text/plain.
-_TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
 }
 _SORTS: Final = ("user", "age", "unread")
 MAX_SEARCH_CHARS: Final = 200
@@ -124,9 +118,10 @@ class Monitor:
         """
         files = {file.name: file for file in _PAGE.iterdir()}
         monitor = f"{prefix}/monitor"
-        app.router.add_get(monitor, admin.protect(_file(files["index.html"])))
+        page = PageFiles(_HEADERS)
+        app.router.add_get(monitor, admin.protect(_file(page, files["index.html"])))
         for name, file in files.items():
-            app.router.add_get(f"{monitor}/{name}", admin.protect(_file(file)))
+            app.router.add_get(f"{monitor}/{name}", admin.protect(_file(page, file)))
         app.router.add_get(f"{monitor}/data", admin.protect(self._data))
         app.router.add_get(f"{monitor}/users", admin.protect(_answered(self._users)))
         app.router.add_post(f"{monitor}/disconnect", admin.protect(_answered(self._disconnect), action=True))
@@ -253,9 +248,9 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 2)
 
 
-def _file(file: Path) -> Handler:
+def _file(page: PageFiles, file: Path) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(file, headers=_HEADERS | {"Content-Type": _TYPES[file.suffix]})
+        return await page.file(request, file)
 
     return handler
 

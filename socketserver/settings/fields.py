@@ -255,6 +255,8 @@ class Settings(BaseSettings):
         False, "Whether permessage-deflate may be negotiated; it costs about 100 KB of memory a connection."
     )
     max_participants: int = _setting(1000, "Most participants of a conversation.", unit="users", ge=2)
+    max_added: int = _setting(100, "Most people who are added to a conversation at once.", unit="users", ge=1)
+    members_add: bool = _setting(False, "Whether members of a group add people, not only its owners and admins.")
     max_mentions: int = _setting(50, "Most users whom a message may mention.", unit="users", ge=1)
     max_reactions: int = _setting(20, "Most different reactions to one message.", unit="reactions", ge=0)
     max_reactions_user: int = _setting(5, "Most reactions of one user to one message.", unit="reactions", ge=0)
@@ -282,6 +284,12 @@ class Settings(BaseSettings):
     )
     cached_conversations_bytes: int = _setting(
         33_554_432, "Memory that those conversations may take.", unit="bytes", ge=0
+    )
+    cached_conversation_s: float = _setting(
+        10.0,
+        "For how long it is not looked whether another process has changed a conversation's people; 0: never.",
+        unit="s",
+        ge=0,
     )
 
     cached_profiles_bytes: int = _setting(

@@ -6,8 +6,8 @@ a driver nor the wire. A store is used from one event loop; several stores, in s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..chat.changes import Change, Outcome
@@ -22,9 +22,11 @@ from ..chat.domain import (
     Profile,
     ProfileUpdate,
     ReadMark,
+    Role,
     UserId,
 )
 from ..chat.own_settings import UNSETTLED, OwnSettings, SettingsUpdate
+from ..chat.people import ConversationChange
 from ..errors import StoreUnavailable
 
 
@@ -60,6 +62,25 @@ class Changed:
     outcome: Outcome
     message: Message | None
     before: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reformed:
+    """What came of a change of a conversation.
+
+    Attributes:
+        outcome: as of a `people.Decision`; DUPLICATE for what an earlier call did; KEY_CONFLICT.
+        conversation: as it is then, with everybody.
+        message: the one that says so; None where nothing was done, or needs no message.
+        added, removed, roles: what this call did, as in a Decision.
+    """
+
+    outcome: Outcome
+    conversation: Conversation
+    message: Message | None = None
+    added: tuple[UserId, ...] = ()
+    removed: tuple[UserId, ...] = ()
+    roles: Mapping[UserId, Role] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +260,24 @@ class Store(Protocol):
         """The latest activity of the conversations that were written to last; 0 if there is none. Costs little."""
 
     async def get_conversation(self, conversation_id: ConversationId) -> Conversation | None:
-        """The conversation, or None. What is returned never changes, so it may be cached."""
+        """The conversation as it is, with everybody, or None. Its `rev` tells which of two is newer."""
+
+    async def change_conversation(
+        self, change: ConversationChange, numbered: Callable[[], None] = lambda: None
+    ) -> Reformed:
+        """Add or remove people, set a role, a title or metadata, as `people.decide` says.
+
+        Atomic: people, roles and title are as the change leaves them, and there is one message that says so, or
+        neither; where the two are stored one after the other the conversation comes first, and the message follows
+        whatever becomes of the caller, at the latest when the conversation is read next. What changes nothing (every
+        outcome but DONE) costs no number, nor does metadata.
+        Idempotent: for one (conversation_id, user_id, key) there is one change, for ever; a repeat is DUPLICATE.
+        Order: its message takes its place among the calls of append_message and change_message in the moment in which
+            `numbered` is called: at most once, on the event loop, before this returns.
+        Who is added starts with everything before as read; who is removed has no read mark any more.
+        Also: its message raises the read mark of whoever did it, and the conversation's activity, as others do.
+        Raises: ConversationNotFound.
+        """
 
     async def get_snapshot(
         self,
@@ -253,7 +291,7 @@ class Store(Protocol):
         """A consistent view of one moment, for joining; None if there is no such conversation.
 
         Read marks: all; or with `participants`, those of the first so many, and of the `reader`. The conversation has
-        the ids of those then.
+        the ids, and roles, of the first so many then, and the reader's role and entry.
 
         Messages: with `after` None, the newest `limit`, and no gap. Else those created after it: all of them, or the
         newest `limit` and a gap that names the rest; and as `updates` those created before and changed after it, the
@@ -289,8 +327,8 @@ class Store(Protocol):
     async def list_readers(
         self, parts: Sequence[tuple[ConversationId, UserId]]
     ) -> frozenset[tuple[ConversationId, UserId]]:
-        """Those of some (conversation, user) whose read mark there is above 0: who has read, or written, which counts
-        as reading. What does not exist has not."""
+        """Those of some (conversation, user) who have read something that came since they were there, or written, which
+        counts as reading. What does not exist has not."""
 
     async def append_message(self, draft: MessageDraft) -> Appended:
         """Store a message under the next seq and change, or find the one with the same key.
@@ -302,7 +340,7 @@ class Store(Protocol):
         Also: raises the sender's read mark to the new seq, with the message, so that sending counts as reading, and
         sets the conversation's activity to the draft's place_ms (never back).
         Raises: IdempotencyConflict if the stored one is not `same_content`; ConversationNotFound.
-        The caller has checked that the sender takes part.
+        The caller has checked that the sender takes part; one who is removed at the same moment may be refused.
         """
 
     async def change_message(self, change: Change) -> Changed:
@@ -392,9 +430,15 @@ class Copyable(Store, Protocol):
         """
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
-        """Every conversation as it was asked for, by id (by code points); only those after `after`, if given.
+        """Every conversation as it is, by id (by code points); only those after `after`, if given.
 
         `activity_at_ms` is where the conversation stands in lists by now. Fewer than `limit`: there are no more.
+        """
+
+    async def copy_conversation(self, draft: ConversationDraft) -> None:
+        """Store a conversation as it is, or make the one with its id so; those who stay keep their read marks.
+
+        Raises: IdempotencyConflict if another one has its id or its `dedupe_key`, or has changed since.
         """
 
     async def list_settings(self, conversation_id: ConversationId) -> Mapping[UserId, OwnSettings]:

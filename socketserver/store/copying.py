@@ -81,11 +81,9 @@ async def copy_store(source: Copyable, target: Copyable, progress: Callable[[Pro
 
 async def _copy(source: Copyable, target: Copyable, draft: ConversationDraft, report: Callable[[int], None]) -> None:
     try:
-        created = await target.create_conversation(draft)
+        await target.copy_conversation(draft)
     except IdempotencyConflict:
         raise CopyError(_foreign(draft)) from None
-    if created.conversation.id != draft.id:
-        raise CopyError(_foreign(draft))
     known = await target.list_messages(draft.id, limit=1)
     last = known.messages[0].seq if known.messages else 0
     report(last)

@@ -9,15 +9,16 @@ Source: docs/decisions/0022-a-row-whose-number-moves.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..chat import people
 from ..chat.changes import Outcome, decide
-from ..chat.domain import ConversationId, Message
+from ..chat.domain import Conversation, ConversationId, Message, MessageDraft
 from ..errors import ConversationNotFound
 from .base import Appended, ChangePage
 from .encoding import dump_metadata
-from .writes import Alter, Append, Key, Numbered, Place
+from .writes import Alter, Append, Key, Numbered, Part, Place, Reform
 
 
 @dataclass(slots=True)
@@ -34,12 +35,13 @@ class Step:
     """A message that is to be stored, new or at a new number, and whom that answers.
 
     Attributes:
-        call: the first call that wants it: an Append for a new message, an Alter for one that moves.
+        call: the first call that wants it: an Append or a Reform for a new message, an Alter for one that moves.
         message: as it is then.
         before: as it is stored, if it moves.
         seq, activity_at_ms: where its conversation stands then; its change is the message's.
         metadata: the message's, as JSON text.
         others: the calls that this answers too, each Alter with its outcome.
+        decision: what a Reform comes to.
     """
 
     call: Numbered
@@ -49,6 +51,7 @@ class Step:
     activity_at_ms: int
     metadata: str | None
     others: list[tuple[Numbered, Outcome]] | None = None
+    decision: people.Decision | None = None
 
     def wait(self, call: Numbered, outcome: Outcome = Outcome.DONE) -> None:
         """Let this answer another call too."""
@@ -65,13 +68,18 @@ class Step:
         """Leave the result in each call: the message is stored."""
         if isinstance(self.call, Append):
             self.call.result = Appended(self.message, duplicate=False)
-        else:
+        elif isinstance(self.call, Alter):
             self.call.answer(Outcome.DONE, self.message, self.before)
+        elif self.decision is not None:
+            self.call.answer(self.decision, self.message)
         if self.others is None:
             return
         for call, outcome in self.others:
             if isinstance(call, Append):
                 call.repeat(self.message)
+            elif isinstance(call, Reform):
+                if self.decision is not None:
+                    call.repeat(self.message, self.decision.conversation)
             else:
                 call.answer(outcome, self.message)
 
@@ -81,23 +89,47 @@ def plan(
     standings: Mapping[ConversationId, Standing],
     originals: Mapping[Key, Message],
     stored: Mapping[Place, Message],
+    conversations: MutableMapping[ConversationId, Conversation] | None = None,
 ) -> list[Step]:
-    """What is to be stored for these calls, in this order. Calls that need nothing stored are answered at once.
+    """What is to be stored for these calls, in this order. Calls that need no message are answered at once.
 
     Args:
         standings: where the conversations stand; moved on. One that is missing does not exist.
         originals: messages that have the keys of some calls already, as far as it was looked for them.
         stored: the messages that are to be changed, those that exist.
+        conversations: those that are to be changed, as they are; replaced by what they become, and then to be stored
+            with the steps.
     """
+    conversations = {} if conversations is None else conversations
     steps: list[Step] = []
     made: dict[Key, Step] = {}
     touched: dict[Place, Step] = {}
+    gone: set[Part] = set()  # who was removed by a call before
     altered = {call.draft.conversation_id for call in calls if isinstance(call, Alter)}
     for call in calls:
         conversation_id = call.draft.conversation_id
         at = standings.get(conversation_id)
         if at is None:
             call.error = ConversationNotFound()
+        elif isinstance(call, Reform):
+            if (original := originals.get(call.key)) is not None:
+                call.repeat(original, conversations[conversation_id])
+            elif (step := made.get(call.key)) is not None:
+                step.wait(call)
+            else:
+                decision = people.decide(conversations[conversation_id], call.draft, at.seq)
+                conversations[conversation_id] = decision.conversation
+                gone.update((conversation_id, user_id) for user_id in decision.removed)
+                gone.difference_update((conversation_id, user_id) for user_id in decision.added)
+                if decision.draft is None:
+                    call.answer(decision, None)
+                    continue
+                step = _new(call, decision.draft, at, None)
+                step.decision = decision
+                made[call.key] = step
+                steps.append(step)
+                if conversation_id in altered:
+                    touched[conversation_id, at.seq] = step
         elif isinstance(call, Alter):
             step = touched.get(call.place)
             present = stored.get(call.place) if step is None else step.message
@@ -124,15 +156,21 @@ def plan(
             elif (step := made.get(key)) is not None:
                 step.wait(call)
             else:
-                at.seq = seq = at.seq + 1
-                at.change += 1
-                at.activity_at_ms = activity_at_ms = max(at.activity_at_ms, draft.place_ms)
-                step = Step(call, draft.numbered(seq, at.change), None, seq, activity_at_ms, call.metadata)
-                made[key] = step
+                if (conversation_id, draft.sender_id) in gone:
+                    call.error = ConversationNotFound()
+                    continue
+                step = made[key] = _new(call, draft, at, call.metadata)
                 steps.append(step)
                 if conversation_id in altered:
                     touched[conversation_id, at.seq] = step
     return steps
+
+
+def _new(call: Append | Reform, draft: MessageDraft, at: Standing, metadata: str | None) -> Step:
+    at.seq += 1
+    at.change += 1
+    at.activity_at_ms = max(at.activity_at_ms, draft.place_ms)
+    return Step(call, draft.numbered(at.seq, at.change), None, at.seq, at.activity_at_ms, metadata)
 
 
 def _moved(message: Message, change: int) -> Message:

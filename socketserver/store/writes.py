@@ -27,8 +27,9 @@ from ..chat.domain import (
     same_conversation,
 )
 from ..chat.own_settings import OwnSettings, SettingsUpdate
+from ..chat.people import ConversationChange, Decision, same_request
 from ..errors import ConversationNotFound, IdempotencyConflict, InternalError, Overloaded, StoreUnavailable
-from .base import Appended, Changed, Created, ProfileSet, ReadAdvance, StoreObserver
+from .base import Appended, Changed, Created, ProfileSet, ReadAdvance, Reformed, StoreObserver
 
 T = TypeVar("T")
 
@@ -92,7 +93,31 @@ class Alter(Call[Changed]):
         self.result = Changed(outcome, message, before)
 
 
-Numbered = Append | Alter
+@dataclass(slots=True, eq=False)
+class Reform(Call[Reformed]):
+    """change_conversation."""
+
+    draft: ConversationChange
+
+    @property
+    def key(self) -> Key:
+        return self.draft.conversation_id, self.draft.user_id, self.draft.key
+
+    def repeat(self, original: Message, conversation: Conversation) -> None:
+        """Answer with the message that has its key."""
+        outcome = Outcome.DUPLICATE if same_request(original, self.draft) else Outcome.KEY_CONFLICT
+        self.result = Reformed(outcome, conversation, original)
+
+    def answer(self, decision: Decision, message: Message | None) -> None:
+        """Answer with what was decided, and stored."""
+        if decision.outcome is Outcome.NOT_FOUND:
+            self.error = ConversationNotFound()
+            return
+        added, removed, roles = decision.added, decision.removed, decision.roles
+        self.result = Reformed(decision.outcome, decision.conversation, message, added, removed, roles)
+
+
+Numbered = Append | Alter | Reform
 """What takes a conversation's numbers, in the order of the calls."""
 
 
@@ -147,7 +172,7 @@ class SetSettings(Call[OwnSettings]):
         return self.conversation_id, self.user_id
 
 
-Write = Append | Alter | Create | Advance | SetProfile | SetSettings
+Write = Append | Alter | Reform | Create | Advance | SetProfile | SetSettings
 
 
 def settle(calls: Iterable[Call[Any]]) -> None:

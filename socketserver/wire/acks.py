@@ -66,6 +66,8 @@ class JoinConversationAck(TypedDict):
         unreadCount: `lastSeq` minus `readSeq`, without deleted messages; 0 or more.
         unreadMentions: How many of those mention you; 0 or more.
         settings: What you have settled for yourself.
+        role: Yours: `owner`, `admin` or `member`; in a direct conversation always `member`.
+        firstSeq: The first message that you may see; 1 for all.
         typing: The user ids of who types at this moment, without yourself.
         gap: What `messages` left out; only if you gave `after` and missed more than fits.
         profiles: How those are shown who wrote `messages` or `updates` and are not among `participants`; only if there
@@ -83,9 +85,65 @@ class JoinConversationAck(TypedDict):
     unreadCount: int
     unreadMentions: int
     settings: shapes.OwnSettingsWire
+    role: str
+    firstSeq: int
     typing: list[str]
     gap: NotRequired[shapes.GapWire]
     profiles: NotRequired[list[shapes.ProfileWire]]
+
+
+class AddParticipantsAck(TypedDict):
+    """They take part.
+
+    Attributes:
+        conversation: As it is now.
+        message: The message that says so; absent if all of them took part already.
+        duplicate: Whether it was so before.
+    """
+
+    conversation: shapes.ConversationWire
+    message: NotRequired[shapes.MessageWire]
+    duplicate: bool
+
+
+class RemoveParticipantAck(TypedDict):
+    """Somebody does not take part any more.
+
+    Attributes:
+        message: The message that says so; absent if it was so already, and not by this request.
+        duplicate: Whether it was so before.
+    """
+
+    message: NotRequired[shapes.MessageWire]
+    duplicate: bool
+
+
+class SetRoleAck(TypedDict):
+    """Somebody has the role.
+
+    Attributes:
+        conversation: As it is now.
+        message: The message that says so; absent if it was so already.
+        duplicate: Whether it was so before.
+    """
+
+    conversation: shapes.ConversationWire
+    message: NotRequired[shapes.MessageWire]
+    duplicate: bool
+
+
+class UpdateConversationAck(TypedDict):
+    """The conversation is like that.
+
+    Attributes:
+        conversation: As it is now.
+        message: The message that tells of a new title; absent if the title is the old one.
+        duplicate: Whether it was so before.
+    """
+
+    conversation: shapes.ConversationWire
+    message: NotRequired[shapes.MessageWire]
+    duplicate: bool
 
 
 class LeaveConversationAck(TypedDict):
@@ -104,35 +162,11 @@ class SendMessageAck(TypedDict):
     duplicate: bool
 
 
-class EditMessageAck(TypedDict):
-    """The message has the new content.
+class MessageChangeAck(TypedDict):
+    """The message is edited or deleted, or has the reaction.
 
     Attributes:
-        message: As it is now.
-        duplicate: Whether it had that content before.
-    """
-
-    message: shapes.MessageWire
-    duplicate: bool
-
-
-class DeleteMessageAck(TypedDict):
-    """The message is deleted.
-
-    Attributes:
-        message: Its tombstone.
-        duplicate: Whether it was deleted before.
-    """
-
-    message: shapes.MessageWire
-    duplicate: bool
-
-
-class SetReactionAck(TypedDict):
-    """The reaction is set, or gone.
-
-    Attributes:
-        message: As it is now.
+        message: As it is now; a tombstone if it is deleted.
         duplicate: Whether it was so before.
     """
 

@@ -8,7 +8,7 @@ import orjson
 
 from ..chat import domain
 from ..chat.domain import ConversationId, Identity, Profile, UserId
-from ..chat.news import ConversationUpdated, MessageCreated, MessageUpdated
+from ..chat.news import ConversationUpdated, MessageCreated, MessageUpdated, PeopleChanged
 from ..chat.own_settings import OwnSettings
 from ..chat.profiles import People
 from ..errors import ChatError, End
@@ -25,10 +25,12 @@ from .shapes import (
     MessagesReadWire,
     MessageWire,
     OwnSettingsWire,
+    ParticipantsChangedWire,
     ParticipantWire,
     PresenceWire,
     ProfileWire,
     SessionEndedWire,
+    SystemWire,
     UserTypingWire,
     UserWire,
     WelcomeWire,
@@ -85,6 +87,7 @@ def dump_conversation(conversation: domain.Conversation, *, listed: int = 0) -> 
         "participantCount": conversation.participant_count,
         "createdBy": conversation.created_by,
         "createdAt": conversation.created_at_ms,
+        "metadata": conversation.metadata,
     }
 
 
@@ -107,6 +110,20 @@ def dump_message(message: domain.Message) -> MessageWire:
         wire["mentions"] = list(message.mentions)
     if message.later is not domain.UNTOUCHED:
         _dump_later(wire, message.later)
+    if message.system is not None:
+        wire["kind"] = "system"
+        wire["system"] = _dump_system(message.system)
+    return wire
+
+
+def _dump_system(system: domain.System) -> SystemWire:
+    wire: SystemWire = {"type": system.type}
+    if system.user_ids:
+        wire["userIds"] = list(system.user_ids)
+    if system.role is not None:
+        wire["role"] = system.role
+    if system.title is not None:
+        wire["title"] = system.title
     return wire
 
 
@@ -127,7 +144,7 @@ def _dump_later(wire: MessageWire, later: domain.Later) -> None:
         wire["deletedBy"] = later.deleted_by or ""
 
 
-def encoded(news: MessageCreated | MessageUpdated) -> orjson.Fragment:
+def encoded(news: MessageCreated | MessageUpdated | PeopleChanged) -> orjson.Fragment:
     """The message of a piece of news as JSON: made once, for every event and ack that it stands in."""
     if news.wire is None:
         news.wire = orjson.Fragment(orjson.dumps(dump_message(news.message)))
@@ -160,10 +177,14 @@ def dump_summary(summary: domain.ConversationSummary) -> ConversationSummaryWire
     }
 
 
-def dump_participant(mark: domain.ReadMark, *, online: bool, last_seen_at_ms: int | None) -> ParticipantWire:
-    """A participant with read mark and presence; `last_seen_at_ms` is None for one who is online or was never seen."""
+def dump_participant(
+    mark: domain.ReadMark, role: domain.Role, *, online: bool, last_seen_at_ms: int | None
+) -> ParticipantWire:
+    """A participant with role, read mark and presence; `last_seen_at_ms` is None for one who is online or was never
+    seen."""
     return {
         "userId": mark.user_id,
+        "role": role,
         "readSeq": mark.read_seq,
         "readAt": mark.read_at_ms,
         "online": online,
@@ -191,7 +212,7 @@ def dump_named(participant: ParticipantWire, people: People) -> ParticipantWire:
     if user_id not in people:
         return participant
     profile = people[user_id]
-    if profile is None and (participant["readSeq"] or participant["online"]):
+    if profile is None and (participant["readAt"] is not None or participant["online"]):
         return participant
     return {**participant, **dump_profile(user_id, profile)}
 
@@ -249,6 +270,19 @@ def dump_activity(message: domain.Message) -> ActivityWire:
     if message.mentions:
         wire["mentions"] = list(message.mentions)
     return wire
+
+
+def dump_people_changed(changed: PeopleChanged) -> ParticipantsChangedWire:
+    """Who has come and gone, and who has another role."""
+    return {
+        "conversationId": changed.conversation.id,
+        "change": changed.message.change,
+        "added": [{"userId": user_id, "role": changed.roles.get(user_id, "member")} for user_id in changed.added],
+        "removed": list(changed.removed),
+        "roles": [
+            {"userId": user_id, "role": role} for user_id, role in changed.roles.items() if user_id not in changed.added
+        ],
+    }
 
 
 def dump_conversation_updated(updated: ConversationUpdated, *, listed: int) -> ConversationUpdatedWire:

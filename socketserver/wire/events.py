@@ -7,11 +7,15 @@ of docs/protocol.md follow from it. So a new event is a row here, and the use ca
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Final, Self
-
-from marshmallow import fields, validate
+from typing import Final, Self
 
 from ..chat.conversations import CreateConversation, JoinConversation, ListConversations, ListParticipants
+from ..chat.members import (
+    AddParticipants,
+    RemoveParticipant,
+    SetParticipantRole,
+    UpdateConversation,
+)
 from ..chat.messages import (
     DeleteMessage,
     EditMessage,
@@ -41,60 +45,23 @@ from ..errors import (
     UserMismatch,
     VersionConflict,
 )
-from ..settings import Settings
 from ..values import MAX_USER_ID_CHARS
-from . import acks, shapes
+from . import acks, arguments
 from .commands import Authenticate, LeaveConversation, SetTyping, SetVisibility
 from .dumping import dump_conversation, dump_settings
-from .fields import (
-    MAX_ID_CHARS,
-    MAX_REACTION_CHARS,
-    Bool,
-    Cursor,
-    Int,
-    ListOfSeqs,
-    ListOfUserIds,
-    Metadata,
-    Shown,
-    Text,
-)
+from .fields import MAX_REACTION_CHARS, Bool, Choice, Cursor, Int, ListOfSeqs, Shown, Text
 from .pages import fit_profiles
-from .rows import Announcement, Request
+from .rows import Request
 
-DEFAULT_PAGE: Final = 50
-MAX_KEY_CHARS: Final = 128
-MAX_TITLE_CHARS: Final = 200
-MAX_TOKEN_CHARS: Final = 8_192
-MAX_SEQS: Final = 50
-
-
-def _conversation_id() -> Text:
-    return Text(most=MAX_ID_CHARS, required=True, data_key="conversationId")
-
-
-def _idempotency_key(**options: Any) -> Text:
-    return Text(most=MAX_KEY_CHARS, pattern=r"\A[\x21-\x7e]+\Z", data_key="idempotencyKey", **options)
-
-
-def _page(limits: Settings) -> Int:
-    return Int(least=1, most=limits.max_page, load_default=min(DEFAULT_PAGE, limits.max_page))
-
-
-def _user_ids(limits: Settings) -> fields.Field[Any]:
-    most = limits.max_participants
-    return ListOfUserIds(most=most, required=True, data_key="participantIds", validate=validate.Length(1))
-
-
-def _seq() -> Int:
-    return Int(least=1, required=True)
-
-
-def _mentions(limits: Settings) -> fields.Field[Any]:
-    return ListOfUserIds(most=limits.max_mentions)
-
-
-def _metadata(limits: Settings) -> Metadata:
-    return Metadata(most_bytes=limits.max_metadata_bytes, allow_none=True)
+# What changes of a conversation itself can be refused with.
+_MEMBERSHIP: Final = (
+    ConversationNotFound,
+    RateLimited,
+    Forbidden,
+    IdempotencyConflict,
+    StoreUnavailable,
+    Overloaded,
+)
 
 
 class ClientEvent(StrEnum):
@@ -113,7 +80,7 @@ class ClientEvent(StrEnum):
         name="authenticate",
         doc="Give the socket its user, if the handshake did not.",
         command=Authenticate,
-        fields=lambda limits: {"token": Text(most=MAX_TOKEN_CHARS, required=True)},
+        fields=lambda limits: {"token": Text(most=arguments.MAX_TOKEN_CHARS, required=True)},
         ack=acks.AuthenticateAck,
         errors=(InvalidToken, TokenExpired, UserMismatch, AuthUnavailable),
     )
@@ -122,12 +89,12 @@ class ClientEvent(StrEnum):
         doc="Create a conversation between yourself and others, or find the one that this request repeats.",
         command=CreateConversation,
         fields=lambda limits: {
-            "participant_ids": _user_ids(limits),
-            "title": Shown(most=MAX_TITLE_CHARS, allow_none=True),
-            "idempotency_key": _idempotency_key(),
+            "participant_ids": arguments.user_ids(limits.max_participants, "participantIds"),
+            "title": arguments.title(),
+            "idempotency_key": arguments.idempotency_key(),
         },
         ack=acks.CreateConversationAck,
-        errors=(RateLimited, IdempotencyConflict, StoreUnavailable, Overloaded),
+        errors=(RateLimited, IdempotencyConflict, ConversationNotFound, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.conversations.create,
         dump=lambda created, limits: {
             "conversation": dump_conversation(created.conversation, listed=limits.listed_participants),
@@ -139,7 +106,7 @@ class ClientEvent(StrEnum):
         name="list_conversations",
         doc="Get your conversations, the one with the most recent activity first.",
         command=ListConversations,
-        fields=lambda limits: {"limit": _page(limits), "before": Cursor()},
+        fields=lambda limits: {"limit": arguments.page(limits), "before": Cursor()},
         ack=acks.ListConversationsAck,
         errors=(StoreUnavailable,),
         use_case=lambda chat: chat.conversations.page,
@@ -149,9 +116,9 @@ class ClientEvent(StrEnum):
         doc="Open a conversation on this socket: get what you missed, and from now on its events.",
         command=JoinConversation,
         fields=lambda limits: {
-            "conversation_id": _conversation_id(),
+            "conversation_id": arguments.conversation_id(),
             "after": Int(),
-            "limit": _page(limits),
+            "limit": arguments.page(limits),
             "visible": Bool(),
         },
         ack=acks.JoinConversationAck,
@@ -162,21 +129,76 @@ class ClientEvent(StrEnum):
         name="leave_conversation",
         doc="Get no more of the conversation's events on this socket.",
         command=LeaveConversation,
-        fields=lambda limits: {"conversation_id": _conversation_id()},
+        fields=lambda limits: {"conversation_id": arguments.conversation_id()},
         ack=acks.LeaveConversationAck,
         errors=(ConversationNotFound, StoreUnavailable),
+    )
+    ADD_PARTICIPANTS = Request(
+        name="add_participants",
+        doc="Add people to a group.",
+        command=AddParticipants,
+        fields=lambda limits: {
+            "conversation_id": arguments.conversation_id(),
+            "user_ids": arguments.user_ids(limits.max_added, "userIds"),
+            "role": arguments.role(load_default="member"),
+            "history": Choice("all", "none", required=True),
+            "idempotency_key": arguments.idempotency_key(required=True),
+        },
+        ack=acks.AddParticipantsAck,
+        errors=(*_MEMBERSHIP, LimitExceeded),
+        use_case=lambda chat: chat.members.add,
+    )
+    REMOVE_PARTICIPANT = Request(
+        name="remove_participant",
+        doc="Remove somebody from a group, or leave it for good yourself.",
+        command=RemoveParticipant,
+        fields=lambda limits: {
+            "conversation_id": arguments.conversation_id(),
+            "user_id": arguments.user_id(),
+            "idempotency_key": arguments.idempotency_key(),
+        },
+        ack=acks.RemoveParticipantAck,
+        errors=_MEMBERSHIP,
+        use_case=lambda chat: chat.members.remove,
+    )
+    SET_ROLE = Request(
+        name="set_role",
+        doc="Give a participant of a group a role.",
+        command=SetParticipantRole,
+        fields=lambda limits: {
+            "conversation_id": arguments.conversation_id(),
+            "user_id": arguments.user_id(),
+            "role": arguments.role(required=True),
+        },
+        ack=acks.SetRoleAck,
+        errors=_MEMBERSHIP,
+        use_case=lambda chat: chat.members.set_role,
+    )
+    UPDATE_CONVERSATION = Request(
+        name="update_conversation",
+        doc="Change a group's title, or a conversation's metadata.",
+        command=UpdateConversation,
+        fields=lambda limits: {
+            "conversation_id": arguments.conversation_id(),
+            "title": arguments.title(),
+            "metadata": arguments.metadata(limits),
+            "idempotency_key": arguments.idempotency_key(),
+        },
+        ack=acks.UpdateConversationAck,
+        errors=_MEMBERSHIP,
+        use_case=lambda chat: chat.members.update,
     )
     SEND_MESSAGE = Request(
         name="send_message",
         doc="Store a message, and tell everybody in the conversation.",
         command=SendMessage,
         fields=lambda limits: {
-            "conversation_id": _conversation_id(),
-            "idempotency_key": _idempotency_key(required=True),
+            "conversation_id": arguments.conversation_id(),
+            "idempotency_key": arguments.idempotency_key(required=True),
             "body": Shown(most=limits.max_body_chars, required=True),
-            "metadata": _metadata(limits),
+            "metadata": arguments.metadata(limits),
             "reply_to": Int(least=1, data_key="replyTo"),
-            "mentions": _mentions(limits),
+            "mentions": arguments.mentions(limits),
         },
         ack=acks.SendMessageAck,
         errors=(
@@ -194,15 +216,15 @@ class ClientEvent(StrEnum):
         doc="Give a message that you sent new content, for some time after you sent it.",
         command=EditMessage,
         fields=lambda limits: {
-            "conversation_id": _conversation_id(),
-            "seq": _seq(),
-            "idempotency_key": _idempotency_key(required=True),
+            "conversation_id": arguments.conversation_id(),
+            "seq": arguments.seq(),
+            "idempotency_key": arguments.idempotency_key(required=True),
             "body": Shown(most=limits.max_body_chars, required=True),
-            "metadata": _metadata(limits),
-            "mentions": _mentions(limits),
+            "metadata": arguments.metadata(limits),
+            "mentions": arguments.mentions(limits),
             "if_change": Int(least=1, data_key="ifChange"),
         },
-        ack=acks.EditMessageAck,
+        ack=acks.MessageChangeAck,
         errors=(
             ConversationNotFound,
             RateLimited,
@@ -219,10 +241,10 @@ class ClientEvent(StrEnum):
     )
     DELETE_MESSAGE = Request(
         name="delete_message",
-        doc="Delete a message that you sent, for everybody.",
+        doc="Delete a message that you sent, for everybody; owners and admins of a group delete others' too.",
         command=DeleteMessage,
-        fields=lambda limits: {"conversation_id": _conversation_id(), "seq": _seq()},
-        ack=acks.DeleteMessageAck,
+        fields=lambda limits: {"conversation_id": arguments.conversation_id(), "seq": arguments.seq()},
+        ack=acks.MessageChangeAck,
         errors=(ConversationNotFound, RateLimited, MessageNotFound, Forbidden, TooLate, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.messages.delete,
     )
@@ -231,12 +253,12 @@ class ClientEvent(StrEnum):
         doc="React to a message, or take a reaction back.",
         command=SetReaction,
         fields=lambda limits: {
-            "conversation_id": _conversation_id(),
-            "seq": _seq(),
+            "conversation_id": arguments.conversation_id(),
+            "seq": arguments.seq(),
             "reaction": Text(most=MAX_REACTION_CHARS, pattern=r"\A\S+\Z", required=True),
             "on": Bool(required=True),
         },
-        ack=acks.SetReactionAck,
+        ack=acks.MessageChangeAck,
         errors=(
             ConversationNotFound,
             RateLimited,
@@ -252,7 +274,7 @@ class ClientEvent(StrEnum):
         name="mark_read",
         doc="Move your read mark forward; it never moves back.",
         command=MarkRead,
-        fields=lambda limits: {"conversation_id": _conversation_id(), "seq": Int(required=True)},
+        fields=lambda limits: {"conversation_id": arguments.conversation_id(), "seq": Int(required=True)},
         ack=acks.MarkReadAck,
         errors=(ConversationNotFound, StoreUnavailable, Overloaded),
         use_case=lambda chat: chat.reading.mark,
@@ -262,7 +284,7 @@ class ClientEvent(StrEnum):
         doc="Settle something for yourself in a conversation: mute, pin, archive it, or mark it as unread.",
         command=UpdateSettings,
         fields=lambda limits: {
-            "conversation_id": _conversation_id(),
+            "conversation_id": arguments.conversation_id(),
             "muted": Bool(),
             "pinned": Bool(),
             "archived": Bool(),
@@ -278,10 +300,10 @@ class ClientEvent(StrEnum):
         doc="Read older messages, or fill a gap.",
         command=FetchHistory,
         fields=lambda limits: {
-            "conversation_id": _conversation_id(),
+            "conversation_id": arguments.conversation_id(),
             "before_seq": Int(least=1, data_key="beforeSeq"),
             "after_seq": Int(data_key="afterSeq"),
-            "limit": _page(limits),
+            "limit": arguments.page(limits),
         },
         exclusive=("before_seq", "after_seq"),
         ack=acks.FetchHistoryAck,
@@ -293,9 +315,9 @@ class ClientEvent(StrEnum):
         doc="Read what was created and changed after a change, page by page.",
         command=FetchChanges,
         fields=lambda limits: {
-            "conversation_id": _conversation_id(),
+            "conversation_id": arguments.conversation_id(),
             "after": Int(required=True),
-            "limit": _page(limits),
+            "limit": arguments.page(limits),
         },
         ack=acks.FetchChangesAck,
         errors=(ConversationNotFound, StoreUnavailable),
@@ -306,8 +328,8 @@ class ClientEvent(StrEnum):
         doc="Get some messages by their places, for a quote of one that is not on a page.",
         command=FetchMessages,
         fields=lambda limits: {
-            "conversation_id": _conversation_id(),
-            "seqs": ListOfSeqs(most=MAX_SEQS, required=True),
+            "conversation_id": arguments.conversation_id(),
+            "seqs": ListOfSeqs(most=arguments.MAX_SEQS, required=True),
         },
         ack=acks.FetchMessagesAck,
         errors=(ConversationNotFound, StoreUnavailable),
@@ -318,9 +340,9 @@ class ClientEvent(StrEnum):
         doc="Get who takes part, page by page in the order of ids.",
         command=ListParticipants,
         fields=lambda limits: {
-            "conversation_id": _conversation_id(),
+            "conversation_id": arguments.conversation_id(),
             "after": Text(most=MAX_USER_ID_CHARS),
-            "limit": _page(limits),
+            "limit": arguments.page(limits),
         },
         ack=acks.ListParticipantsAck,
         errors=(ConversationNotFound, StoreUnavailable),
@@ -330,7 +352,7 @@ class ClientEvent(StrEnum):
         name="set_typing",
         doc="Say that the user types, or has stopped; repeat true every three seconds while it lasts.",
         command=SetTyping,
-        fields=lambda limits: {"conversation_id": _conversation_id(), "typing": Bool(required=True)},
+        fields=lambda limits: {"conversation_id": arguments.conversation_id(), "typing": Bool(required=True)},
         ack=acks.SetTypingAck,
         errors=(ConversationNotFound, NotJoined, StoreUnavailable),
     )
@@ -338,97 +360,7 @@ class ClientEvent(StrEnum):
         name="set_visibility",
         doc="Say whether the user is looking at the conversation on this socket; true marks everything as read.",
         command=SetVisibility,
-        fields=lambda limits: {"conversation_id": _conversation_id(), "visible": Bool(required=True)},
+        fields=lambda limits: {"conversation_id": arguments.conversation_id(), "visible": Bool(required=True)},
         ack=acks.SetVisibilityAck,
         errors=(ConversationNotFound, NotJoined, StoreUnavailable, Overloaded),
-    )
-
-
-class ServerEvent(StrEnum):
-    """Events that the server sends. `row` is what is declared of each."""
-
-    row: Announcement
-
-    def __new__(cls, row: Announcement) -> Self:
-        """A member is its name."""
-        member = str.__new__(cls, row.name)
-        member._value_ = row.name
-        member.row = row
-        return member
-
-    WELCOME = Announcement(
-        name="welcome",
-        doc="Who you are and what the server accepts: to a socket, right after it got its user.",
-        payload=shapes.WelcomeWire,
-        snapshot=None,  # it comes with every connection
-    )
-    MESSAGE_CREATED = Announcement(
-        name="message_created",
-        doc="A message was stored: to every socket that joined the conversation, the sender's too. It can come twice.",
-        payload=shapes.MessageCreatedWire,
-        snapshot={
-            "join_conversation": "messages",
-            "list_conversations": "conversations",
-            "fetch_history": "messages",
-        },
-    )
-    MESSAGE_UPDATED = Announcement(
-        name="message_updated",
-        doc="A message was edited, deleted or reacted to: to every socket that joined. It can come twice.",
-        payload=shapes.MessageUpdatedWire,
-        snapshot={"join_conversation": "updates", "fetch_changes": "messages", "fetch_history": "messages"},
-    )
-    CONVERSATION_ACTIVITY = Announcement(
-        name="conversation_activity",
-        doc="A message was stored in a conversation that this socket has not joined. It can come twice.",
-        payload=shapes.ActivityWire,
-        snapshot={"list_conversations": "conversations"},
-    )
-    CONVERSATION_CREATED = Announcement(
-        name="conversation_created",
-        doc="Somebody created a conversation in which you take part.",
-        payload=shapes.ConversationCreatedWire,
-        snapshot={"list_conversations": "conversations"},
-    )
-    CONVERSATION_UPDATED = Announcement(
-        name="conversation_updated",
-        doc="What your list shows of a conversation has changed, other than by a new message.",
-        payload=shapes.ConversationUpdatedWire,
-        snapshot={"list_conversations": "conversations"},
-    )
-    MESSAGES_READ = Announcement(
-        name="messages_read",
-        doc="Somebody's read mark moved. There is none for the reading that sending implies.",
-        payload=shapes.MessagesReadWire,
-        snapshot={"join_conversation": "participants", "list_conversations": "conversations"},
-    )
-    SETTINGS_CHANGED = Announcement(
-        name="settings_changed",
-        doc="You have settled something for yourself in a conversation, or read what you had marked as unread.",
-        payload=shapes.SettingsChangedWire,
-        snapshot={"join_conversation": "settings", "list_conversations": "conversations"},
-    )
-    USER_TYPING = Announcement(
-        name="user_typing",
-        doc="Somebody began, goes on, or stopped typing in a small conversation that this socket joined.",
-        payload=shapes.UserTypingWire,
-        snapshot={"join_conversation": "typing"},
-    )
-    PRESENCE_CHANGED = Announcement(
-        name="presence_changed",
-        doc="Somebody whom this socket watches came online or went offline.",
-        payload=shapes.PresenceWire,
-        snapshot={"join_conversation": "participants", "list_conversations": "presence"},
-    )
-    PROFILE_CHANGED = Announcement(
-        name="profile_changed",
-        doc="Somebody whom this socket watches, or you yourself, is shown in another way from now on.",
-        payload=shapes.ProfileWire,
-        snapshot={"join_conversation": "participants", "list_conversations": "profiles"},
-    )
-    SESSION_ENDED = Announcement(
-        name="session_ended",
-        doc="The server is about to end this connection, and says why.",
-        payload=shapes.SessionEndedWire,
-        snapshot=None,  # there is no connection any more that could ask
     )

@@ -99,6 +99,26 @@ class Bool(fields.Field[bool]):
         return value
 
 
+class Choice(fields.Field[str]):
+    """One of a few words.
+
+    Attributes:
+        words: those.
+    """
+
+    def __init__(self, *words: str, **options: Any) -> None:
+        super().__init__(validate=validate.OneOf(words, error=f"Not one of {', '.join(words)}."), **options)
+        self.words = words
+
+    def good(self, value: Any) -> bool:
+        return type(value) is str and value in self.words
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("Not a string.")
+        return value
+
+
 class Metadata(fields.Field[dict[str, Any]]):
     """A JSON object that every client can read back: bounded in size and depth, numbers exact in JavaScript."""
 

@@ -10,6 +10,8 @@ from typing import Final
 
 from ..values import MAX_SAFE_INTEGER as MAX_SAFE_INTEGER
 from ..values import MAX_USER_ID_CHARS as MAX_USER_ID_CHARS
+from .announcements import ServerEvent as ServerEvent
+from .arguments import MAX_TOKEN_CHARS as MAX_TOKEN_CHARS
 from .dumping import RECONNECTION_ATTEMPTS as RECONNECTION_ATTEMPTS
 from .dumping import RECONNECTION_DELAY_MAX_MS as RECONNECTION_DELAY_MAX_MS
 from .dumping import RECONNECTION_DELAY_MS as RECONNECTION_DELAY_MS
@@ -25,6 +27,7 @@ from .dumping import dump_messages_read as dump_messages_read
 from .dumping import dump_named as dump_named
 from .dumping import dump_ok as dump_ok
 from .dumping import dump_participant as dump_participant
+from .dumping import dump_people_changed as dump_people_changed
 from .dumping import dump_presence as dump_presence
 from .dumping import dump_profile as dump_profile
 from .dumping import dump_session_ended as dump_session_ended
@@ -34,9 +37,7 @@ from .dumping import dump_typing as dump_typing
 from .dumping import dump_user as dump_user
 from .dumping import dump_welcome as dump_welcome
 from .dumping import encoded as encoded
-from .events import MAX_TOKEN_CHARS as MAX_TOKEN_CHARS
 from .events import ClientEvent as ClientEvent
-from .events import ServerEvent as ServerEvent
 from .loading import Payloads as Payloads
 from .shapes import ErrorWire as ErrorWire
 from .shapes import ParticipantWire as ParticipantWire

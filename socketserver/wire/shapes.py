@@ -41,16 +41,17 @@ class ProfileWire(TypedDict):
 
 
 class ConversationWire(TypedDict):
-    """What never changes of a conversation.
+    """A conversation as it is now.
 
     Attributes:
         id: For comparing, nothing more; 1 to 64 characters.
         kind: `direct` for two people without a title, who have only one for ever; else `group`.
         title: 1 to 200 characters; null for none.
         participantIds: The first of the participants, in the order of ids; both of a direct conversation.
-        participantCount: How many take part, you included; 2 or more.
+        participantCount: How many take part, you included.
         createdBy: The user id of who created it.
         createdAt: When it was created, UTC milliseconds.
+        metadata: An object that the server keeps and hands on; null for none.
     """
 
     id: str
@@ -60,6 +61,23 @@ class ConversationWire(TypedDict):
     participantCount: int
     createdBy: str
     createdAt: int
+    metadata: dict[str, Any] | None
+
+
+class SystemWire(TypedDict):
+    """What happened to a conversation, in a message that the server wrote.
+
+    Attributes:
+        type: `added`, `removed`, `left`, `role` or `title`.
+        userIds: Whom it happened to; absent for a title.
+        role: The role that they have got, where it is what happened, or more than `member`.
+        title: The new title; absent where it was taken away.
+    """
+
+    type: str
+    userIds: NotRequired[list[str]]
+    role: NotRequired[str]
+    title: NotRequired[str]
 
 
 class ReactionWire(TypedDict):
@@ -95,6 +113,8 @@ class MessageWire(TypedDict):
         editedAt: When its text was edited last, UTC milliseconds.
         deletedAt: When it was deleted, UTC milliseconds: then this is its tombstone.
         deletedBy: The user id of who deleted it.
+        kind: `system` where the conversation tells of itself: `senderId` did it, and `body` says it in English.
+        system: What happened; only with that kind.
     """
 
     id: str
@@ -112,6 +132,8 @@ class MessageWire(TypedDict):
     editedAt: NotRequired[int]
     deletedAt: NotRequired[int]
     deletedBy: NotRequired[str]
+    kind: NotRequired[str]
+    system: NotRequired[SystemWire]
 
 
 class OwnSettingsWire(TypedDict):
@@ -160,6 +182,7 @@ class ParticipantWire(TypedDict):
 
     Attributes:
         userId: The participant's user id.
+        role: `owner`, `admin` or `member`; in a direct conversation always `member`.
         readSeq: Up to which seq this user has read; 0 for nothing.
         readAt: When, UTC milliseconds; null if never.
         online: Whether the user has a connection; false too for one who has not taken part so far.
@@ -171,6 +194,7 @@ class ParticipantWire(TypedDict):
     """
 
     userId: str
+    role: str
     readSeq: int
     readAt: int | None
     online: bool
@@ -378,6 +402,7 @@ class ConversationUpdatedWire(TypedDict):
         uncountedSeq: The `seq` of a message that counts no more: if you have read less than that, you have one unread
             less. Told once.
         mentions: Whom a message mentions anew, and whom no longer. Told once.
+        activityAt: The conversation's new place in lists, UTC milliseconds, if people or title have changed.
         sender: How the sender of `lastMessage` is shown; only in conversations with more participants than
             `participantIds` has.
     """
@@ -386,7 +411,50 @@ class ConversationUpdatedWire(TypedDict):
     lastMessage: NotRequired[MessageWire | None]
     uncountedSeq: NotRequired[int]
     mentions: NotRequired[MentionsChangedWire]
+    activityAt: NotRequired[int]
     sender: NotRequired[ProfileWire]
+
+
+class ParticipantRoleWire(TypedDict):
+    """Who has which role.
+
+    Attributes:
+        userId: Who it is.
+        role: `owner`, `admin` or `member`.
+    """
+
+    userId: str
+    role: str
+
+
+class ParticipantsChangedWire(TypedDict):
+    """People have come or gone, or have another role.
+
+    Attributes:
+        conversationId: The conversation's id.
+        change: The number of the message that says so, which comes right before.
+        added: Who takes part from now on.
+        removed: The user ids of those who do not any more.
+        roles: Who has another role.
+    """
+
+    conversationId: str
+    change: int
+    added: list[ParticipantRoleWire]
+    removed: list[str]
+    roles: list[ParticipantRoleWire]
+
+
+class ConversationRemovedWire(TypedDict):
+    """A conversation is not yours any more.
+
+    Attributes:
+        conversationId: The conversation's id.
+        reason: `removed` by somebody, `left` by yourself, or `deleted`.
+    """
+
+    conversationId: str
+    reason: str
 
 
 class MessagesReadWire(TypedDict):

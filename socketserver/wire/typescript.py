@@ -11,14 +11,15 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from ..chat.domain import ConversationKind
+from ..chat.domain import ConversationKind, Role, SystemType
 from ..errors import ENDS, ChatError
 from ..settings import Settings
 from . import fields, shapes
-from .events import ClientEvent, ServerEvent
+from .announcements import ServerEvent
+from .events import ClientEvent
 from .loading import Payloads
 
 _HEAD: Final = """\
@@ -34,6 +35,12 @@ export interface Auth {
   token?: string;
 }
 """
+
+
+def _words(words: Iterable[str]) -> str:
+    return " | ".join(f'"{word}"' for word in words)
+
+
 _SCALARS: Final[Mapping[object, str]] = {
     str: "string",
     int: "number",
@@ -50,12 +57,20 @@ _FIELDS: Final[Mapping[type, str]] = {
     fields.Int: "number",
     fields.Bool: "boolean",
     fields.Metadata: "Record<string, unknown>",
+    fields.UserId: "string",
     fields.ListOfUserIds: "string[]",
     fields.ListOfSeqs: "number[]",
 }
 # Where TypeScript can say more than a TypedDict does: (name of the shape, key) → type.
 _NARROWER: Final[Mapping[tuple[str, str], str]] = {
-    ("Conversation", "kind"): " | ".join(f'"{kind}"' for kind in get_args(ConversationKind)),
+    ("Conversation", "kind"): _words(get_args(ConversationKind)),
+    ("Message", "kind"): _words(["system"]),
+    ("System", "type"): _words(get_args(SystemType)),
+    ("System", "role"): _words(get_args(Role)),
+    ("Participant", "role"): _words(get_args(Role)),
+    ("ParticipantRole", "role"): _words(get_args(Role)),
+    ("JoinConversationAck", "role"): _words(get_args(Role)),
+    ("ConversationRemoved", "reason"): _words(["removed", "left", "deleted"]),
     ("ErrorDetails", "code"): "ErrorCode",
     ("Failure", "ok"): "false",
     ("SessionEnded", "code"): "EndCode",
@@ -147,7 +162,8 @@ def _requests(payloads: Payloads) -> Iterator[str]:
     for event in ClientEvent:
         members = []
         for name, field in payloads.schema(event).fields.items():
-            kind = _FIELDS[type(field)] + (" | null" if field.allow_none else "")
+            kind = _words(field.words) if isinstance(field, fields.Choice) else _FIELDS[type(field)]
+            kind += " | null" if field.allow_none else ""
             members.append(f"{field.data_key or name}{'' if field.required else '?'}: {kind};")
         yield _interface(_request_name(event), members, event.row.doc)
 

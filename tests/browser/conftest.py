@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from browser.demokit import People, Server
 from browser.visitors import WAIT_MS
@@ -65,5 +66,22 @@ async def server(start_server: StartServer) -> Server:
 async def people(chromium: Browser, server: Server) -> AsyncIterator[People]:
     """Those who use `server`."""
     everybody = People(chromium, server)
+    yield everybody
+    await everybody.leave()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_server(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """A server for all tests of a module, which are kept apart by their users' names."""
+    server = Server(tmp_path_factory.mktemp("server"), "--messages-per-second", "0", "--events-per-second", "0")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def guests(chromium: Browser, one_server: Server) -> AsyncIterator[People]:
+    """Those who use `one_server`."""
+    everybody = People(chromium, one_server)
     yield everybody
     await everybody.leave()

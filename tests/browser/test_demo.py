@@ -71,15 +71,15 @@ async def test_unread_badge_and_activity(people: People) -> None:
     await expect(bob.page.locator("#list .item-title")).to_have_text(["carol", "alice"])
     await alice.say("One")
     await alice.say("Two")
-    await expect(bob.badge("alice")).to_have_text("2")
+    await expect(bob.badge("alice")).to_have_text("2 unread")
     await expect(bob.badge("carol")).to_be_hidden()
     await expect(bob.item("alice").locator(".item-text")).to_have_text("Two")
     await expect(bob.page.locator("#list .item-title")).to_have_text(["alice", "carol"])
-    await expect(bob.page).to_have_title(re.compile(r"^\(2\) "))
+    await expect(bob.page).to_have_title(re.compile(r"^\(1\) "))
 
     await bob.open("alice")
     await bob.sees("One", "Two")
-    await expect(bob.page.locator("#messages .divider")).to_have_text("New messages")
+    await expect(bob.page.locator("#messages .divider")).to_have_text("2 new")
     await expect(bob.badge("alice")).to_be_hidden()
     await bob.page.goto("about:blank")
     await bob.log_in()
@@ -118,7 +118,7 @@ async def test_presence(start_server: StartServer, chromium: Browser) -> None:
     await expect(subtitle).to_have_text("online")
     await bob.page.close()
     await expect(dot).to_have_attribute("data-online", "false")
-    await expect(subtitle).to_have_text("last seen just now")
+    await expect(subtitle).to_have_text(re.compile("^last seen today, "))
     await people.leave()
 
 
@@ -143,7 +143,7 @@ async def test_read_marks(people: People) -> None:
 
     await bob.hide(True)
     await alice.say("And this?")
-    await expect(bob.badge("alice")).to_have_text("1")
+    await expect(bob.badge("alice")).to_have_text("1 unread")
     await expect(alice.row("And this?")).to_have_attribute("data-state", "sent")
     await bob.hide(False)
     await expect(alice.row("And this?")).to_have_attribute("data-state", "seen")
@@ -178,7 +178,7 @@ async def test_a_large_group_shows_all_its_members(people: People) -> None:
     await alice.status("connected")
     await alice.open("Many")
     subtitle = alice.page.locator("#subtitle")
-    await expect(subtitle).to_have_text("You, m000 and 250 others · 2 online")
+    await expect(subtitle).to_have_text("You, m000 and 250 more · 2 online")
     await alice.say("Everybody?")
     await expect(alice.row("Everybody?")).to_have_attribute("data-state", "sent")
 
@@ -507,7 +507,7 @@ async def test_on_a_phone(people: People) -> None:
     await expect(alice.page.locator(".chat")).to_be_hidden()
     await expect(alice.item("bob")).to_be_visible()
     await bob.say("Still there?")
-    await expect(alice.badge("bob")).to_have_text("1")
+    await expect(alice.badge("bob")).to_have_text("1 unread")
     await alice.open("bob")
     await alice.page.go_back()
     await expect(alice.page.locator(".sidebar")).to_be_visible()
@@ -520,40 +520,6 @@ async def test_on_a_phone(people: People) -> None:
     await alice.page.get_by_role("button", name="New conversation").click()
     await expect(alice.page.get_by_role("dialog")).to_be_in_viewport(ratio=1)
     await no_sideways(alice.page)
-
-
-@pytest.mark.thorough
-async def test_history_by_scrolling(start_server: StartServer, chromium: Browser) -> None:
-    """Older messages come as one scrolls up, all of them and in order; what arrives meanwhile moves nothing."""
-    server = await start_server("--messages-per-second", "0")
-    people = People(chromium, server)
-    texts = [f"Message {i} " + "and on " * (i % 9) for i in range(1, 181)]
-    await fill(server, "bob", "alice", texts)
-    alice, bob = await people.log_in("alice"), await people.log_in("bob")
-    await alice.open("bob")
-    await expect(alice.rows).to_have_count(50)
-    await alice.page.locator("#scroller").hover()
-    for count in (100, 150, 180):
-        await alice.page.mouse.wheel(0, -100_000)
-        await expect(alice.rows).to_have_count(count)
-    await alice.sees(*(text.strip() for text in texts))
-    await expect(alice.page.locator("#history")).to_have_text("This is where the conversation begins.")
-    await expect(alice.page.locator("#messages .day")).to_have_count(1)
-
-    await bob.open("alice")
-    await alice.page.mouse.wheel(0, -100_000)
-    await expect(alice.rows.first).to_be_in_viewport()
-    before = await alice.rows.nth(2).bounding_box()
-    await bob.say("News")
-    jump = alice.page.get_by_role("button", name="1 new messages")
-    await expect(jump).to_be_visible()
-    assert await alice.rows.nth(2).bounding_box() == before
-    await expect(alice.badge("bob")).to_have_text("1")
-    await jump.click()
-    await expect(alice.row("News")).to_be_in_viewport()
-    await expect(alice.badge("bob")).to_be_hidden()
-    await expect(bob.row("News")).to_have_attribute("data-state", "seen")
-    await people.leave()
 
 
 async def test_text_is_text(people: People) -> None:
@@ -584,7 +550,7 @@ async def test_field_errors_and_a_text_too_long(people: People) -> None:
     await alice.page.keyboard.press("Escape")
     await alice.start_with("bob")
     await alice.body.fill("x" * 4001)
-    await expect(alice.page.locator("#counter")).to_have_text("-1")
+    await expect(alice.page.locator("#counter")).to_have_text("4,000 characters at most; 1 too many.")
     await expect(alice.page.get_by_role("button", name="Send")).to_be_disabled()
     await alice.body.fill("🙂" * 4000)
     await expect(alice.page.get_by_role("button", name="Send")).to_be_enabled()

@@ -64,7 +64,8 @@ def blocks(page: str, kind: str) -> dict[str, str]:
 def with_rewrite(server_url: str) -> str:
     """next.config.ts, with the rewrite of the guide."""
     rewrite = blocks(GUIDE, "rewrite")[""].replace("http://127.0.0.1:3001", server_url)
-    return f"export default {{\nturbopack: {{ root: {json.dumps(str(ROOT))} }},\n{rewrite}}};\n"
+    once = "experimental: { turbopackFileSystemCacheForDev: false },"  # it does not start a second time
+    return f"export default {{\nturbopack: {{ root: {json.dumps(str(ROOT))} }},\n{once}\n{rewrite}}};\n"
 
 
 def example() -> dict[str, str]:
@@ -325,7 +326,7 @@ AUTH: Final = """
 import { cookies } from "next/headers";
 export async function auth() {
   const id = (await cookies()).get("user")?.value;
-  return id ? { user: { id, name: id } } : null;
+  return id ? { user: { id, name: id.toUpperCase() } } : null;
 }
 """
 
@@ -340,13 +341,13 @@ async def own_application(alice: Page, bob: Page, url: str) -> None:
     await with_whom.press("Enter")
     await alice.get_by_label("Message").fill("hello")
     await alice.get_by_label("Message").press("Enter")
-    await bob.get_by_role("button", name=re.compile(r"alice.*\(1\)")).click()
+    await bob.get_by_role("button", name=re.compile(r"ALICE.*\(1\)")).click()
     await bob.get_by_label("Message").fill("hello back")
     await bob.get_by_label("Message").press("Enter")
     await alice.reload()
-    await alice.get_by_role("button", name=re.compile("bob")).click()
+    await alice.get_by_role("button", name=re.compile("BOB")).click()
     for page in (alice, bob):
-        await expect(page.locator("form p")).to_have_text(["alice: hello", "bob: hello back"])
+        await expect(page.locator("form p")).to_have_text(["ALICE: hello", "BOB: hello back"])
 
 
 async def readme_application(alice: Page, bob: Page, url: str) -> None:

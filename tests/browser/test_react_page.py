@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
 
@@ -10,9 +11,9 @@ import aiohttp
 import pytest
 import socketio
 from browser.demokit import Server
-from browser.reactkit import BUILD_S, People, Person
+from browser.reactkit import BUILD_S, BuiltApp, People, Person
 from browser.test_demo import fill, talking
-from browser.test_react import app, no_sideways, people, server
+from browser.test_react import app, no_sideways, no_violations, people, server
 from playwright.async_api import Browser, Route, expect
 
 __all__ = ["app", "people", "server"]
@@ -75,9 +76,9 @@ async def test_somebody_who_was_never_here(people: People, server: Server) -> No
     alice = await people.log_in("alice")
     await alice.start_with("Inès-Typo")
     await expect(alice.page.locator(".subtitle")).to_have_text("has never been here")
-    async with talking(server, "Inès-Typo"):
-        await expect(alice.page.locator(".subtitle")).to_have_text("online")
-    await expect(alice.page.locator(".subtitle")).to_have_text(re.compile("^last seen today, "))
+    await fill(server, "Inès-Typo", "alice", ["Here I am"])
+    await expect(alice.row("Here I am")).to_have_count(1)
+    await expect(alice.page.locator(".subtitle")).to_have_text(re.compile("^(online|last seen today, .*)$"))
 
 
 async def test_the_list_can_be_searched(people: People, server: Server) -> None:
@@ -146,10 +147,12 @@ async def test_notifications_are_asked_for_and_keep_quiet_about_what_is_seen(peo
     assert await notes(alice) == []
     await look(alice, False)
     await bob.say("Behind another window")
+    await expect(alice.badge("bob")).to_have_text("1 unread")
     await alice.page.wait_for_function("() => window.notes.length === 1")
     assert await notes(alice) == ["bob: Behind another window"]
     await look(alice, True)
-    await alice.page.keyboard.press("Escape")
+    await alice.body.press("Escape")
+    await expect(alice.body).to_have_count(0)
     await bob.say("In another conversation")
     await alice.page.wait_for_function("() => window.notes.length === 2")
     await alice.page.evaluate("() => window.notes[1].dispatchEvent(new Event('click'))")
@@ -159,6 +162,54 @@ async def test_notifications_are_asked_for_and_keep_quiet_about_what_is_seen(peo
     await expect(button).to_have_attribute("aria-pressed", "true")
     await button.click()
     await expect(button).to_have_attribute("aria-pressed", "false")
+
+
+async def test_what_one_settles_for_oneself(people: People, server: Server) -> None:
+    """A conversation is pinned, muted, marked as unread and archived by its menu, and the list shows it."""
+    async with talking(server, "bob") as bob:
+        for title in ("First", "Second"):
+            made = await bob.call("create_conversation", {"participantIds": ["alice"], "title": title})
+            await bob.call(
+                "send_message",
+                {"conversationId": made["conversation"]["id"], "idempotencyKey": "1", "body": "News"},
+            )
+    alice = await people.log_in("alice")
+    titles = alice.page.locator(".item-title")
+    await expect(titles).to_have_text(["Second", "First"])
+    await alice.open("First")
+    await settle(alice, "Pin")
+    await expect(titles).to_have_text(["First", "Second"])
+    await expect(alice.item("First").get_by_label("Pinned")).to_be_visible()
+    await settle(alice, "Mute")
+    await expect(alice.item("First").get_by_label("Muted")).to_be_visible()
+    await settle(alice, "Mark as unread")
+    await expect(alice.badge("First")).to_contain_text("Marked as unread")
+    await expect(alice.title).to_have_count(0)
+    await alice.open("Second")
+    await settle(alice, "Archive")
+    await expect(titles).to_have_text(["First"])
+    await alice.page.get_by_role("button", name="Archived (1)").click()
+    await expect(titles).to_have_text(["First", "Second"])
+    await no_violations(alice.page)
+
+
+async def settle(person: Person, name: str) -> None:
+    await person.page.get_by_role("button", name="Conversation options").click()
+    await person.page.get_by_role("button", name=name, exact=True).click()
+
+
+async def test_what_the_server_says_in_the_history(people: People, server: Server) -> None:
+    """A change of the title looked like a message of somebody who had written it."""
+    alice = await people.log_in("alice")
+    async with talking(server, "bob") as bob:
+        made = await bob.call("create_conversation", {"participantIds": ["alice"], "title": "Old"})
+        await alice.open("Old")
+        change = {"conversationId": made["conversation"]["id"], "title": "New", "idempotencyKey": "1"}
+        answer = await bob.call("update_conversation", change)
+        assert answer["ok"], answer
+    await expect(alice.title).to_have_text("New")
+    await expect(alice.page.locator(".notice")).to_contain_text("New")
+    await expect(alice.rows.get_by_role("button")).to_have_count(0)
 
 
 async def notes(person: Person) -> list[str]:
@@ -266,3 +317,41 @@ async def test_in_french(chromium: Browser, people: People, server: Server) -> N
         assert not re.search(r"\b(the|you|new|unread|to|search)\b", shown, re.IGNORECASE), shown
     finally:
         await context.close()
+
+
+@pytest.mark.thorough
+async def test_the_first_screen_over_a_slow_network(people: People, server: Server, app: BuiltApp) -> None:
+    """Fast 3G and a quarter of the processor, files compressed, an empty cache: prints when the list is there.
+
+    It was there after 3.5 s, and something was painted after 1.5 s.
+    """
+    async with talking(server, "bob") as bob:
+        for title in range(201):
+            await bob.call("create_conversation", {"participantIds": ["alice"], "title": f"{title}"})
+    app.compress()
+    alice = await people.log_in("alice")  # the tab has a token now, as an application has one
+    cdp = await alice.page.context.new_cdp_session(alice.page)
+    await cdp.send("Network.enable")
+    await cdp.send("Network.clearBrowserCache")
+    await cdp.send("Storage.clearDataForOrigin", {"origin": alice.url, "storageTypes": "indexeddb"})
+    slow = {"offline": False, "latency": 300, "downloadThroughput": 200_000, "uploadThroughput": 93_750}
+    await cdp.send("Network.emulateNetworkConditions", slow)
+    await cdp.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    await alice.page.add_init_script(
+        """new MutationObserver((_, observer) => {
+            if (!document.querySelector(".item")) return;
+            window.listAt = performance.now();
+            observer.disconnect();
+        }).observe(document, { childList: true, subtree: true });"""
+    )
+    await alice.page.reload(wait_until="commit")
+    await alice.page.wait_for_function("() => window.listAt", timeout=60_000)
+    figures = await alice.page.evaluate(
+        """() => ({
+            listMs: Math.round(window.listAt),
+            firstPaintMs: Math.round(performance.getEntriesByName("first-contentful-paint")[0]?.startTime),
+            bytes: performance.getEntriesByType("resource").reduce((sum, each) => sum + each.encodedBodySize, 0),
+        })"""
+    )
+    print(json.dumps(figures))
+    assert figures["bytes"] < 130_000

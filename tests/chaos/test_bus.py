@@ -231,6 +231,7 @@ async def test_what_somebody_has_to_mend(tmp_path: Path, options: tuple[str, ...
 
 async def test_an_engine_that_is_too_old() -> None:
     """It would not know the commands."""
+    gone = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         text = b"redis_version:6.0.16\r\nrun_id:x\r\n"
@@ -240,10 +241,14 @@ async def test_an_engine_that_is_too_old() -> None:
             if b"INFO\r\n" in data and b"SETINFO" not in data:
                 writer.write(b"$%d\r\n%b\r\n" % (len(text), text))
         writer.close()
+        await writer.wait_closed()
+        gone.set()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     node = Listener("n0", RedisBroker(f"redis://127.0.0.1:{port}", "test", KNOWN))
     with pytest.raises(BusUnusable, match=r"6\.0\.16"):
         await node.open()
+    await gone.wait()
     server.close()
+    await server.wait_closed()

@@ -73,7 +73,6 @@ def cpu_s(server: ServerProcess) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.timeout(300)
 async def test_a_flood_of_handshakes_beside_a_chat(tmp_path: Path) -> None:
     """Every message reaches everybody in its conversation once and in order, also while somebody floods the door."""
     flags = {"connects_per_minute_address": 600, "ping_interval_s": 60}
@@ -127,7 +126,6 @@ async def test_a_flood_of_handshakes_beside_a_chat(tmp_path: Path) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(120)
 async def test_a_refused_handshake_costs_far_less_than_an_accepted_connect(tmp_path: Path) -> None:
     """In CPU time of the server."""
     connects = 400 if FULL else 200

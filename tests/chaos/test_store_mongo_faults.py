@@ -169,7 +169,6 @@ async def test_closing_during_an_outage_answers_every_call_after_one_timeout(
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(180)
 async def test_faults_at_random_under_load(store: MongoStore, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
     """Writers that send again until they are answered; cuts, lost replies and delays all the while."""
     ids = [await group(store) for _ in range(3)]
@@ -232,10 +231,9 @@ async def test_faults_at_random_under_load(store: MongoStore, proxy: Proxy, caps
     assert rows == len(acked)
 
 
-@pytest.mark.timeout(180)
 async def test_faults_at_random_among_changes(mongo_url: str, proxy: Proxy) -> None:
-    """Cuts, lost replies and delays while two processes edit, delete and react: each change is there once, and all
-    readers end with the same messages."""
+    """Cuts, lost replies and delays while two processes edit, delete, react and change people: each change is there
+    once, and all readers end with the same messages."""
     name = f"test_{new_id()}"
     store = MongoStore(f"mongodb://127.0.0.1:{proxy.port}/{name}?{OPTIONS}")
     other = MongoStore(with_database(mongo_url, name))
@@ -269,7 +267,8 @@ async def test_faults_at_random_among_changes(mongo_url: str, proxy: Proxy) -> N
     assert len({change for change, _ in given}) == len(given), "no number was given out twice"
     await check_state(other, here, newest, [reader, Reader(), Reader()])
     messages = await present(other, here)
-    assert sorted(each.idempotency_key for each in messages) == sorted(key for c in callers for key in c.sent)
+    keys = sorted(each.idempotency_key for each in messages if each.system is None)
+    assert keys == sorted(key for caller in callers for key in caller.sent)
     await store.close()
     await other.close()
     with MongoClient[dict[str, Any]](with_database(mongo_url, name)) as client:

@@ -26,7 +26,9 @@ async def test_a_new_conversation_is_what_was_asked_for(store: Store) -> None:
     draft = conversation_draft(BOB, CAT, title="plans", key="k")
     created = await store.create_conversation(draft)
     assert not created.duplicate
-    assert created.conversation == Conversation(draft.id, "group", "plans", ANN, (ANN, BOB, CAT), NOW_MS)
+    assert created.conversation == Conversation(
+        draft.id, "group", "plans", ANN, (ANN, BOB, CAT), NOW_MS, roles={ANN: "owner"}
+    )
     assert await store.get_conversation(draft.id) == created.conversation
 
 

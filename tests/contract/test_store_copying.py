@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from socketserver.chat.changes import Delete, Edit, React
-from socketserver.chat.domain import ConversationId, Message, Profile, ProfileUpdate
+from socketserver.chat.domain import ConversationId, Message, Profile, ProfileUpdate, UserId
 from socketserver.chat.own_settings import SettingsUpdate
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Copyable, Store, open_store
@@ -13,7 +13,21 @@ from socketserver.store.base import Counts
 from socketserver.store.copying import CopyError, Progress, copy_store
 
 import pytest
-from support.stores import ANN, BOB, CAT, NOW_MS, Backend, conversation_draft, group, message_draft, say
+from support.stores import (
+    ANN,
+    BOB,
+    CAT,
+    NOW_MS,
+    Backend,
+    adding,
+    conversation_draft,
+    giving,
+    group,
+    message_draft,
+    removing,
+    say,
+    updating,
+)
 
 
 @pytest.fixture
@@ -52,6 +66,13 @@ async def fill(store: Store) -> list[ConversationId]:
     await store.set_settings(busy, CAT, SettingsUpdate(muted=True, marked_unread=True))
     await store.set_settings(busy, BOB, SettingsUpdate(pinned=True))
     await store.set_settings(empty, ANN, SettingsUpdate(archived=True, marked_unread=True))
+    await store.change_conversation(adding(busy, UserId("dan"), UserId("eve"), history="none", key="k"))
+    await store.advance_read(busy, UserId("eve"), 71, NOW_MS + 97)
+    await store.change_conversation(removing(busy, BOB))
+    await store.change_conversation(giving(busy, CAT, "admin"))
+    await store.change_conversation(updating(busy, title=None, metadata=hostile))
+    await store.change_message(React(busy, 73, CAT, "👍", True))
+    await store.change_conversation(removing(keyed, ANN, by=ANN))
     await store.set_profile(ProfileUpdate(ANN, "Ann\x00 😀", "https://example.com/ann.png"))
     await store.set_profile(ProfileUpdate(CAT))
     return [direct, keyed, empty, busy]
@@ -64,7 +85,8 @@ async def seen(store: Copyable, ids: list[ConversationId]) -> object:
         [await store.get_snapshot(each, after=40, limit=500) for each in ids],
         [await store.list_changes(each, after=0, limit=500) for each in ids],
         [await store.list_settings(each) for each in ids],
-        [await store.list_conversations(user_id, limit=10, before=None) for user_id in (ANN, BOB, CAT)],
+        [await store.list_conversations(user_id, limit=10, before=None) for user_id in (ANN, BOB, CAT, UserId("eve"))],
+        [await store.get_conversation(each) for each in ids],
         await store.list_profiles(after=None, limit=10),
     )
 
@@ -73,15 +95,15 @@ async def test_everything_arrives_as_it_was(backend: Backend, memory: Copyable) 
     source, target = memory, await backend.open()
     ids = await fill(source)
     steps: list[Progress] = []
-    assert await copy_store(source, target, steps.append) == Counts(4, 74, 2)
+    assert await copy_store(source, target, steps.append) == Counts(4, 79, 2)
     assert await seen(target, ids) == await seen(source, ids)
-    assert (steps[0].step, steps[0].done, steps[0].total) == ("copy", 0, 74)
-    assert (steps[-1].step, steps[-1].done, steps[-1].total) == ("verify", 74, 74)
+    assert (steps[0].step, steps[0].done, steps[0].total) == ("copy", 0, 79)
+    assert (steps[-1].step, steps[-1].done, steps[-1].total) == ("verify", 79, 79)
 
 
 async def test_everything_leaves_as_it_was(store: Copyable, memory: Copyable) -> None:
     ids = await fill(store)
-    assert await copy_store(store, memory, silent) == Counts(4, 74, 2)
+    assert await copy_store(store, memory, silent) == Counts(4, 79, 2)
     assert await seen(memory, ids) == await seen(store, ids)
 
 
@@ -111,8 +133,22 @@ async def test_an_interrupted_copy_is_started_again(
         with pytest.raises(StoreUnavailable):
             await copy_store(memory, target, silent)
     for _ in range(2):  # and once more, with nothing left to do
-        assert await copy_store(memory, target, silent) == Counts(4, 74, 2)
+        assert await copy_store(memory, target, silent) == Counts(4, 79, 2)
     assert await seen(target, ids) == await seen(memory, ids)
+
+
+async def test_a_copy_that_is_started_again_takes_how_people_have_changed(store: Copyable, memory: Copyable) -> None:
+    """But not if they have changed in the target too."""
+    here = await group(memory)
+    await say(memory, here, 2)
+    await copy_store(memory, store, silent)
+    await memory.change_conversation(adding(here, UserId("dan")))
+    await memory.change_conversation(removing(here, BOB))
+    await copy_store(memory, store, silent)
+    assert await store.get_conversation(here) == await memory.get_conversation(here)
+    await store.change_conversation(removing(here, CAT))
+    with pytest.raises(CopyError, match="something else"):
+        await copy_store(memory, store, silent)
 
 
 async def test_a_target_with_something_else_in_the_place_is_refused(store: Copyable, memory: Copyable) -> None:

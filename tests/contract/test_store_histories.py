@@ -1,4 +1,4 @@
-"""Random histories of sends, edits, deletions and reactions by several callers, stores and processes at once.
+"""Random histories of messages, their changes and changes of people, by several callers, stores and processes at once.
 
 What must hold whatever happens: the numbers given out are 1, 2, 3, … without a hole, each for one message; and who
 pages through what changed, from any cursor, in the middle of it or after it, ends with the messages as they are.
@@ -15,7 +15,7 @@ from socketserver.chat.domain import UserId
 
 import pytest
 from support import history_child
-from support.histories import Caller, Reader, check_state, present
+from support.histories import PEOPLE, Caller, Reader, check_counts, check_state, present
 from support.stores import Backend, group, message_draft
 
 STEPS = int(os.environ.get("LIFE_STEPS", "25"))
@@ -64,7 +64,7 @@ async def test_any_history_leaves_dense_numbers_and_everybody_with_the_same_mess
 
 async def test_two_processes_change_the_same_messages(shared_backend: Backend) -> None:
     store = await shared_backend.open()
-    where = await group(store)
+    where = await group(store, *PEOPLE)
     children = [history_child.start(shared_backend.url, where, callers=3, count=STEPS, seed=seed) for seed in (1, 2)]
     readers = [Reader(), Reader()]
     given: set[tuple[int, int]] = set()
@@ -83,19 +83,20 @@ async def test_two_processes_change_the_same_messages(shared_backend: Backend) -
         for output, _ in await asyncio.gather(*running):
             lines = output.splitlines()
             assert lines[-1] == "done"
-            given |= {(int(change), int(seq)) for _, change, seq in map(str.split, lines[:-1])}
+            given |= {(int(line.split()[1]), int(line.split()[2])) for line in lines if line.startswith("told")}
     finally:
         for child in children:
             child.kill()
             child.wait()
-    await check_state(store, where, check_numbers(given), [*readers, Reader(), Reader()])
+    await check_state(store, where, check_numbers(given), [*readers, Reader(), Reader()], began=PEOPLE)
+    await check_counts(store, where, PEOPLE)
 
 
 @pytest.mark.parametrize("shared_backend", ["sqlite-file"], indirect=True)
 async def test_a_killed_process_leaves_no_hole_and_no_half_change(shared_backend: Backend) -> None:
     """Killed at random moments. What was acknowledged is there; and the next process goes on at the next number."""
     store = await shared_backend.open()
-    where = await group(store)
+    where = await group(store, *PEOPLE)
     reader = Reader()
     dice = random.Random(5)
     told: dict[int, int] = {}
@@ -108,12 +109,15 @@ async def test_a_killed_process_leaves_no_hole_and_no_half_change(shared_backend
             child.kill()
             child.wait()
         for line in lines:
+            if not line.startswith("told"):
+                continue
             _, change, seq = line.split()
             told[int(seq)] = max(told.get(int(seq), 0), int(change))
         messages = await present(store, where)
         newest = max((each.change for each in messages), default=0)
         assert all(messages[seq - 1].change >= change for seq, change in told.items())
-        await check_state(store, where, newest, [reader, Reader(), Reader()])
+        await check_state(store, where, newest, [reader, Reader(), Reader()], began=PEOPLE)
+        await check_counts(store, where, PEOPLE)
         appended = await store.append_message(message_draft(where))
         assert appended.message.change == newest + 1
 

@@ -8,7 +8,7 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from socketserver.chat.changes import Delete, Edit, React
-from socketserver.chat.domain import ProfileUpdate, new_id
+from socketserver.chat.domain import ProfileUpdate, UserId, new_id
 from socketserver.chat.own_settings import SettingsUpdate
 from socketserver.store import Copyable
 from socketserver.store.mongo.database import MongoDatabase
@@ -19,7 +19,20 @@ from typing import Any
 
 from pymongo import MongoClient, monitoring
 from support.mongo import with_database
-from support.stores import ANN, BOB, CAT, NOW_MS, conversation_draft, group, message_draft, say
+from support.stores import (
+    ANN,
+    BOB,
+    CAT,
+    NOW_MS,
+    adding,
+    conversation_draft,
+    giving,
+    group,
+    message_draft,
+    removing,
+    say,
+    updating,
+)
 
 
 async def do_everything(store: Copyable) -> None:
@@ -35,6 +48,10 @@ async def do_everything(store: Copyable) -> None:
     for conversation_id in (here, there):
         await store.change_message(React(conversation_id, 1, BOB, "+", on=True))
         await store.change_message(Delete(conversation_id, 3, BOB, NOW_MS, others=True))
+    await store.change_conversation(adding(there, UserId("dan"), UserId("eve"), key="k", history="none"))
+    await store.change_conversation(giving(there, UserId("dan"), "admin"))
+    await store.change_conversation(removing(there, UserId("eve"), key="r"))
+    await store.change_conversation(updating(there, title="x", metadata={}))
     await store.get_messages(here, [1, 3, 99])
     await store.get_last_message(here)
     await store.newest_changes([here, there])

@@ -208,7 +208,6 @@ async def test_nginx_reloads(transport: Transport, server: ServerProcess, node: 
 
 # The one long test: it waits for nginx's 60 s to pass.
 @pytest.mark.thorough
-@pytest.mark.timeout(300)
 async def test_idle_clients_stay(database: Path, node: Node, tmp_path: Path) -> None:
     """A minute without a byte ends no connection through the shipped nginx.conf or Caddyfile, neither websocket nor
     polling. nginx without its proxy_read_timeout, in the same minute, ends both."""

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 from support.node import missing_node, require
 from support.pages import ROOT, section, table
 from support.waiting import DEADLINE_S, eventually
@@ -98,7 +97,6 @@ class Npm:
                 await process.wait()
 
 
-@pytest.mark.timeout(200)
 async def test_the_old_scripts_and_log_lines(tmp_path: Path) -> None:
     """`npm run dev:websocket` starts it, `npm run test:websocket` checks it, and the log has its four lines."""
     require(missing_node())

@@ -22,7 +22,6 @@ OUTBOX_BYTES: Final = 1 << 20
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("pongs", [False, True])
 async def test_whoever_stops_reading_is_ended_and_resumes_completely(tmp_path: Path, pongs: bool) -> None:
     """10 000 messages of 1 KiB to a conversation of three, of whom one reads the first few and then nothing more."""

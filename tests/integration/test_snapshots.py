@@ -83,6 +83,18 @@ class Scene:
         await self.ann.client.ok("delete_message", {"conversationId": self.chat, "seq": 2})
         return await self.ben.client.wait("conversation_updated")
 
+    async def participants_changed(self) -> Any:
+        self.chat = await self.ann.create("ben", title="a group")
+        await self.ben.join(self.chat)
+        people = {"userIds": ["cat"], "history": "all", "idempotencyKey": "k", "role": "admin"}
+        await self.ann.client.ok("add_participants", {"conversationId": self.chat, **people})
+        return await self.ben.client.wait("participants_changed")
+
+    async def conversation_removed(self) -> Any:
+        group = await self.ann.create("ben", title="a group")
+        await self.ann.client.ok("remove_participant", {"conversationId": group, "userId": "ben"})
+        return await self.ben.client.wait("conversation_removed")
+
     async def messages_read(self) -> Any:
         await self.ben.join(self.chat)
         await self.ben.send(self.chat, "hello")
@@ -127,6 +139,12 @@ def in_the_answers(event: ServerEvent, seen: dict[str, Any], answers: Answers, c
     elif event == ServerEvent.CONVERSATION_CREATED:
         found = entry(listed["conversations"], id=seen["conversation"]["id"])
         assert {key: found[key] for key in seen["conversation"]} == seen["conversation"]
+    elif event == ServerEvent.PARTICIPANTS_CHANGED:
+        (added,) = seen["added"]
+        assert entry(joined["participants"], userId="cat")["role"] == added["role"] == "admin"
+        assert joined["messages"][-1]["change"] == seen["change"] == joined["change"]
+    elif event == ServerEvent.CONVERSATION_REMOVED:
+        assert [each["id"] for each in listed["conversations"]] == [chat]
     elif event == ServerEvent.CONVERSATION_UPDATED:
         found = entry(listed["conversations"], id=chat)
         assert {key: found[key] for key in seen["conversation"]} == seen["conversation"]

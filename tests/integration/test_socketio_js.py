@@ -5,6 +5,7 @@ from socketserver.realtime import AsyncServer
 
 import pytest
 from support.engine import PATIENT, ROOT, UNIT_S, echo_server, node, serving, until
+from support.node import missing_node, require
 from support.ports import held_port
 from support.unkind_proxies import proxy
 
@@ -107,6 +108,7 @@ async def test_disconnect_stays_away_and_close_transport_comes_back(
 
 
 def test_the_clients_are_the_ones_meant() -> None:
+    require(missing_node())
     for name, version in zip(CLIENTS, ["4.8", "4.0", "3.1"], strict=True):
         text = (ROOT / "node_modules" / name / "package.json").read_text()
         assert f'"version": "{version}.' in text

@@ -86,6 +86,18 @@ async def test_acks_and_events_have_their_declared_shapes(tmp_path: Path) -> Non
         await ask(ben, ClientEvent.LIST_PARTICIPANTS, {**where, "limit": 1})
         await ask(ben, ClientEvent.SET_TYPING, {**where, "typing": True})
         await ask(ben, ClientEvent.SET_VISIBILITY, {**where, "visible": False})
+        await ask(ben, ClientEvent.UPDATE_SETTINGS, {**where, "pinned": True})
+        group = await ask(ana, ClientEvent.CREATE_CONVERSATION, {"participantIds": ["ben"], "title": "plans"})
+        there = {"conversationId": group["conversation"]["id"]}
+        await ask(ana, ClientEvent.JOIN_CONVERSATION, there)
+        people = {"userIds": ["cat", "dan"], "history": "none", "idempotencyKey": "k", "role": "admin"}
+        await ask(ana, ClientEvent.ADD_PARTICIPANTS, {**there, **people})
+        await ask(ana, ClientEvent.SET_ROLE, {**there, "userId": "cat", "role": "owner"})
+        await ask(ana, ClientEvent.UPDATE_CONVERSATION, {**there, "title": None, "metadata": {"a": 1}})
+        await ask(ana, ClientEvent.UPDATE_CONVERSATION, {**there, "metadata": None})
+        for _ in range(2):
+            await ask(ana, ClientEvent.REMOVE_PARTICIPANT, {**there, "userId": "ben"})
+        await ask(ana, ClientEvent.FETCH_HISTORY, there)
         await ask(ben, ClientEvent.LEAVE_CONVERSATION, where)
         assert asked == set(ClientEvent)
 

@@ -1,7 +1,7 @@
 """A process of its own that writes at random: `python -m support.history_child URL CONVERSATION CALLERS COUNT SEED`.
 
-Starts at a line on its input. Says `told CHANGE SEQ` after each write, and `done` at the end. It may be killed at any
-moment.
+Starts at a line on its input. Says `told CHANGE SEQ` after each write, `unsure` where it is not known what came of one,
+and `done` at the end. It may be killed at any moment. The conversation's participants are PEOPLE.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from socketserver.chat.domain import ConversationId, Message, UserId
+from socketserver.chat.domain import ConversationId, Message
 from socketserver.store import open_store
 
-from support.histories import Caller
+from support.histories import PEOPLE, Caller
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -50,7 +50,15 @@ async def _main(url: str, conversation_id: ConversationId, callers: int, count: 
     await asyncio.to_thread(sys.stdin.readline)
     dice = random.Random(seed)
     writing = [
-        Caller(store, conversation_id, UserId(f"u{number % 4}"), random.Random(dice.random()), told=_tell)
+        Caller(
+            store,
+            conversation_id,
+            PEOPLE[number % len(PEOPLE)],
+            random.Random(dice.random()),
+            told=_tell,
+            failed=lambda: _say("unsure"),
+            mentioned=PEOPLE,
+        )
         for number in range(callers)
     ]
     await asyncio.gather(*(caller.run(count) for caller in writing))

@@ -9,12 +9,14 @@ from socketserver.chat.domain import (
     ConversationId,
     MessageDraft,
     MessageId,
+    Role,
     UserId,
     conversation_dedupe_key,
     conversation_kind,
     new_id,
     participants,
 )
+from socketserver.chat.people import AddPeople, RemovePerson, SetRole, Update, system_key
 from socketserver.store import Copyable, Store, open_store
 from socketserver.store.base import StoreObserver
 from typing import Any
@@ -61,6 +63,37 @@ async def group(store: Store, *others: UserId, at_ms: int = NOW_MS) -> Conversat
     """A new conversation of ann and others (bob and cat, if nobody is named)."""
     draft = conversation_draft(*(others or (BOB, CAT)), title="a group", at_ms=at_ms)
     return (await store.create_conversation(draft)).conversation.id
+
+
+def _act(where: ConversationId, by: UserId, key: str | None) -> dict[str, Any]:
+    message_id = MessageId(new_id())
+    return {
+        "conversation_id": where,
+        "user_id": by,
+        "key": system_key(key, message_id),
+        "message_id": message_id,
+        "at_ms": NOW_MS + 70,
+    }
+
+
+def adding(where: ConversationId, *people: UserId, by: UserId = ANN, key: str | None = None, **more: Any) -> AddPeople:
+    return AddPeople(**_act(where, by, key), user_ids=people, **more)
+
+
+def removing(
+    where: ConversationId, person: UserId, *, by: UserId = ANN, key: str | None = None, **more: Any
+) -> RemovePerson:
+    return RemovePerson(**_act(where, by, key), person=person, **more)
+
+
+def giving(
+    where: ConversationId, person: UserId, role: Role, *, by: UserId = ANN, key: str | None = None, **more: Any
+) -> SetRole:
+    return SetRole(**_act(where, by, key), person=person, role=role, **more)
+
+
+def updating(where: ConversationId, *, by: UserId = ANN, key: str | None = None, **more: Any) -> Update:
+    return Update(**_act(where, by, key), **more)
 
 
 async def say(store: Store, conversation_id: ConversationId, count: int, *, by: UserId = ANN) -> None:

@@ -22,6 +22,7 @@ class WireClient(Peer):
 
     def __init__(self, name: str, socket: aiohttp.ClientWebSocketResponse) -> None:
         super().__init__(name)
+        self.notes_acks = False  # whether `log` has the acks too, as "ack"
         self._socket = socket
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -80,6 +81,8 @@ class WireClient(Peer):
         elif frame.startswith("43"):
             at = frame.index("[")
             (ack,) = json.loads(frame[at:])
+            if self.notes_acks:
+                self.note(Seen("ack", [ack]))
             future = self._waiting.pop(int(frame[2:at]))
             if not future.done():  # whoever waited may have given up
                 future.set_result(ack)

@@ -13,6 +13,13 @@ from socketserver.chat.conversations import (
     ListParticipants,
 )
 from socketserver.chat.domain import Conversation, ConversationId, Message, MessageDraft, ReadMark, UserId
+from socketserver.chat.members import (
+    AddParticipants,
+    Members,
+    RemoveParticipant,
+    SetParticipantRole,
+    UpdateConversation,
+)
 from socketserver.chat.messages import (
     DeleteMessage,
     EditMessage,
@@ -26,7 +33,14 @@ from socketserver.chat.messages import (
 from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead, News, Receivers
 from socketserver.chat.reading import MarkRead, Reading
 from socketserver.chat.service import Chat, make_chat
-from socketserver.errors import ConversationNotFound, IdempotencyConflict, InvalidPayload, RateLimited, StoreUnavailable
+from socketserver.errors import (
+    ConversationNotFound,
+    Forbidden,
+    IdempotencyConflict,
+    InvalidPayload,
+    RateLimited,
+    StoreUnavailable,
+)
 from socketserver.limits import Buckets
 from socketserver.store.base import Appended
 from socketserver.store.sqlite.sqlite_store import SqliteStore
@@ -145,6 +159,13 @@ async def send(chat: Chat, user_id: UserId, conversation_id: ConversationId) -> 
     return await chat.messages.send(user_id, SendMessage(conversation_id, "k", "hi"))
 
 
+async def forbidden(work: Awaitable[object]) -> bool:
+    """Do what a participant may not do."""
+    with pytest.raises(Forbidden):
+        await work
+    return True
+
+
 ASKING: dict[str, Callable[[Chat, UserId, ConversationId], Awaitable[object]]] = {
     "get": lambda chat, user, c: chat.conversations.get(user, c),
     "snapshot": lambda chat, user, c: chat.conversations.snapshot(user, JoinConversation(c, 10)),
@@ -156,6 +177,10 @@ ASKING: dict[str, Callable[[Chat, UserId, ConversationId], Awaitable[object]]] =
     "changes": lambda chat, user, c: chat.messages.changes(user, FetchChanges(c, 0, 10)),
     "some": lambda chat, user, c: chat.messages.some(user, FetchMessages(c, (1,))),
     "history": lambda chat, user, c: chat.messages.history(user, FetchHistory(c, 10)),
+    "add": lambda chat, user, c: forbidden(chat.members.add(user, AddParticipants(c, (CAT,), "all", "k"))),
+    "remove": lambda chat, user, c: forbidden(chat.members.remove(user, RemoveParticipant(c, ANN))),
+    "set_role": lambda chat, user, c: forbidden(chat.members.set_role(user, SetParticipantRole(c, ANN, "member"))),
+    "update": lambda chat, user, c: forbidden(chat.members.update(user, UpdateConversation(c, "title"))),
     "participants": lambda chat, user, c: chat.conversations.participants(user, ListParticipants(c, 10)),
 }
 
@@ -184,11 +209,14 @@ def test_every_use_case_is_asked() -> None:
     """The test above knows every method that takes a conversation; the other two work on the user's own."""
     methods = {
         name
-        for part in (Conversations, Messages, Reading)
+        for part in (Conversations, Messages, Reading, Members)
         for name, value in vars(part).items()
         if callable(value) and not name.startswith("_")
     }
-    assert methods - set(ASKING) == {"create", "page", "close"}
+    assert methods - set(ASKING) == {
+        *("create", "page", "close"),
+        *("know", "doubt", "listed", "shuts_out"),  # tell nobody anything
+    }
 
 
 async def test_lists_are_ones_own(stage: Stage) -> None:
@@ -539,7 +567,7 @@ async def test_a_receiver_that_fails_costs_the_others_nothing(stage: Stage, capl
         assert announced.conversations == [created.conversation]
         assert announced.messages == [sent.message]
         assert [mark.user_id for mark in announced.marks] == [BOB]
-    assert caplog.text.count("announced by Failing") == 3
+    assert caplog.text.count("announced by Failing") == 4
 
 
 async def test_the_news_tell_a_repeat(stage: Stage) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from socketserver import __version__, errors, settings
 from socketserver.chat.conversations import Conversations
+from socketserver.chat.members import Members
 from socketserver.chat.messages import Messages
+from socketserver.chat.people import UNSET
 from socketserver.chat.personal import Personal
 from socketserver.chat.profiles import Profiles
 from socketserver.chat.reading import Reading
@@ -38,7 +40,9 @@ OBJECTS: dict[str, type] = {
     "own settings": shapes.OwnSettingsWire,
     "mentions changed": shapes.MentionsChangedWire,
     "message": shapes.MessageWire,
+    "system": shapes.SystemWire,
     "reaction": shapes.ReactionWire,
+    "participant role": shapes.ParticipantRoleWire,
     "participant": shapes.ParticipantWire,
     "profile": shapes.ProfileWire,
     "presence": shapes.PresenceWire,
@@ -182,6 +186,8 @@ def test_payload_table(event: ClientEvent) -> None:
             "Cursor": "string",
             "Int": "integer",
             "Bool": "boolean",
+            "Choice": "string",
+            "UserId": "string",
             "Metadata": "object",
             "ListOfUserIds": "string[]",
             "ListOfSeqs": "integer[]",
@@ -191,12 +197,14 @@ def test_payload_table(event: ClientEvent) -> None:
             assert row["Default"] == "required"
         elif field.load_default is not marshmallow.missing:
             assert row["Default"] == f"`{field.load_default}`"
-        elif field.allow_none:
+        elif field.allow_none and defaults[str(field.name)] is not UNSET:
             assert row["Default"] == "`null`"
         elif kind == "boolean" and defaults[str(field.name)] is False:
             assert row["Default"] == "`false`"
         else:
             assert row["Default"] == "none"
+        for word in getattr(field, "words", ()):
+            assert f"`{word}`" in row["Bounds"]
         for bound in bounds(field):
             assert re.search(rf"\b{bound}\b", row["Bounds"]), f"{row['Field']}: {bound}"
 
@@ -240,7 +248,7 @@ def use_case_doc(event: ClientEvent) -> str:
     """The docstring of the use case that an event's row names; nothing where it names none."""
     if event.row.use_case is None:
         return ""
-    chat = Chat(*map(object.__new__, (Conversations, Messages, Reading, Personal, Profiles)))  # never called
+    chat = Chat(*map(object.__new__, (Conversations, Messages, Reading, Personal, Members, Profiles)))  # never called
     return event.row.use_case(chat).__doc__ or ""
 
 

@@ -49,7 +49,7 @@ RANKS = {
 
 # Which rooms or modules own a driver; nobody else imports it. Whatever is not listed is not a dependency.
 OWNERS = {
-    "aiohttp": {"app", "check", "cli", "door", "handlers", "ops", "realtime", "running", "wire.answers"},
+    "aiohttp": {"app", "check", "cli", "door", "handlers", "ops", "realtime", "running", "wire.answers", "wire.files"},
     "aiohttp_session": {"door.auth"},
     "bson": {"store.mongo.documents"},
     "cryptography": {"check", "door"},

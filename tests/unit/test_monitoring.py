@@ -15,6 +15,7 @@ from socketserver.ops.figures import Reading
 from socketserver.ops.metrics import (
     CHANGES,
     CONNECT,
+    CONVERSATION_CHANGES,
     END_CODES,
     HANDSHAKE,
     HTTP,
@@ -86,6 +87,7 @@ VALUES: Final[dict[tuple[str, str], set[str]]] = {
     ("socketserver_intake_total", "done"): set(INTAKE.counts()),
     ("socketserver_sockets", "transport"): set(TRANSPORTS),
     ("socketserver_changes_total", "kind"): set(CHANGES),
+    ("socketserver_conversation_changes_total", "kind"): set(CONVERSATION_CHANGES),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from socketserver.chat import conversations, domain, messages, personal, reading
+from socketserver.chat import conversations, domain, members, messages, personal, reading
 from socketserver.chat.domain import ConversationId, Identity, MessageId, UserId
 from socketserver.chat.own_settings import OwnSettings
 from socketserver.errors import ENDS, ChatError, InvalidPayload, RateLimited, UnknownEvent, VersionConflict
@@ -50,6 +50,19 @@ SMALLEST: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
         messages.FetchMessages(ConversationId("c"), (3, 1)),
     ),
     ClientEvent.MARK_READ: ({"conversationId": "c", "seq": 0}, reading.MarkRead(ConversationId("c"), 0)),
+    ClientEvent.ADD_PARTICIPANTS: (
+        {"conversationId": "c", "userIds": ["u"], "history": "none", "idempotencyKey": "k"},
+        members.AddParticipants(ConversationId("c"), (UserId("u"),), "none", "k"),
+    ),
+    ClientEvent.REMOVE_PARTICIPANT: (
+        {"conversationId": "c", "userId": "u"},
+        members.RemoveParticipant(ConversationId("c"), UserId("u")),
+    ),
+    ClientEvent.SET_ROLE: (
+        {"conversationId": "c", "userId": "u", "role": "admin"},
+        members.SetParticipantRole(ConversationId("c"), UserId("u"), "admin"),
+    ),
+    ClientEvent.UPDATE_CONVERSATION: ({"conversationId": "c"}, members.UpdateConversation(ConversationId("c"))),
     ClientEvent.UPDATE_SETTINGS: ({"conversationId": "c"}, personal.UpdateSettings(ConversationId("c"))),
     ClientEvent.FETCH_HISTORY: ({"conversationId": "c"}, messages.FetchHistory(ConversationId("c"), 50)),
     ClientEvent.LIST_PARTICIPANTS: ({"conversationId": "c"}, conversations.ListParticipants(ConversationId("c"), 50)),
@@ -71,6 +84,18 @@ EVERYTHING: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
     ClientEvent.JOIN_CONVERSATION: (
         {"conversationId": "c", "after": 3, "limit": 200, "visible": True},
         conversations.JoinConversation(ConversationId("c"), 200, 3, True),
+    ),
+    ClientEvent.ADD_PARTICIPANTS: (
+        {"conversationId": "c", "userIds": ["u"], "history": "all", "idempotencyKey": "k", "role": "owner"},
+        members.AddParticipants(ConversationId("c"), (UserId("u"),), "all", "k", "owner"),
+    ),
+    ClientEvent.REMOVE_PARTICIPANT: (
+        {"conversationId": "c", "userId": "u", "idempotencyKey": "k"},
+        members.RemoveParticipant(ConversationId("c"), UserId("u"), "k"),
+    ),
+    ClientEvent.UPDATE_CONVERSATION: (
+        {"conversationId": "c", "title": None, "metadata": {"a": 1}, "idempotencyKey": "k"},
+        members.UpdateConversation(ConversationId("c"), None, {"a": 1}, "k"),
     ),
     ClientEvent.SEND_MESSAGE: (
         {
@@ -296,6 +321,20 @@ def test_places_are_a_short_list_of_numbers(seqs: object) -> None:
     assert list(errors_of("fetch_messages", {"conversationId": "c", "seqs": seqs})) == ["seqs"]
 
 
+def test_a_message_in_which_the_conversation_tells_of_itself() -> None:
+    """It is a message like any other to a client that knows only those."""
+    for system, told in (
+        (domain.System("title"), {"type": "title"}),
+        (domain.System("title", title="x"), {"type": "title", "title": "x"}),
+        (
+            domain.System("role", (UserId("bob"),), "admin"),
+            {"type": "role", "userIds": ["bob"], "role": "admin"},
+        ),
+    ):
+        wire = protocol.dump_message(replace(MESSAGE, system=system))
+        assert wire == {**protocol.dump_message(MESSAGE), "kind": "system", "system": told}
+
+
 def test_activity_has_a_preview() -> None:
     """The activity of a long message carries its first 120 characters."""
     assert protocol.dump_activity(MESSAGE) == {
@@ -320,6 +359,7 @@ def test_summary(last: domain.Message | None) -> None:
         "participantCount": 2,
         "createdBy": "ann",
         "createdAt": 4,
+        "metadata": None,
         "lastMessage": protocol.dump_message(MESSAGE) if last else None,
         "lastSeq": 9,
         "change": 10,
@@ -375,8 +415,9 @@ def test_small_shapes() -> None:
         "readSeq": 3,
         "readAt": 9,
     }
-    assert protocol.dump_participant(mark, online=False, last_seen_at_ms=8) == {
+    assert protocol.dump_participant(mark, "admin", online=False, last_seen_at_ms=8) == {
         "userId": "ann",
+        "role": "admin",
         "readSeq": 3,
         "readAt": 9,
         "online": False,

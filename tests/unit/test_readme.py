@@ -93,9 +93,20 @@ await say("four");
 await say("five");
 await until("resumed", () => view.status === "connected" && bodies() === "one,two,three,four,five");
 
+const change = (event, seq, more) => tell(event, { conversationId: conversation.id, seq, ...more });
+await change("edit_message", 1, { idempotencyKey: "edit", body: "uno" });
+await until("an edit, live", () => bodies() === "uno,two,three,four,five");
+await upgraded(mine);
+mine.io.engine.close();
+await until("cut again", () => view.status === "reconnecting");
+await change("delete_message", 2);
+await change("set_reaction", 1, { reaction: "+", on: true });
+await until("what changed meanwhile", () => view.status === "connected" && bodies() === "uno,,three,four,five");
+assert.equal(view.messages[0].reactions[0].count, 1);
+
 await view.send("six", "same-key");
 await view.send("six", "same-key");
-await until("once", () => bodies() === "one,two,three,four,five,six");
+await until("once", () => bodies() === "uno,,three,four,five,six");
 await assert.rejects(view.send("seven", "same-key"), /idempotencyKey/);
 
 await upgraded(mine);
@@ -105,7 +116,7 @@ assert.equal(mine.active, false);
 tab.disconnect();
 view.reconnect();
 await until("back", () => view.status === "connected");
-assert.equal(bodies(), "one,two,three,four,five,six");
+assert.equal(bodies(), "uno,,three,four,five,six");
 await upgraded(mine);
 
 // Another conversation: never the old one's text, not for a moment, and no second connection.
@@ -160,7 +171,7 @@ const look = () => { view = render(() => useChat(socket, "c"), () => queueMicrot
 const page = (from, to, text) =>
   Array.from({ length: to - from + 1 }, (_, i) => ({ seq: from + i, change: from + i, body: `${text} ${from + i}` }));
 const connect = async (messages) => {
-  server.answer = { ok: true, messages, change: messages.at(-1).change };
+  server.answer = { ok: true, messages, updates: [], change: messages.at(-1).change };
   on.connect();
   await new Promise((done) => setTimeout(done, 20));
 };
@@ -266,7 +277,7 @@ async def test_hook_drops_a_late_token(tmp_path: Path) -> None:
 
 
 async def test_hook_holds_a_conversation(tmp_path: Path) -> None:
-    """The hook shows what is said, resumes after a cut, sends once, and stays away when replaced until it is asked.
+    """The hook shows what is said and what becomes of it, resumes after a cut, sends once, stays away when replaced.
 
     Switching conversations showed the old one's text and cost a connection each time; of 40 messages written offline 20
     were lost to `rate_limited`.

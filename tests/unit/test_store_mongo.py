@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from socketserver.chat.changes import React
-from socketserver.chat.domain import ConversationId, Gap, ReadMark, new_id
+from socketserver.chat.domain import Gap, ReadMark, new_id
 from socketserver.errors import InternalError, LimitExceeded, Overloaded, StoreUnavailable
 from socketserver.store.base import Appended
 from socketserver.store.mongo.database import MongoDatabase, options_for
@@ -140,7 +140,7 @@ class Spoiled(MongoDatabase):
         self.looks = 0
         self.insert_error: Exception | None = None
 
-    async def raise_fields(self, changes: Sequence[tuple[ConversationId, Document]]) -> int:
+    async def raise_fields(self, changes: Sequence[tuple[Document, Document]]) -> int:
         if self.before_marks is not None:
             await self.before_marks()
         return await super().raise_fields(changes)

@@ -61,6 +61,12 @@ export class Cache {
     this.#later(`conversation ${id}`, { kept, at: this.#clock.wall() });
   }
 
+  /** @param {string} id */
+  forget(id) {
+    this.#dirty.delete(`conversation ${id}`);
+    void this.#storage.remove(`${this.#prefix}conversation ${id}`).catch(() => {});
+  }
+
   /** Write what waits now: the page may be gone in a moment. */
   async flush() {
     this.#clock.clearTimeout(this.#timer);

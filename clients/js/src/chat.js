@@ -8,10 +8,11 @@
 import { Cache } from "./cache.js";
 import { CLOCK } from "./clock.js";
 import { Connection } from "./connection.js";
+import { counts } from "./conversation.js";
 import { Conversations } from "./conversations.js";
 import { ChatError } from "./errors.js";
 import { cut } from "./list.js";
-import { Listeners } from "./listeners.js";
+import { Listenable } from "./listeners.js";
 import { Outbox } from "./outbox.js";
 import { isLookedAt, listenTo } from "./page.js";
 import { newKey } from "./pending.js";
@@ -53,7 +54,7 @@ export function createChat(options) {
   return new Chat(options);
 }
 
-export class Chat {
+export class Chat extends Listenable {
   /** @type {Status} */
   status;
   /** The list: `state`, `subscribe`, `loadMore`. @type {Conversations} */
@@ -71,7 +72,6 @@ export class Chat {
   #me;
   /** @type {string | null} */
   #scope = null;
-  #listeners = new Listeners();
   /** By id; the one used last is the last. @type {Map<string, Room>} */
   #rooms = new Map();
   #turns;
@@ -82,6 +82,7 @@ export class Chat {
 
   /** @param {Options} options */
   constructor(options) {
+    super();
     const { url, getToken = null, cookie = false, user, clock = CLOCK } = options;
     if (!getToken && !cookie) throw new TypeError("createChat needs getToken, or cookie: true.");
     this.#options = options;
@@ -121,6 +122,11 @@ export class Chat {
       joined: (id, ack) => this.#joined(id, ack),
       counted: (id, state) => this.#counted(id, state),
       settled: (event) => this.#settled(event),
+      changedBy: ({ conversation, message }) => {
+        if (conversation) this.#event("conversation_updated", { conversation });
+        if (message) this.#stored(message);
+      },
+      forget: (id) => this.#forget(id),
     };
     this.conversations = new Conversations({
       insist: (event, payload, wanted, take) => this.#insist(event, payload, wanted, take),
@@ -130,9 +136,6 @@ export class Chat {
     this.profiles.subscribe(() => this.#cache?.keepProfiles([...this.profiles.state.values()]));
     this.conversations.apply({ type: "known", me: this.#me });
   }
-
-  /** Hear that `status` changed. @param {() => void} listener @returns {() => void} takes it away */
-  subscribe = (listener) => this.#listeners.add(listener);
 
   snapshot = () => this.status;
 
@@ -286,6 +289,7 @@ export class Chat {
       case "conversation_created":
         this.profiles.learn(payload.profiles);
         this.conversations.apply({ type: "created", conversation: payload.conversation });
+        this.#rooms.get(payload.conversation.id)?.added();
         return void this.conversations.load(); // its answer has the others' presence, and makes the server tell of it
       case "conversation_updated": {
         const room = this.#rooms.get(payload.conversation.id);
@@ -293,6 +297,11 @@ export class Chat {
         room?.apply({ type: "updated", conversation: payload.conversation });
         return this.conversations.apply({ type: "updated", event: payload, counts: !room?.state.joined });
       }
+      case "participants_changed":
+        return this.#rooms.get(payload.conversationId)?.apply({ type: "people", event: payload });
+      case "conversation_removed":
+        this.#rooms.get(payload.conversationId)?.removed(payload.reason);
+        return this.#forget(payload.conversationId);
       case "settings_changed":
         return this.#settled(payload);
       case "messages_read":
@@ -332,6 +341,12 @@ export class Chat {
     if (partly && !this.#rooms.get(conversationId)?.state.joined) void this.conversations.load();
   }
 
+  /** One takes part no more. @param {string} conversationId */
+  #forget(conversationId) {
+    this.#cache?.forget(conversationId);
+    this.conversations.apply({ type: "removed", conversationId });
+  }
+
   /** @param {SettingsChanged} event */
   #settled(event) {
     this.#rooms.get(event.conversationId)?.apply({ type: "settings", settings: event.settings });
@@ -340,7 +355,7 @@ export class Chat {
 
   /** @param {string} conversationId @param {JoinConversationAck} ack */
   #joined(conversationId, { messages, settings }) {
-    const newest = messages.filter(({ deletedAt }) => deletedAt === undefined).at(-1);
+    const newest = messages.filter(counts).at(-1);
     if (newest && this.conversations.has(conversationId)) this.#news(newsOf(newest));
     this.conversations.apply({ type: "settings", event: { conversationId, settings } });
     for (const message of messages) if (message.senderId === this.#me) this.#outbox.settle(message.idempotencyKey, message);
@@ -381,7 +396,7 @@ export class Chat {
   #statusChanged() {
     const status = this.#status();
     this.status = status;
-    this.#listeners.tell();
+    this.notify();
   }
 
   /** @returns {Status} */
@@ -391,8 +406,9 @@ export class Chat {
 }
 
 /** What the list shows of a message. @param {Message} message */
-function newsOf({ conversationId, seq, senderId, body, createdAt, mentions }) {
-  return { conversationId, seq, senderId, text: cut(body), at: createdAt, mentions };
+function newsOf(message) {
+  const { conversationId, seq, senderId, body, createdAt, mentions } = message;
+  return { conversationId, seq, senderId, text: counts(message) ? cut(body) : null, at: createdAt, mentions };
 }
 
 export { ChatError, memoryStorage, newKey };

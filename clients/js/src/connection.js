@@ -6,7 +6,7 @@
 import { io as socketIo } from "socket.io-client";
 import { CLOCK } from "./clock.js";
 import { ChatError, readRefusal } from "./errors.js";
-import { Listeners } from "./listeners.js";
+import { Listenable } from "./listeners.js";
 import { listenTo } from "./page.js";
 
 /** @import { Socket } from "socket.io-client" */
@@ -47,12 +47,11 @@ const PROBE_MS = 4_000;
 /** @type {Pick<Status, "code" | "message" | "retryAt" | "attempt">} */
 const NO_REASON = { code: null, message: null, retryAt: null, attempt: 0 };
 
-export class Connection {
+export class Connection extends Listenable {
   /** @type {Status} */
   status;
   /** Why the server ended the last connection, until there is another. @type {SessionEnded | null} */
   ended = null;
-  subscribe;
   #url;
   #options;
   #getToken;
@@ -60,7 +59,6 @@ export class Connection {
   #clock;
   #io;
   #page;
-  #listeners = new Listeners();
   /** That of the present attempt or connection. @type {Socket | null} */
   #socket = null;
   /** Somebody wants a connection. */
@@ -93,6 +91,7 @@ export class Connection {
    * @param {any} [init.page]  `window`, or what stands for it
    */
   constructor({ url, options = {}, getToken, handlers, clock = CLOCK, io = socketIo, page = globalThis }) {
+    super();
     this.#url = url;
     this.#options = options;
     this.#getToken = getToken;
@@ -100,7 +99,6 @@ export class Connection {
     this.#clock = clock;
     this.#io = io;
     this.#page = page;
-    this.subscribe = this.#listeners.add;
     /** @type {Status} */
     this.status = {
       ...{ state: "offline", attempt: 0, of: RECONNECTION.attempts, code: "closed", message: null, retryAt: null },
@@ -363,6 +361,6 @@ export class Connection {
   /** @param {Partial<Status>} change */
   #set(change) {
     this.status = { ...this.status, ...change };
-    this.#listeners.tell();
+    this.notify();
   }
 }

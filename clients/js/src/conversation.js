@@ -24,6 +24,9 @@ import { merged, NO_SETTINGS } from "./list.js";
  * @property {number} unreadMentions  how many of those that are unread mention oneself
  * @property {OwnSettings} settings  one's own
  * @property {boolean} hasOlder  there are messages before the first one at hand
+ * @property {Role | null} role  one's own; null until it is known
+ * @property {"removed" | "left" | "deleted" | null} removed  why one takes part no more
+ * @property {number} firstSeq  the first message that one may see
  * @property {boolean} joined  on the present connection; while it is false nothing new arrives
  * @property {ChatError | null} error  why it cannot be joined
  * @property {number} lastSeq  the newest message's, loaded or not
@@ -33,6 +36,8 @@ import { merged, NO_SETTINGS } from "./list.js";
  * @property {number | null} cursor  the change up to which nothing is missing; null before the first join
  * @property {number} target  the change up to which the last answer says that there are changes; they are fetched from the cursor on
  * @property {readonly Message[]} ahead  what came before it was joined, or beyond the cursor
+ * @property {ReadonlyMap<string, {change: number, role: Role | undefined}>} people  by user id, who was added (with a role),
+ *   removed (undefined), or got another role since the last answer
  * @property {ReadonlyMap<number, Message>} aside  by `seq`, the latest changes of what is not loaded: an answer on its way may be older
  * @property {number} uncounted  how many after the read mark do not count as unread
  * @property {boolean} unsure  nobody knows any more how many
@@ -52,11 +57,16 @@ import { merged, NO_SETTINGS } from "./list.js";
  *   | {type: "read", event: Pick<MessagesRead, "userId" | "readSeq" | "readAt">}
  *   | {type: "typing", event: UserTyping}
  *   | {type: "presence", event: Presence}
+ *   | {type: "people", event: PeopleChanged}
+ *   | {type: "removed", reason: "removed" | "left" | "deleted"}
  *   | {type: "updated", conversation: Conversation}
  *   | {type: "settings", settings: OwnSettings}
  *   | {type: "visible", visible: boolean}
  *   | {type: "lost"}} Action
  *
+ * @typedef {"owner" | "admin" | "member"} Role
+ * @typedef {{change: number, added: readonly {userId: string, role: Role}[], removed: readonly string[],
+ *   roles: readonly {userId: string, role: Role}[]}} PeopleChanged
  * @typedef {Pick<State, "conversation" | "messages" | "participants" | "lastSeq" | "readSeq" | "cursor" | "uncounted"
  *   | "unreadMentions" | "settings">} Kept
  */
@@ -78,6 +88,9 @@ export const EMPTY = Object.freeze({
   unreadMentions: 0,
   settings: NO_SETTINGS,
   quoted: new Map(),
+  role: null,
+  removed: null,
+  firstSeq: 1,
   hasOlder: false,
   joined: false,
   error: null,
@@ -88,6 +101,7 @@ export const EMPTY = Object.freeze({
   cursor: null,
   target: 0,
   ahead: Object.freeze([]),
+  people: new Map(),
   aside: new Map(),
   uncounted: 0,
   unsure: false,
@@ -99,7 +113,7 @@ export function reduce(state, action) {
   const next = step(state, action);
   if (next === state) return state;
   const [first] = next.messages;
-  next.hasOlder = first !== undefined && first.seq > 1;
+  next.hasOlder = first !== undefined && first.seq > next.firstSeq;
   const unread = next.messages.slice(placeOf(next.messages, next.readSeq + 1));
   if (unread.length === next.lastSeq - next.readSeq) {
     next.uncounted = unread.filter((message) => !counts(message)).length;
@@ -129,8 +143,7 @@ function step(state, action) {
       const next = take(state, [message]);
       if (state.joined) return next;
       // As long as the answer to the join is out it may turn out that all that was known before is of another past.
-      const others = state.ahead.filter(({ change }) => change !== message.change);
-      return { ...next, ahead: [...others, message].slice(-MOST_AHEAD) };
+      return { ...next, ahead: [...state.ahead, message].slice(-MOST_AHEAD) };
     }
     case "history":
       return take(state, action.messages, true);
@@ -146,7 +159,7 @@ function step(state, action) {
     case "participants": {
       const named = new Set(action.participants.map(({ userId }) => userId));
       const others = action.all ? [] : state.participants.filter(({ userId }) => !named.has(userId));
-      return mark({ ...state, participants: [...others, ...action.participants] }, action.participants);
+      return mark(withPeople({ ...state, participants: [...others, ...action.participants] }), action.participants);
     }
     case "read":
       return mark(state, [action.event]);
@@ -161,6 +174,17 @@ function step(state, action) {
       const seen = (/** @type {Participant} */ each) => (each.userId === userId ? { ...each, online, lastSeenAt } : each);
       return { ...state, participants: state.participants.map(seen) };
     }
+    case "people": {
+      const { change, added, removed, roles } = action.event;
+      const people = new Map(state.people);
+      const gone = removed.map((userId) => ({ userId, role: undefined }));
+      for (const { userId, role } of [...added, ...roles, ...gone]) {
+        if ((people.get(userId)?.change ?? 0) < change) people.set(userId, { change, role });
+      }
+      return withPeople({ ...state, people });
+    }
+    case "removed":
+      return { ...EMPTY, me: state.me, visible: state.visible, conversation: state.conversation, removed: action.reason };
     case "updated":
       return { ...state, conversation: action.conversation };
     case "settings":
@@ -169,11 +193,11 @@ function step(state, action) {
       return state.visible === action.visible ? state : { ...state, visible: action.visible };
     case "lost": {
       // Without a cursor the next answer could not tell that what came so far is of another past.
-      if (state.cursor === null) return { ...EMPTY, me: state.me, visible: state.visible };
+      if (state.cursor === null) return state.removed ? state : { ...EMPTY, me: state.me, visible: state.visible };
       // Who comes, goes and types is not heard of any more.
       const away = (/** @type {Participant} */ each) => (each.online ? { ...each, online: false } : each);
-      const { typing, ahead, aside, target, reads } = EMPTY;
-      return { ...state, joined: false, typing, ahead, aside, target, reads, participants: state.participants.map(away) };
+      const { typing, ahead, aside, people, target, reads } = EMPTY;
+      return { ...state, joined: false, typing, ahead, aside, people, target, reads, participants: state.participants.map(away) };
     }
   }
 }
@@ -183,8 +207,8 @@ function join(state, ack, after) {
   const { conversation, participants, change, updatesThrough = change } = ack;
   // Another past; or so much has changed that what is known is not worth to be brought up to date.
   const anew = after === null ? state.cursor !== null : change < after;
-  const { me, visible, ahead, reads } = state;
-  const known = anew ? { ...EMPTY, me, visible, reads } : state;
+  const { me, visible, ahead, reads, people } = state;
+  const known = anew ? { ...EMPTY, me, visible, reads, people } : state;
   const named = new Set(participants.map(({ userId }) => userId));
   const others = participants.length < conversation.participantCount ? known.participants : [];
   // What came beyond the cursor may have changed since, in what the answer left out.
@@ -194,7 +218,7 @@ function join(state, ack, after) {
   const quoted = new Map([...known.quoted].map(([seq, message]) => [seq, message && isSure(message) ? message : null]));
   // Events may have overtaken the answer: then what it counts is older than what is known.
   const overtaken = (known.cursor ?? 0) > change;
-  const { lastSeq, readSeq, unreadCount, unreadMentions, settings } = ack;
+  const { lastSeq, readSeq, unreadCount, unreadMentions, settings, role = null, firstSeq = 1 } = /** @type {JoinConversationAck & {role?: Role | null, firstSeq?: number}} */ (ack);
   const own = Math.max(known.readSeq, readSeq);
   const beyond = ahead.filter((each) => each.change > change);
   const unsure = own > readSeq || beyond.length > 0;
@@ -212,9 +236,13 @@ function join(state, ack, after) {
     target: change,
     readSeq: own,
     settings,
+    role,
+    removed: null,
+    firstSeq,
+    people: new Map([...people].filter(([, each]) => each.change > change)),
     ...(!overtaken && counted),
   };
-  const taken = take(take(mark(joined, participants), ack.updates), ack.messages, true);
+  const taken = take(take(mark(withPeople(joined), participants), ack.updates), ack.messages, true);
   const whole = take(taken, beyond);
   return { ...whole, typing: ack.typing };
 }
@@ -229,11 +257,12 @@ function join(state, ack, after) {
  */
 function take(state, news, older = false) {
   let { messages, typing, quoted, aside, lastSeq, uncounted, unreadMentions, unsure } = state;
+  const toldUpTo = Math.max(state.cursor ?? 0, state.target); // what was before is in the counts already
   for (let message of news) {
     const { seq, senderId, replyTo } = message;
     const at = placeOf(messages, seq);
     const known = messages[at]?.seq === seq ? messages[at] : undefined;
-    if (seq > state.readSeq && isNews(state, message) && !(known && known.change >= message.change)) {
+    if (seq > state.readSeq && message.change > toldUpTo && !(known && known.change >= message.change)) {
       uncounted += Number(!counts(message)) - Number(known !== undefined && !counts(known));
       unreadMentions += Number(mentions(message, state.me)) - Number(known !== undefined && mentions(known, state.me));
       unsure ||= !known && seq <= lastSeq; // nobody knows what it was before
@@ -263,16 +292,26 @@ function take(state, news, older = false) {
   return mark(advance(moved, news), news.map(({ senderId, seq, createdAt }) => ({ userId: senderId, readSeq: seq, readAt: createdAt })));
 }
 
-/** Whether neither an answer nor an event has told of it. @param {State} state @param {Message} message */
-function isNews({ cursor, target, ahead }, { change }) {
-  return change > Math.max(cursor ?? 0, target) && !ahead.some((each) => each.change === change);
-}
-
-/** Whether it counts as unread. @param {Message} message */
-const counts = ({ deletedAt }) => deletedAt === undefined;
+/** Whether it counts as unread: neither deleted, nor of the server's own. @param {Message & {kind?: string}} message */
+export const counts = ({ deletedAt, kind }) => deletedAt === undefined && kind !== "system";
 
 /** @param {Message} message @param {string | null} me */
 const mentions = (message, me) => counts(message) && message.mentions !== undefined && message.mentions.includes(me ?? "");
+
+/** Who takes part, with what events said since the answer. @param {State} state @returns {State} */
+function withPeople(state) {
+  const { people, me, lastSeq } = state;
+  if (people.size === 0) return state;
+  const participants = /** @type {(Participant & {role?: Role})[]} */ ([...state.participants])
+    .filter(({ userId }) => people.get(userId)?.role !== undefined || !people.has(userId))
+    .map((each) => ({ ...each, role: people.get(each.userId)?.role ?? each.role }));
+  for (const [userId, { role }] of people) {
+    if (role === undefined || participants.some((each) => each.userId === userId)) continue;
+    // Who is added starts with everything before as read.
+    participants.push({ userId, role, readSeq: lastSeq, readAt: null, online: false, lastSeenAt: null });
+  }
+  return { ...state, participants, role: people.get(me ?? "")?.role ?? state.role };
+}
 
 /** Where a seq stands, or would stand. @param {readonly Message[]} messages @param {number} seq */
 function placeOf(messages, seq) {

@@ -1,5 +1,5 @@
 // The list of conversations, live: read at every connect, and again when something comes that is not in it.
-import { Listeners } from "./listeners.js";
+import { Listenable } from "./listeners.js";
 import { NO_LIST, reduceList } from "./list.js";
 import { ignore } from "./upkeep.js";
 
@@ -8,13 +8,12 @@ import { ignore } from "./upkeep.js";
 
 const PAGE = 50;
 
-export class Conversations {
+export class Conversations extends Listenable {
   /** @type {ListState} */
   state = NO_LIST;
   #insist;
   #onChange;
   #learn;
-  #listeners = new Listeners();
   #loading = false;
   #again = false;
   /** The latest activity of which an answer told. */
@@ -22,13 +21,11 @@ export class Conversations {
 
   /** @param {{insist: Context["insist"], learn: Context["learn"], changed: (state: ListState) => void}} init */
   constructor({ insist, learn, changed }) {
+    super();
     this.#learn = learn;
     this.#insist = insist;
     this.#onChange = changed;
   }
-
-  /** @param {() => void} listener @returns {() => void} takes it away */
-  subscribe = (listener) => this.#listeners.add(listener);
 
   snapshot = () => this.state;
 
@@ -56,13 +53,13 @@ export class Conversations {
     if (next === this.state) return;
     this.state = next;
     this.#onChange(next);
-    this.#listeners.tell();
+    this.notify();
   }
 
   forget() {
     this.state = NO_LIST;
     this.#knownAt = Infinity;
-    this.#listeners.tell();
+    this.notify();
   }
 
   /** Read it. One request at a time, and one more for all that came meanwhile: a hundred new conversations are no flood. */

@@ -33,8 +33,9 @@
  *   | {type: "lost"}
  *   | {type: "page", page: ListConversationsAck, further: boolean, whole: boolean}
  *   | {type: "created", conversation: Conversation}
- *   | {type: "news", conversationId: string, seq: number, senderId: string, text: string, at: number, mentions?: readonly string[]}
+ *   | {type: "news", conversationId: string, seq: number, senderId: string, text: string | null, at: number, mentions?: readonly string[]}
  *   | {type: "settings", event: SettingsChanged}
+ *   | {type: "removed", conversationId: string}
  *   | {type: "updated", event: ConversationUpdated, counts: boolean}
  *   | {type: "read", conversationId: string, readSeq: number, lastSeq?: number, uncounted?: number, unreadMentions?: number}
  *   | {type: "presence", event: Presence}
@@ -127,18 +128,24 @@ function step(state, action) {
         if (item.lastSeq >= seq) return item;
         const readSeq = senderId === state.me ? seq : item.readSeq; // sending counts as reading
         const activityAt = at >= newest ? at : newest + 1;
+        // What was left out between does not count: each message that does is told of. Unless that was before this connection.
+        const skipped = item.stale ? 0 : seq - item.lastSeq - 1;
+        const uncounted = item.uncounted + skipped + Number(text === null);
+        const common = { lastSeq: seq, readSeq, activityAt, uncounted, stale: false };
+        if (text === null) return { ...item, ...common }; // one of the server's own
         const unreadMentions = item.unreadMentions + (mentions.includes(state.me ?? "") ? 1 : 0);
-        return { ...item, lastSeq: seq, readSeq, activityAt, unreadMentions, preview: { senderId, text, createdAt: at }, stale: false };
+        return { ...item, ...common, unreadMentions, preview: { senderId, text, createdAt: at } };
       });
     }
     case "updated": {
-      const { conversation, lastMessage, uncountedSeq = 0, mentions } = action.event;
+      const { conversation, lastMessage, uncountedSeq = 0, mentions, ...event } = /** @type {ConversationUpdated & {activityAt?: number}} */ (action.event);
       return changed(state, conversation.id, (item) => {
         const preview = lastMessage === undefined ? item.preview : previewOf(lastMessage);
-        if (!action.counts) return { ...item, ...conversation, preview };
+        const activityAt = Math.max(item.activityAt, event.activityAt ?? 0);
+        if (!action.counts) return { ...item, ...conversation, activityAt, preview };
         const uncounted = item.uncounted + (uncountedSeq > item.readSeq ? 1 : 0);
         const unreadMentions = item.unreadMentions + (mentions && mentions.seq > item.readSeq ? mentionsMore(mentions, state.me) : 0);
-        return { ...item, ...conversation, preview, uncounted, unreadMentions };
+        return { ...item, ...conversation, activityAt, preview, uncounted, unreadMentions };
       });
     }
     case "read":
@@ -151,8 +158,10 @@ function step(state, action) {
       });
     case "settings": {
       const { conversationId, settings } = action.event;
-      return changed(state, conversationId, (item) => ({ ...item, settings }));
+      return changed(state, conversationId, (item) => merged(item, { settings: merged(item.settings, settings) }));
     }
+    case "removed":
+      return { ...state, all: state.all.filter(({ id }) => id !== action.conversationId) };
     case "presence": {
       const { userId, online } = action.event;
       return state.online.get(userId) === online ? state : { ...state, online: new Map(state.online).set(userId, online) };
@@ -185,8 +194,9 @@ function summarized({ lastMessage, change, ...summary }, found) {
   // An event may have overtaken the answer: numbers only grow. But those of a database that was replaced count anew.
   const known = found?.stale && Math.max(found.lastSeq, found.readSeq) > summary.lastSeq ? undefined : found;
   const uncounted = summary.lastSeq - summary.readSeq - summary.unreadCount;
-  const newer = known && known.lastSeq > summary.lastSeq ? known : { ...summary, uncounted, preview: previewOf(lastMessage), online: false };
-  return { ...newer, readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0), stale: false };
+  const common = { readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0), stale: false };
+  if (!known || known.lastSeq <= summary.lastSeq) return { ...summary, ...common, uncounted, preview: previewOf(lastMessage), online: false };
+  return { ...known, ...common, ...(known.readSeq <= summary.readSeq && { uncounted }) };
 }
 
 /** @param {ListState} state @param {string} id @param {(item: Item) => Item} change @returns {ListState} */

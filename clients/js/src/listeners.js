@@ -1,17 +1,18 @@
-// Listeners of one thing. Each is told; one that throws keeps none of the others from it.
+// What can be listened to. Each listener is told; one that throws keeps none of the others from it.
 
-export class Listeners {
+export class Listenable {
   /** @type {Set<() => void>} */
   #all = new Set();
 
-  /** @param {() => void} listener @returns {() => void} takes it away; again is fine */
-  add = (listener) => {
+  /** Hear that it changed. @param {() => void} listener @returns {() => void} takes it away; again is fine */
+  subscribe = (listener) => {
     const own = () => listener(); // the same function twice is two listeners
     this.#all.add(own);
     return () => void this.#all.delete(own);
   };
 
-  tell() {
+  /** For the package. */
+  notify() {
     for (const listener of [...this.#all]) {
       try {
         listener();

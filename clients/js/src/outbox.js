@@ -2,7 +2,7 @@
 // idempotencyKey that it got when it was written. What a later one makes needless is not sent; what the server can never take
 // leaves the queue, and says why.
 import { ChatError } from "./errors.js";
-import { Listeners } from "./listeners.js";
+import { Listenable } from "./listeners.js";
 import { following, largeError, newKey, requestOf, supersedes, tooLarge } from "./pending.js";
 
 /** @import { Clock } from "./clock.js" */
@@ -20,17 +20,15 @@ const MOST_DONE = 1_000;
 const PAUSE_MS = 1_000;
 const PAUSE_MAX_MS = 10_000;
 
-export class Outbox {
+export class Outbox extends Listenable {
   /** In the order in which they were written, in all tabs. @type {readonly Pending[]} */
   entries = [];
   /** Whether they outlive the page. */
   lasting;
-  subscribe;
   #connection;
   #storage;
   #clock;
   #onStored;
-  #listeners = new Listeners();
   #prefix = "";
   /** Those whose present state the storage does not have yet. @type {Set<string>} */
   #unsaved = new Set();
@@ -45,8 +43,6 @@ export class Outbox {
   /** Of the present connection. @type {AbortController | null} */
   #line = null;
   #pumping = false;
-  /** The key of what is on its way. @type {string | null} */
-  #sending = null;
   /** Until something is due. @type {any} */
   #timer = null;
   /** @type {(() => void) | null} */
@@ -60,12 +56,12 @@ export class Outbox {
    * @param {(message: Message) => void} init.onStored  an entry has become this message, by this tab or another
    */
   constructor({ connection, storage, clock, onStored }) {
+    super();
     this.#connection = connection;
     this.#storage = storage;
     this.#clock = clock;
     this.#onStored = onStored;
     this.lasting = storage.lasting;
-    this.subscribe = this.#listeners.add;
   }
 
   /** Read what earlier pages and other tabs have written for this user. @param {string} scope the server and the user */
@@ -106,7 +102,7 @@ export class Outbox {
   add(draft) {
     const createdAt = Math.max(this.#clock.wall(), (this.entries.at(-1)?.createdAt ?? 0) + 1);
     const entry = /** @type {P} */ ({ ...draft, key: newKey(), createdAt, error: null });
-    const needless = this.entries.filter((older) => entry.kind !== "send" && older.key !== this.#sending && supersedes(entry, older));
+    const needless = this.entries.filter((older) => entry.kind !== "send" && supersedes(entry, older));
     if (this.entries.length - needless.length >= MOST) {
       throw new ChatError({ code: "outbox_full", message: `${MOST} messages wait already.`, retryable: true });
     }
@@ -189,7 +185,6 @@ export class Outbox {
     if (!entry) return;
     this.#remove(key);
     this.#storage.tell({ prefix: this.#prefix, key, stored: message });
-    if (more) void this.#pump();
   }
 
   /** Forget everything, here and in the storage. */
@@ -264,7 +259,6 @@ export class Outbox {
       }
       const entry = this.#tried(waiting);
       const { event, payload } = requestOf(entry);
-      this.#sending = key;
       try {
         const { message } = await this.#connection.request(event, payload);
         this.#onStored(message);
@@ -280,8 +274,6 @@ export class Outbox {
           await this.#pause(error.retryAfterMs ?? pauseMs, signal);
           pauseMs = Math.min(2 * pauseMs, PAUSE_MAX_MS);
         }
-      } finally {
-        this.#sending = null;
       }
     }
   }
@@ -322,7 +314,7 @@ export class Outbox {
   #put(entry, tell = true) {
     this.entries = [...this.entries.filter(({ key }) => key !== entry.key), entry].sort(inOrder);
     this.#save(entry.key);
-    if (tell) this.#listeners.tell();
+    if (tell) this.notify();
   }
 
   /** @param {string} key */
@@ -350,7 +342,7 @@ export class Outbox {
       await this.#storage.remove(this.#place(entry));
       this.#storage.tell({ prefix: this.#prefix });
     });
-    this.#listeners.tell();
+    this.notify();
   }
 
   /** Its key in the storage: by rising time, which is one for all tabs. @param {Pending} entry */
@@ -361,14 +353,14 @@ export class Outbox {
   /** Take over what the storage has, but for what this tab knows better. */
   #reload() {
     return this.#store(async () => {
-      const stored = (await this.#storage.entries(this.#prefix)).map(([, entry]) => /** @type {Pending} */ (entry));
+      const stored = (await this.#storage.entries(this.#prefix)).map(([, entry]) => /** @type {Pending} */ ({ kind: "send", ...entry })); // earlier pages knew no other kind
       const own = this.entries.filter(({ key }) => this.#unsaved.has(key));
       const others = stored.filter(({ key }) => !this.#unsaved.has(key) && !this.#done.has(key)).map((each) => this.#known(each));
       const entries = [...others, ...own].sort(inOrder);
       const same = entries.length === this.entries.length && entries.every((entry, i) => entry === this.entries[i]);
       if (same) return;
       this.entries = entries;
-      this.#listeners.tell();
+      this.notify();
     });
   }
 
@@ -393,7 +385,7 @@ export class Outbox {
   #isLasting(lasting) {
     if (this.lasting === lasting) return;
     this.lasting = lasting;
-    this.#listeners.tell();
+    this.notify();
   }
 
   /** Another tab has written, sent or given up. @param {{prefix: string, key?: string, stored?: Message}} message */

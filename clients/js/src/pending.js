@@ -44,7 +44,7 @@ export function requestOf(entry) {
   return { event, payload: /** @type {any} */ ({ conversationId: entry.conversationId, ...Object.fromEntries(given) }) };
 }
 
-/** Whether an entry makes an older one needless, which is not on its way. @param {PendingChange} entry @param {Pending} older */
+/** Whether an entry makes an older one needless, on its way or not. @param {PendingChange} entry @param {Pending} older */
 export function supersedes(entry, older) {
   if (older.kind === "send" || older.conversationId !== entry.conversationId || older.seq !== entry.seq) return false;
   return entry.kind === "remove" || (older.kind === entry.kind && reactionOf(older) === reactionOf(entry));

@@ -1,18 +1,14 @@
 // Who is who: how users are shown, from everything in which the server names them. By user id, whatever conversation it was in.
-import { Listeners } from "./listeners.js";
+import { Listenable } from "./listeners.js";
 
 /** @import { Profile } from "./wire.js" */
 
 /** So many users at the most; those who were named last stay. */
 const MOST = 2_000;
 
-export class Profiles {
+export class Profiles extends Listenable {
   /** By user id; another map when something changes. @type {ReadonlyMap<string, Profile>} */
   state = new Map();
-  #listeners = new Listeners();
-
-  /** @param {() => void} listener @returns {() => void} takes it away */
-  subscribe = (listener) => this.#listeners.add(listener);
 
   snapshot = () => this.state;
 
@@ -30,12 +26,12 @@ export class Profiles {
       state.delete(userId);
     }
     this.state = state;
-    this.#listeners.tell();
+    this.notify();
   }
 
   forget() {
     this.state = new Map();
-    this.#listeners.tell();
+    this.notify();
   }
 }
 

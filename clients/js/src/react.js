@@ -60,19 +60,26 @@ export function useConversations() {
   return useMemo(() => ({ ...state, loadMore }), [state, loadMore]);
 }
 
+/** What one can do in a conversation. */
+const ACTIONS = /** @type {const} */ ([
+  ...["send", "edit", "remove", "react", "retry", "discard", "loadOlder", "markRead", "setTyping", "updateSettings"],
+  ...["addParticipants", "removeParticipant", "leave", "setRole", "update"],
+]);
+/** @typedef {(typeof ACTIONS)[number]} Action */
+
 /**
  * One conversation, open while mounted: its state, and what one can do. Several components may have the same one open.
  *
  * @param {string} id
  * @param {{visible?: boolean}} [how]  whether its newest messages are on the screen, so that they count as read
- * @returns {RoomState & Pick<Room, "send" | "edit" | "remove" | "react" | "retry" | "discard" | "loadOlder" | "markRead" | "setTyping">}
+ * @returns {RoomState & Pick<Room, Action>}
  */
 export function useConversation(id, { visible = true } = {}) {
   const room = useChat().room(id);
   const state = useSyncExternalStore(room.subscribe, room.snapshot, room.snapshot);
   useEffect(() => room.hold(visible).release, [room, visible]);
   return useMemo(() => {
-    const { send, edit, remove, react, retry, discard, loadOlder, markRead, setTyping } = room;
-    return { ...state, send, edit, remove, react, retry, discard, loadOlder, markRead, setTyping };
+    const actions = /** @type {Pick<Room, Action>} */ (Object.fromEntries(ACTIONS.map((name) => [name, room[name]])));
+    return { ...state, ...actions };
   }, [state, room]);
 }

@@ -4,17 +4,17 @@
 // request after the other, so that twenty switches a second are not forty requests.
 import { EMPTY, reduce, toKeep } from "./conversation.js";
 import { ChatError } from "./errors.js";
-import { Listeners } from "./listeners.js";
-import { withPending } from "./pending.js";
+import { Listenable } from "./listeners.js";
+import { newKey, withPending } from "./pending.js";
 import { ignore, Upkeep } from "./upkeep.js";
 
 /** @import { Cache } from "./cache.js" */
 /** @import { Clock } from "./clock.js" */
 /** @import { Connection } from "./connection.js" */
-/** @import { Action, State } from "./conversation.js" */
+/** @import { Action, Role, State } from "./conversation.js" */
 /** @import { Outbox } from "./outbox.js" */
 /** @import { Pending, PendingChange, PendingMessage, ShownMessage } from "./pending.js" */
-/** @import { JoinConversationAck, Message, OwnSettings, Profile, Requests, SettingsChanged } from "./wire.js" */
+/** @import { Conversation, JoinConversationAck, Message, OwnSettings, Profile, Requests, SettingsChanged } from "./wire.js" */
 
 /**
  * @typedef {Omit<State, "messages" | "quoted"> & {messages: readonly ShownMessage[], quoted: ReadonlyMap<number, ShownMessage | null>,
@@ -38,6 +38,8 @@ import { ignore, Upkeep } from "./upkeep.js";
  * @property {(id: string, ack: JoinConversationAck) => void} joined
  * @property {(id: string, state: State) => void} counted  what is unread may have changed
  * @property {(event: SettingsChanged) => void} settled
+ * @property {(ack: {conversation?: Conversation, message?: Message}) => void} changedBy  one's own change of people or title
+ * @property {(id: string) => void} forget  one takes part no more
  */
 
 const PAGE = 50;
@@ -46,14 +48,13 @@ const TYPING_IDLE_MS = 5_000;
 const RETRY_MS = 1_000;
 const RETRY_MAX_MS = 10_000;
 
-export class Room {
+export class Room extends Listenable {
   /** @type {RoomState} */
   state;
   #context;
   #inner;
   /** The one of which `state` was made. @type {State | null} */
   #shown = null;
-  #listeners = new Listeners();
   /** @type {Set<{visible: boolean}>} */
   #holds = new Set();
   /** Which of two is the newer wish: the room that was opened last is joined first. */
@@ -79,6 +80,7 @@ export class Room {
 
   /** @param {string} id @param {Context} context */
   constructor(id, context) {
+    super();
     this.id = id;
     this.#context = context;
     this.#inner = reduce(EMPTY, { type: "known", me: context.me() });
@@ -88,9 +90,6 @@ export class Room {
     this.refresh();
     this.#ready = this.#recall();
   }
-
-  /** @param {() => void} listener @returns {() => void} takes it away */
-  subscribe = (listener) => this.#listeners.add(listener);
 
   snapshot = () => this.state;
 
@@ -228,6 +227,34 @@ export class Room {
     });
   };
 
+  /**
+   * Add people to a group.
+   *
+   * @param {readonly string[]} userIds
+   * @param {{role?: "admin" | "member", history?: "all" | "none"}} [how]  `history`: whether they see what was before
+   * @throws {ChatError} this and the following: `forbidden`, where one's role does not allow it; `disconnected`
+   */
+  addParticipants = (userIds, { role, history = "all" } = {}) =>
+    this.#change("add_participants", { userIds, history, ...(role && { role }), idempotencyKey: newKey() });
+
+  /** @param {string} userId */
+  removeParticipant = (userId) => this.#change("remove_participant", { userId, idempotencyKey: newKey() });
+
+  /** Leave for good; `close` only stops listening. */
+  leave = () => this.removeParticipant(this.#context.me() ?? "");
+
+  /** @param {string} userId @param {Role} role */
+  setRole = (userId, role) => this.#change("set_role", { userId, role });
+
+  /** @param {{title?: string | null, metadata?: Record<string, unknown> | null}} change */
+  update = (change) => this.#change("update_conversation", { ...change, idempotencyKey: newKey() });
+
+  /** @param {string} event @param {object} payload */
+  async #change(event, payload) {
+    const { insist, changedBy } = this.#context;
+    await insist(/** @type {any} */ (event), /** @type {any} */ ({ conversationId: this.id, ...payload }), () => true, changedBy);
+  }
+
   /** @param {Omit<Pending, "key" | "createdAt" | "error" | "conversationId"> & Record<string, unknown>} draft @returns {any} */
   #write(draft) {
     const { outbox, connection } = this.#context;
@@ -297,12 +324,25 @@ export class Room {
       quoted: changes.size > 0 ? new Map([...quoted].map(([seq, message]) => [seq, message && show(message)])) : quoted,
       pending: isSame(waiting, this.state.pending) ? this.state.pending : waiting,
     };
-    this.#listeners.tell();
+    this.notify();
   }
 
   /** The application wishes something else. */
   wish() {
     this.apply({ type: "visible", visible: this.visible });
+    this.#context.changed();
+  }
+
+  /** One takes part no more: nothing of it is kept. @param {"removed" | "left" | "deleted"} reason */
+  removed(reason) {
+    this.lost();
+    this.#refused = true;
+    this.apply({ type: "removed", reason });
+  }
+
+  /** One takes part, again perhaps. */
+  added() {
+    this.#refused = false;
     this.#context.changed();
   }
 
@@ -358,6 +398,7 @@ export class Room {
         this.#refused = true;
         this.#told = null;
         this.apply({ type: "refused", error });
+        if (error.code === "conversation_not_found") this.#context.forget(conversationId);
       }
     }
   }

@@ -93,6 +93,18 @@ export interface Reaction {
   userIds: string[];
 }
 
+/** What happened to a conversation, in a message that the server wrote. */
+export interface System {
+  /** `added`, `removed`, `left`, `role` or `title`. */
+  type: "added" | "removed" | "left" | "role" | "title";
+  /** Whom it happened to; absent for a title. */
+  userIds?: string[];
+  /** The role that they have got, where it is what happened, or more than `member`. */
+  role?: "owner" | "admin" | "member";
+  /** The new title; absent where it was taken away. */
+  title?: string;
+}
+
 /** One stored message, as it is now. A key of the second half is absent while there is nothing to say. */
 export interface Message {
   /** For comparing, nothing more. */
@@ -125,6 +137,10 @@ export interface Message {
   deletedAt?: number;
   /** The user id of who deleted it. */
   deletedBy?: string;
+  /** `system` where the conversation tells of itself: `senderId` did it, and `body` says it in English. */
+  kind?: "system";
+  /** What happened; only with that kind. */
+  system?: System;
 }
 
 /** Why a request was refused. */
@@ -267,7 +283,7 @@ export interface Activity {
   sender?: Profile;
 }
 
-/** What never changes of a conversation. */
+/** A conversation as it is now. */
 export interface Conversation {
   /** For comparing, nothing more; 1 to 64 characters. */
   id: string;
@@ -277,12 +293,14 @@ export interface Conversation {
   title: string | null;
   /** The first of the participants, in the order of ids; both of a direct conversation. */
   participantIds: string[];
-  /** How many take part, you included; 2 or more. */
+  /** How many take part, you included. */
   participantCount: number;
   /** The user id of who created it. */
   createdBy: string;
   /** When it was created, UTC milliseconds. */
   createdAt: number;
+  /** An object that the server keeps and hands on; null for none. */
+  metadata: Record<string, unknown> | null;
 }
 
 /** A conversation was created. */
@@ -291,6 +309,36 @@ export interface ConversationCreated {
   conversation: Conversation;
   /** How the users under its `participantIds` are shown. */
   profiles: Profile[];
+}
+
+/** Who has which role. */
+export interface ParticipantRole {
+  /** Who it is. */
+  userId: string;
+  /** `owner`, `admin` or `member`. */
+  role: "owner" | "admin" | "member";
+}
+
+/** People have come or gone, or have another role. */
+export interface ParticipantsChanged {
+  /** The conversation's id. */
+  conversationId: string;
+  /** The number of the message that says so, which comes right before. */
+  change: number;
+  /** Who takes part from now on. */
+  added: ParticipantRole[];
+  /** The user ids of those who do not any more. */
+  removed: string[];
+  /** Who has another role. */
+  roles: ParticipantRole[];
+}
+
+/** A conversation is not yours any more. */
+export interface ConversationRemoved {
+  /** The conversation's id. */
+  conversationId: string;
+  /** `removed` by somebody, `left` by yourself, or `deleted`. */
+  reason: "removed" | "left" | "deleted";
 }
 
 /** Whom a message mentions since it was edited, or deleted; not both are empty. */
@@ -313,6 +361,8 @@ export interface ConversationUpdated {
   uncountedSeq?: number;
   /** Whom a message mentions anew, and whom no longer. Told once. */
   mentions?: MentionsChanged;
+  /** The conversation's new place in lists, UTC milliseconds, if people or title have changed. */
+  activityAt?: number;
   /** How the sender of `lastMessage` is shown; only in conversations with more participants than `participantIds` has. */
   sender?: Profile;
 }
@@ -439,6 +489,8 @@ export interface ListConversationsAck {
 export interface Participant {
   /** The participant's user id. */
   userId: string;
+  /** `owner`, `admin` or `member`; in a direct conversation always `member`. */
+  role: "owner" | "admin" | "member";
   /** Up to which seq this user has read; 0 for nothing. */
   readSeq: number;
   /** When, UTC milliseconds; null if never. */
@@ -487,6 +539,10 @@ export interface JoinConversationAck {
   unreadMentions: number;
   /** What you have settled for yourself. */
   settings: OwnSettings;
+  /** Yours: `owner`, `admin` or `member`; in a direct conversation always `member`. */
+  role: "owner" | "admin" | "member";
+  /** The first message that you may see; 1 for all. */
+  firstSeq: number;
   /** The user ids of who types at this moment, without yourself. */
   typing: string[];
   /** What `messages` left out; only if you gave `after` and missed more than fits. */
@@ -498,6 +554,44 @@ export interface JoinConversationAck {
 /** The socket hears no more of the conversation. */
 export type LeaveConversationAck = object;
 
+/** They take part. */
+export interface AddParticipantsAck {
+  /** As it is now. */
+  conversation: Conversation;
+  /** The message that says so; absent if all of them took part already. */
+  message?: Message;
+  /** Whether it was so before. */
+  duplicate: boolean;
+}
+
+/** Somebody does not take part any more. */
+export interface RemoveParticipantAck {
+  /** The message that says so; absent if it was so already, and not by this request. */
+  message?: Message;
+  /** Whether it was so before. */
+  duplicate: boolean;
+}
+
+/** Somebody has the role. */
+export interface SetRoleAck {
+  /** As it is now. */
+  conversation: Conversation;
+  /** The message that says so; absent if it was so already. */
+  message?: Message;
+  /** Whether it was so before. */
+  duplicate: boolean;
+}
+
+/** The conversation is like that. */
+export interface UpdateConversationAck {
+  /** As it is now. */
+  conversation: Conversation;
+  /** The message that tells of a new title; absent if the title is the old one. */
+  message?: Message;
+  /** Whether it was so before. */
+  duplicate: boolean;
+}
+
 /** The message is stored. */
 export interface SendMessageAck {
   /** As it is stored, with its `seq`. */
@@ -506,25 +600,9 @@ export interface SendMessageAck {
   duplicate: boolean;
 }
 
-/** The message has the new content. */
-export interface EditMessageAck {
-  /** As it is now. */
-  message: Message;
-  /** Whether it had that content before. */
-  duplicate: boolean;
-}
-
-/** The message is deleted. */
-export interface DeleteMessageAck {
-  /** Its tombstone. */
-  message: Message;
-  /** Whether it was deleted before. */
-  duplicate: boolean;
-}
-
-/** The reaction is set, or gone. */
-export interface SetReactionAck {
-  /** As it is now. */
+/** The message is edited or deleted, or has the reaction. */
+export interface MessageChangeAck {
+  /** As it is now; a tombstone if it is deleted. */
   message: Message;
   /** Whether it was so before. */
   duplicate: boolean;
@@ -623,6 +701,37 @@ export interface LeaveConversation {
   conversationId: string;
 }
 
+/** Add people to a group. */
+export interface AddParticipants {
+  conversationId: string;
+  userIds: string[];
+  role?: "owner" | "admin" | "member";
+  history: "all" | "none";
+  idempotencyKey: string;
+}
+
+/** Remove somebody from a group, or leave it for good yourself. */
+export interface RemoveParticipant {
+  conversationId: string;
+  userId: string;
+  idempotencyKey?: string;
+}
+
+/** Give a participant of a group a role. */
+export interface SetRole {
+  conversationId: string;
+  userId: string;
+  role: "owner" | "admin" | "member";
+}
+
+/** Change a group's title, or a conversation's metadata. */
+export interface UpdateConversation {
+  conversationId: string;
+  title?: string | null;
+  metadata?: Record<string, unknown> | null;
+  idempotencyKey?: string;
+}
+
 /** Store a message, and tell everybody in the conversation. */
 export interface SendMessage {
   conversationId: string;
@@ -644,7 +753,7 @@ export interface EditMessage {
   ifChange?: number;
 }
 
-/** Delete a message that you sent, for everybody. */
+/** Delete a message that you sent, for everybody; owners and admins of a group delete others' too. */
 export interface DeleteMessage {
   conversationId: string;
   seq: number;
@@ -724,14 +833,22 @@ export interface ClientToServerEvents {
   join_conversation: (payload: JoinConversation, ack: (answer: Answer<JoinConversationAck>) => void) => void;
   /** Get no more of the conversation's events on this socket. */
   leave_conversation: (payload: LeaveConversation, ack: (answer: Answer<LeaveConversationAck>) => void) => void;
+  /** Add people to a group. */
+  add_participants: (payload: AddParticipants, ack: (answer: Answer<AddParticipantsAck>) => void) => void;
+  /** Remove somebody from a group, or leave it for good yourself. */
+  remove_participant: (payload: RemoveParticipant, ack: (answer: Answer<RemoveParticipantAck>) => void) => void;
+  /** Give a participant of a group a role. */
+  set_role: (payload: SetRole, ack: (answer: Answer<SetRoleAck>) => void) => void;
+  /** Change a group's title, or a conversation's metadata. */
+  update_conversation: (payload: UpdateConversation, ack: (answer: Answer<UpdateConversationAck>) => void) => void;
   /** Store a message, and tell everybody in the conversation. */
   send_message: (payload: SendMessage, ack: (answer: Answer<SendMessageAck>) => void) => void;
   /** Give a message that you sent new content, for some time after you sent it. */
-  edit_message: (payload: EditMessage, ack: (answer: Answer<EditMessageAck>) => void) => void;
-  /** Delete a message that you sent, for everybody. */
-  delete_message: (payload: DeleteMessage, ack: (answer: Answer<DeleteMessageAck>) => void) => void;
+  edit_message: (payload: EditMessage, ack: (answer: Answer<MessageChangeAck>) => void) => void;
+  /** Delete a message that you sent, for everybody; owners and admins of a group delete others' too. */
+  delete_message: (payload: DeleteMessage, ack: (answer: Answer<MessageChangeAck>) => void) => void;
   /** React to a message, or take a reaction back. */
-  set_reaction: (payload: SetReaction, ack: (answer: Answer<SetReactionAck>) => void) => void;
+  set_reaction: (payload: SetReaction, ack: (answer: Answer<MessageChangeAck>) => void) => void;
   /** Move your read mark forward; it never moves back. */
   mark_read: (payload: MarkRead, ack: (answer: Answer<MarkReadAck>) => void) => void;
   /** Settle something for yourself in a conversation: mute, pin, archive it, or mark it as unread. */
@@ -759,9 +876,13 @@ export interface ServerToClientEvents {
   message_updated: (payload: MessageUpdated) => void;
   /** A message was stored in a conversation that this socket has not joined. It can come twice. */
   conversation_activity: (payload: Activity) => void;
-  /** Somebody created a conversation in which you take part. */
+  /** Somebody created a conversation in which you take part, or added you to one. */
   conversation_created: (payload: ConversationCreated) => void;
-  /** What your list shows of a conversation has changed, other than by a new message. */
+  /** People have come or gone, or have another role, in a conversation that this socket joined. */
+  participants_changed: (payload: ParticipantsChanged) => void;
+  /** You do not take part in a conversation any more: nothing of it comes after this. */
+  conversation_removed: (payload: ConversationRemoved) => void;
+  /** What your list shows of a conversation has changed, other than by a new message: its title too. */
   conversation_updated: (payload: ConversationUpdated) => void;
   /** Somebody's read mark moved. There is none for the reading that sending implies. */
   messages_read: (payload: MessagesRead) => void;
@@ -784,10 +905,14 @@ export interface Requests {
   list_conversations: { payload: ListConversations; ack: ListConversationsAck };
   join_conversation: { payload: JoinConversation; ack: JoinConversationAck };
   leave_conversation: { payload: LeaveConversation; ack: LeaveConversationAck };
+  add_participants: { payload: AddParticipants; ack: AddParticipantsAck };
+  remove_participant: { payload: RemoveParticipant; ack: RemoveParticipantAck };
+  set_role: { payload: SetRole; ack: SetRoleAck };
+  update_conversation: { payload: UpdateConversation; ack: UpdateConversationAck };
   send_message: { payload: SendMessage; ack: SendMessageAck };
-  edit_message: { payload: EditMessage; ack: EditMessageAck };
-  delete_message: { payload: DeleteMessage; ack: DeleteMessageAck };
-  set_reaction: { payload: SetReaction; ack: SetReactionAck };
+  edit_message: { payload: EditMessage; ack: MessageChangeAck };
+  delete_message: { payload: DeleteMessage; ack: MessageChangeAck };
+  set_reaction: { payload: SetReaction; ack: MessageChangeAck };
   mark_read: { payload: MarkRead; ack: MarkReadAck };
   update_settings: { payload: UpdateSettings; ack: UpdateSettingsAck };
   fetch_history: { payload: FetchHistory; ack: FetchHistoryAck };

@@ -139,7 +139,10 @@ class Client {
     assert.equal(state.readSeq, server.reads.get(ME) ?? 0);
     assert.equal(state.unreadCount, state.visible ? 0 : server.unread(ME), "unread");
     assert.equal(state.unreadMentions, server.mentions(ME), "mentions");
-    for (const { userId, readSeq } of state.participants) assert.equal(readSeq, server.reads.get(userId) ?? 0, userId);
+    const people = state.participants.map(({ userId, role }) => [userId, role]);
+    assert.deepEqual(people.sort(), [...server.roles].sort(), "people");
+    assert.equal(state.role, server.roles.get(ME));
+    for (const { userId, readSeq } of state.participants.filter(({ userId }) => !state.people.has(userId))) assert.equal(readSeq, server.reads.get(userId) ?? 0, userId);
     for (const { replyTo } of state.messages) {
       if (replyTo !== undefined) assert.deepEqual(state.quoted.get(replyTo), server.messages[replyTo - 1], "a quote");
     }
@@ -153,8 +156,9 @@ const step = fc.oneof(
   { weight: 16, arbitrary: fc.record({ kind: fc.constant("receive"), swap: fc.boolean() }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom("connect", "answer", "answer", "look") }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("drop", "repeat", "join", "lose", "older", "reload", "visible") }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("read"), by: who, at: fc.nat(30) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("read"), by: fc.constantFrom("ana", "ben", "ben", "cem"), at: fc.nat(15) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("restore"), to: fc.nat(20) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("people"), user: fc.constantFrom("cem", "dan"), role: fc.constantFrom("admin", "member", null), first: fc.boolean() }) },
 );
 
 function act(client, server, { kind, ...how }) {
@@ -164,8 +168,13 @@ function act(client, server, { kind, ...how }) {
     client.tell(server.send(how.by, { ...replyTo, ...(how.mentions && { mentions: [ME] }) }));
   } else if ((kind === "edit" || kind === "remove") && count > 0) {
     client.tell(server[kind](1 + (how.at % count)));
-  }
-  if (kind === "receive") client.receive(how.swap);
+  } else if (kind === "people") {
+    const [system, event] = server.people(how.user, how.role) ?? [];
+    if (!event) return;
+    if (how.first) client.hear({ type: "people", event });
+    client.tell(system);
+    if (!how.first) client.hear({ type: "people", event });
+  } else if (kind === "receive") client.receive(how.swap);
   else if (kind === "drop" && client.wire[0]?.type === "message") client.missed = Boolean(client.wire.shift());
   else if (kind === "repeat" && client.wire[0]?.type === "message") client.wire.unshift(client.wire[0]);
   else if (client.restored && (kind === "lose" || kind === "reload")) client.answer();
@@ -193,8 +202,9 @@ function act(client, server, { kind, ...how }) {
 
 test("after any history a client that has joined has what the server has; in between too, when nothing is under way", () => {
   fc.assert(
-    fc.property(fc.array(step, { minLength: 10, maxLength: 120, size: "max" }), (steps) => {
+    fc.property(fc.nat(12), fc.array(step, { minLength: 10, maxLength: 100, size: "max" }), (before, steps) => {
       const server = new SimulatedServer(["ana", "ben", "cem"]);
+      for (let i = 0; i < before; i += 1) server.send("ben", { ...(i > 3 && { replyTo: i - 2 }), ...(i % 3 === 0 && { mentions: [ME] }) });
       const client = new Client(server);
       for (const each of steps) {
         act(client, server, each);
@@ -215,6 +225,53 @@ function joined(count, more = {}) {
   const state = reduce(EMPTY, { type: "known", me: ME });
   return { server, state: reduce(state, { type: "joined", ack: { ...ack, ...more }, after: null }) };
 }
+
+test("an answer is no news: what its rest brings page by page is in its counts already", () => {
+  const server = new SimulatedServer(["ana", "ben"]);
+  for (let i = 0; i < 9; i += 1) server.send("ben", { mentions: [ME] });
+  let state = reduce(EMPTY, { type: "known", me: ME });
+  state = reduce(state, { type: "joined", ack: server.join({ after: null, limit: 5, userId: ME }), after: null });
+  for (let seq = 1; seq <= 9; seq += 1) server.remove(seq);
+  server.send("ben");
+  state = reduce(state, { type: "joined", ack: server.join({ after: 9, limit: 5, userId: ME }), after: 9 });
+  assert.ok(catchesUp(state));
+  assert.deepEqual([state.unreadCount, state.unreadMentions], [1, 0]);
+  state = reduce(state, { type: "changes", page: server.changes({ after: state.cursor, limit: 9 }) });
+  assert.deepEqual([state.unreadCount, state.unreadMentions, state.unsure, state.cursor], [1, 0, false, 19]);
+});
+
+test("a quote that may be older than what an answer left out is fetched again", () => {
+  const server = new SimulatedServer(["ana", "ben"]);
+  server.send("ben");
+  let state = reduce(EMPTY, { type: "known", me: ME });
+  const first = server.join({ after: null, limit: 2, userId: ME });
+  state = reduce(state, { type: "joined", ack: first, after: null });
+  server.send("ben"); // its event is lost
+  for (let i = 0; i < 2; i += 1) state = reduce(state, { type: "message", message: server.send("ben", { replyTo: 3 }) });
+  assert.equal(state.quoted.get(3).seq, 3);
+  server.edit(3); // and so is that
+  for (let i = 0; i < 3; i += 1) server.send("ben");
+  state = reduce(state, { type: "joined", ack: server.join({ after: 1, limit: 2, userId: ME }), after: 1 });
+  assert.deepEqual(missingQuotes(state), [3]);
+});
+
+test("a read mark that has moved further than the answer knows leaves the counts unsure", () => {
+  const { server, state } = joined(9);
+  const ack = { ...server.join({ after: 9, limit: 2, userId: ME }), readSeq: 0 };
+  const few = { ...state, messages: state.messages.slice(-2) };
+  const read = reduce(few, { type: "read", event: { userId: ME, readSeq: 4, readAt: null } });
+  const next = reduce(read, { type: "joined", ack, after: 9 });
+  assert.deepEqual([next.readSeq, isBehind(next)], [4, true]);
+});
+
+test("where not all that is unread is loaded, a mark or a change in the rest leaves the counts unsure; what is loaded does not", () => {
+  const { server, state } = joined(9);
+  const few = { ...state, messages: state.messages.slice(-2) };
+  assert.ok(isBehind(reduce(few, { type: "read", event: { userId: ME, readSeq: 4, readAt: null } })));
+  assert.ok(!isBehind(reduce(few, { type: "read", event: { userId: ME, readSeq: 8, readAt: null } })));
+  const changed = (seq) => reduce(few, { type: "message", message: server.remove(seq) });
+  assert.deepEqual([isBehind(changed(2)), isBehind({ ...changed(9), ahead: [] }), changed(8).unreadCount], [true, false, 8]);
+});
 
 test("what changes nothing gives the same state", () => {
   const { state } = joined(3);
@@ -297,6 +354,36 @@ test("nobody is online, and nobody types, without a connection", () => {
   assert.deepEqual(lost.typing, []);
   assert.ok(lost.participants.every(({ online }) => !online));
   assert.equal(lost.joined, false);
+});
+
+test("who is removed keeps nothing of the conversation but its name and why, also without a connection; who is added again has it", () => {
+  const { server, state } = joined(3);
+  const removed = reduce(state, { type: "removed", reason: "removed" });
+  for (const each of [removed, reduce(removed, { type: "lost" })]) {
+    assert.deepEqual([each.removed, each.messages, each.participants, each.lastSeq, each.joined], ["removed", [], [], 0, false]);
+    assert.equal(each.conversation.title, "C");
+  }
+  assert.equal(toKeep(removed), null);
+  const again = reduce(removed, { type: "joined", ack: { ...server.join({ after: null, limit: 50, userId: ME }), firstSeq: 3 }, after: null });
+  assert.deepEqual([again.removed, again.firstSeq, again.messages.length], [null, 3, 3]);
+});
+
+test("a role is one's own and everybody's, and what came out of order counts by its number", () => {
+  const { state } = joined(1);
+  const people = (change, more) => ({ type: "people", event: { change, added: [], removed: [], roles: [], ...more } });
+  const roleOf = (of, user) => of.participants.find(({ userId }) => userId === user)?.role;
+  let next = reduce(state, people(3, { roles: [{ userId: ME, role: "admin" }] }));
+  assert.deepEqual([next.role, roleOf(next, ME)], ["admin", "admin"]);
+  next = reduce(next, people(2, { roles: [{ userId: ME, role: "member" }], removed: ["ben"], added: [{ userId: "dan", role: "member" }] }));
+  assert.deepEqual([next.role, roleOf(next, "ben"), roleOf(next, "dan")], ["admin", undefined, "member"]);
+  next = reduce(next, { type: "participants", participants: [{ userId: "ben", role: "member", readSeq: 0, readAt: null, online: true, lastSeenAt: null }] });
+  assert.equal(roleOf(next, "ben"), undefined, "a page that is older than the event");
+});
+
+test("nothing before the first message that one may see is older", () => {
+  const { state } = joined(60, { firstSeq: 11 });
+  assert.equal(state.hasOlder, false);
+  assert.equal(joined(60, { firstSeq: 1, messages: state.messages.slice(10) }).state.hasOlder, true);
 });
 
 test("so many messages at the most", () => {

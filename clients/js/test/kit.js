@@ -19,6 +19,20 @@ export class SimulatedServer {
 
   constructor(users) {
     this.users = users;
+    this.roles = new Map(users.map((user, i) => [user, i === 0 ? "owner" : "member"]));
+  }
+
+  /** Somebody is added, removed or gets a role: a message of the server's own, and what goes beside it; null if it is so. */
+  people(userId, role) {
+    if (this.roles.get(userId) === role) return null;
+    const known = this.roles.has(userId);
+    if (role) this.roles.set(userId, role);
+    else this.roles.delete(userId);
+    this.reads.set(userId, known && role ? (this.reads.get(userId) ?? 0) : this.messages.length);
+    this.users = [...this.roles.keys()];
+    const system = this.send("ben", { kind: "system" });
+    const [added, removed, roles] = role ? (known ? [[], [], [{ userId, role }]] : [[{ userId, role }], [], []]) : [[], [userId], []];
+    return [system, { conversationId: "c", change: system.change, added, removed, roles }];
   }
 
   send(senderId, more = {}) {
@@ -31,14 +45,14 @@ export class SimulatedServer {
 
   edit(seq) {
     const known = this.messages[seq - 1];
-    if (known.deletedAt) return known;
+    if (known.deletedAt || known.kind) return known;
     const { mentions, ...rest } = known;
     return this.#put({ ...rest, body: `${known.body}!`, editedAt: 1, ...(!mentions && seq % 2 === 0 && { mentions: ["ana"] }) });
   }
 
   remove(seq) {
     const { mentions, reactions, ...known } = this.messages[seq - 1];
-    return known.deletedAt ? this.messages[seq - 1] : this.#put({ ...known, body: "", metadata: null, deletedAt: 2, deletedBy: known.senderId });
+    return known.deletedAt || known.kind ? this.messages[seq - 1] : this.#put({ ...known, body: "", metadata: null, deletedAt: 2, deletedBy: known.senderId });
   }
 
   #put(row) {
@@ -64,7 +78,7 @@ export class SimulatedServer {
   }
 
   unread(userId) {
-    return this.messages.filter(({ seq, deletedAt }) => seq > (this.reads.get(userId) ?? 0) && !deletedAt).length;
+    return this.messages.filter(({ seq, deletedAt, kind }) => seq > (this.reads.get(userId) ?? 0) && !deletedAt && !kind).length;
   }
 
   mentions(userId) {
@@ -78,7 +92,9 @@ export class SimulatedServer {
     const updates = changed.slice(0, limit);
     return {
       conversation: { id: "c", kind: "group", title: "C", participantIds: this.users, participantCount: this.users.length, createdBy: "ana", createdAt: 0 },
-      participants: this.users.map((each) => ({ userId: each, readSeq: this.reads.get(each) ?? 0, readAt: null, online: true, lastSeenAt: null })),
+      role: this.roles.get(userId),
+      firstSeq: 1,
+      participants: this.users.map((each) => ({ userId: each, role: this.roles.get(each), readSeq: this.reads.get(each) ?? 0, readAt: null, online: true, lastSeenAt: null })),
       messages: fresh.slice(-limit),
       updates,
       ...(updates.length < changed.length && { updatesThrough: updates.at(-1).change }),

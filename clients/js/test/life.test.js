@@ -18,13 +18,20 @@ async function cable() {
   return laid;
 }
 
-async function chatOf(user, { url = `http://127.0.0.1:${server.port}`, ...more } = {}) {
+function startOf(user, { url = `http://127.0.0.1:${server.port}`, ...more } = {}) {
   const chat = createChat({ url, getToken: async () => token(user), storage: memoryStorage(), ...more });
   opened.push(() => chat.disconnect());
   chat.connect();
-  await until("connected", () => chat.status.state === "connected");
   return chat;
 }
+
+async function chatOf(user, how) {
+  const chat = startOf(user, how);
+  await connected(chat);
+  return chat;
+}
+
+const connected = (chat) => until("connected", () => chat.status.state === "connected");
 
 /** Ana's and Ben's view of a new conversation, with so many messages of Ana's. */
 async function talk(count, { line, visible = true } = {}) {
@@ -191,4 +198,49 @@ test("what one settles is on all one's pages: pinned first, archived apart, mute
   await until("read", () => item(there, id).unreadCount === 0);
   await bens.updateSettings({ archived: false, markedUnread: true });
   await until("marked", () => item(there, id).settings.markedUnread && there.conversations.state.unreadTotal === total);
+});
+
+test("a paused tab with unsent text and changes is closed: the other one sends them, once and in order", async () => {
+  const own = await new Server().start(); // one socket for each user
+  opened.push(() => own.remove());
+  const line = await new Cable(own).lay();
+  opened.push(() => line.remove());
+  const of = { url: line.url, storage: memoryStorage() };
+  const first = await chatOf("ana", of);
+  const { id } = await first.createConversation({ participantIds: ["ben"] });
+  const paused = first.open(id);
+  await paused.send("one").stored;
+  const second = startOf("ana", of);
+  await until("paused", () => first.status.code === "replaced");
+  await connected(second);
+  const live = second.open(id);
+  await until("in", () => live.state.joined);
+  line.cut();
+  await until("nobody has a connection", () => second.status.state !== "connected");
+  paused.edit(1, "uno");
+  paused.react(1, "+");
+  paused.send("two");
+  await until("kept", async () => (await of.storage.entries("")).filter(([key]) => key.includes("outbox")).length === 3);
+  first.disconnect(); // it is closed
+  line.mend();
+  second.connect();
+  await until("everything is stored", () => live.state.lastSeq === 2 && live.state.cursor === 4 && second.pending.length === 0);
+  assert.deepEqual(shown(live), [[1, "uno", [{ reaction: "+", count: 1, userIds: ["ana"] }]], [2, "two", undefined]]);
+  assert.ok(!own.log.some((each) => each.includes("connects_refused")));
+});
+
+test("a storage that is blocked or full is said in the status, and everything works without it", async () => {
+  const blocked = async () => Promise.reject(new Error("blocked"));
+  const full = { set: async () => Promise.reject(new DOMException("full", "QuotaExceededError")) };
+  for (const broken of [full, { entries: blocked, get: blocked, set: blocked, remove: blocked, removeAll: blocked }]) {
+    const chat = await chatOf("ana", { storage: { ...memoryStorage(), lasting: true, ...broken } });
+    const { id } = await chat.createConversation({ participantIds: ["ben"], title: "A group" });
+    const room = chat.open(id);
+    const said = new Set();
+    chat.subscribe(() => said.add(chat.status.storage));
+    await room.send("one").stored;
+    await room.edit(1, "uno").stored;
+    assert.deepEqual([said.has("memory"), shown(room)], [true, [[1, "uno", undefined]]]);
+    await chat.logOut();
+  }
 });

@@ -193,6 +193,20 @@ test("the number of unread conversations is the server's, of those too that are 
   assert.equal(state.unreadConversations, 0);
 });
 
+test("a message of the server's own moves a conversation up and counts as no unread one; who is removed has it no more", () => {
+  const server = new Server();
+  let state = reduceList(NO_LIST, server.page());
+  state = reduceList(state, { ...server.send("a", "ben"), text: null });
+  assert.deepEqual([state.items[0].id, state.items[0].unreadCount, state.items[0].preview, state.items[0].lastSeq], ["a", 0, null, 1]);
+  state = reduceList(state, { type: "updated", counts: true, event: { conversation: { ...conversation("b"), title: "New" }, activityAt: 99 } });
+  assert.deepEqual([state.items[0].title, state.items[0].unreadCount], ["New", 0]);
+  server.send("a", "ben"); // nobody tells of one of the server's own in a conversation that is not open
+  state = reduceList(state, server.send("a", "ben"));
+  assert.deepEqual([state.items[0].id, state.items[0].unreadCount, state.items[0].lastSeq], ["a", 1, 3]);
+  state = reduceList(state, { type: "removed", conversationId: "a" });
+  assert.deepEqual(state.items.map(({ id }) => id), ["b", "c"]);
+});
+
 test("nobody is online without a connection, nor because of a name that every object has", () => {
   const server = new Server();
   let state = reduceList(NO_LIST, server.page());

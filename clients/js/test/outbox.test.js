@@ -299,6 +299,17 @@ test("what another tab has given up is not sent", async () => {
   assert.deepEqual([server.bodies, first.waiting], [[], []]);
 });
 
+test("what a page of an earlier version left is sent", async () => {
+  const server = new Server();
+  const storage = memoryStorage();
+  const entry = { key: "k", conversationId: "c", body: "early", metadata: null, createdAt: 1, error: null };
+  await storage.set("http://chat ana outbox 0000000000000001 k", entry);
+  const tab = new Tab(server, storage);
+  tab.connect();
+  await settled();
+  assert.deepEqual([server.bodies, tab.waiting, await storage.entries("")], [["early"], [], []]);
+});
+
 test("the outbox of another user is not touched", async () => {
   const server = new Server();
   const storage = memoryStorage();
@@ -405,7 +416,7 @@ test("what is replaced settles as what replaced it, refused or not, also several
   assert.deepEqual(tab.outbox.entries.map(({ kind, error }) => [kind, error.code]), [["remove", "too_late"]]);
 });
 
-test("what is on its way is not replaced, and the later one comes behind it", async () => {
+test("what is on its way cannot be called back: the later one comes behind it, and counts", async () => {
   const server = serverWith(1);
   const tab = new Tab(server, memoryStorage());
   tab.connect();
@@ -496,6 +507,37 @@ test("another tab sends a message while it is edited here: the edit follows, onc
   assert.equal(server.stored[0].body, "right");
   assert.deepEqual(server.asked.map(([event]) => event), ["send_message", "edit_message"]);
   assert.deepEqual([here.waiting, there.waiting, await storage.entries("")], [[], [], []]);
+});
+
+test("another tab tries a message without an answer while it is edited here: it is repeated as it was, and the edit follows", async () => {
+  const server = new Server();
+  const storage = memoryStorage();
+  const [here, there] = [new Tab(server, storage), new Tab(server, storage)];
+  const { key } = here.write("typo");
+  await settled();
+  server.failures = [{ error: error("rate_limited", { retryable: true }), after: true }];
+  there.connect();
+  while (server.requests === 0) await null;
+  here.outbox.rewrite(key, { body: "right", metadata: null });
+  await there.clock.pass(5_000);
+  assert.deepEqual(server.asked.map(([event, , body]) => [event, body]), [["send_message", "typo"], ["send_message", "typo"], ["edit_message", "right"]]);
+  assert.deepEqual([server.stored[0].body, here.waiting, there.waiting], ["right", [], []]);
+});
+
+test("a message that is refused while it is edited is tried as it is now; one that was taken back is gone", async () => {
+  const server = new Server();
+  const tab = new Tab(server, memoryStorage());
+  const [edited, gone] = [tab.write("wrong"), tab.write("never mind")];
+  const stored = tab.outbox.outcome(edited.key);
+  server.failures = [{ error: error("invalid_payload") }, null, { error: error("invalid_payload") }];
+  tab.connect();
+  while (server.requests === 0) await null;
+  tab.outbox.rewrite(edited.key, { body: "right", metadata: null });
+  while (server.requests < 3) await null;
+  tab.outbox.takeBack(gone.key);
+  await settled();
+  assert.equal((await stored).body, "right");
+  assert.deepEqual([server.bodies, tab.waiting], [["right"], []]);
 });
 
 test("a deletion may be undone for a while, after a reload too, and holds nothing up", async () => {

@@ -10,7 +10,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const PACKAGE = new URL("..", import.meta.url).pathname;
-const MOST_BYTES = 16_000;
+const MOST_BYTES = 16_500;
 
 /** In one bundle, as an application has them. */
 async function gzipped(...entries) {
@@ -22,7 +22,7 @@ async function gzipped(...entries) {
   return gzipSync(outputFiles[0].contents, { level: 9 }).length;
 }
 
-test("less than 16 kB after gzip, without socket.io-client; React's hooks are a part of that", async (t) => {
+test("less than 16.5 kB after gzip, without socket.io-client; React's hooks are a part of that", async (t) => {
   const [chat, both] = [await gzipped("chat.js"), await gzipped("chat.js", "react.js")];
   t.diagnostic(`chat.js ${chat} bytes, with react.js ${both} bytes`);
   assert.ok(both < MOST_BYTES, `${both} bytes`);

@@ -2,9 +2,9 @@ import { useEffect, useState } from "react";
 import { createChat } from "chat-socketserver-client";
 import { ChatProvider } from "chat-socketserver-client/react";
 import type { User } from "chat-socketserver-client/wire";
+import { forgetDrafts } from "../../shared/drafts.js";
 import { forgetPlaces } from "../../shared/places.js";
 import { words } from "../../shared/words.js";
-import { forgetDrafts } from "./drafts";
 import { MessagesPage } from "./MessagesPage";
 import { currentUser, getToken, logIn, logOut, SERVER_URL } from "./session";
 import { Mark } from "./ui";
@@ -55,7 +55,7 @@ function Login({ onLogin }: { onLogin: (user: User) => void }) {
   const [error, setError] = useState<string | null>(null);
 
   useEffect(() => {
-    if (!wanted) return;
+    if (!wanted) return undefined;
     let mounted = true;
     logIn(name).then(
       (user) => {

@@ -1,12 +1,15 @@
 /** One conversation on the screen: header, history, who types, and the field to write in. */
 import { useRef, useState } from "react";
-import { useConversation, useProfiles } from "chat-socketserver-client/react";
+import { useConversation, useProfiles, useStatus } from "chat-socketserver-client/react";
 import type { Message, Participant, User } from "chat-socketserver-client/wire";
 import { nameOf, titleOf, type Profiles } from "../../shared/names.js";
 import { clockTime, dayInWords } from "../../shared/times.js";
 import { listOf, words } from "../../shared/words.js";
+import { isStored, type Row } from "./Bubble";
+import { ConversationMenu } from "./ConversationMenu";
 import { Composer } from "./Composer";
 import { History, type HistoryHandle } from "./History";
+import { mayChange } from "./may";
 import { Avatar, Icon, type Item } from "./ui";
 
 interface Props {
@@ -22,7 +25,10 @@ export function ChatWindow({ conversationId, me, item, onBack }: Props) {
   const room = useConversation(conversationId, { visible: caughtUp });
   const profiles = useProfiles();
   const history = useRef<HistoryHandle>(null);
-  const { participants, typing, joined, setTyping, send } = room;
+  const { limits } = useStatus();
+  const { participants, typing, joined, setTyping, send, edit } = room;
+  // What is being written, if it is not simply a new message.
+  const [task, setTask] = useState<{ kind: "edit" | "reply"; row: Row } | null>(null);
 
   const others = participants.filter((each) => each.userId !== me.id);
   const conversation = item ?? room.conversation;
@@ -30,6 +36,18 @@ export function ChatWindow({ conversationId, me, item, onBack }: Props) {
   const peer = group ? undefined : conversation?.participantIds.find((id) => id !== me.id);
   const title = conversation ? titleOf(conversation, me.id, profiles) : "…";
   const count = room.conversation?.participantCount ?? 0;
+
+  const people = others.map(({ userId }) => ({ userId, name: nameOf(profiles, userId) }));
+  const subject = task && (isStored(task.row) ? nameOf(profiles, task.row.senderId) : nameOf(profiles, me.id));
+  const editLast = () => {
+    const last = [...room.messages, ...room.pending].findLast((row) => mayChange(row, me.id, limits?.editWindowS));
+    if (last) setTask({ kind: "edit", row: last });
+  };
+  const write = (body: string, mentions: string[]) => {
+    const which = task && (isStored(task.row) ? task.row.seq : task.row.key);
+    if (task?.kind === "edit" && which !== null) edit(which, body, { mentions, metadata: task.row.metadata }).stored.catch(() => undefined);
+    else send(body, { mentions, ...(typeof which === "number" && { replyTo: which }) });
+  };
 
   // What has been read by others, as a number: rows change only when their own state does.
   const known = others.length > 0 && participants.length >= count;
@@ -56,6 +74,7 @@ export function ChatWindow({ conversationId, me, item, onBack }: Props) {
             {joined ? subtitle(others, count, profiles) : room.cursor === null ? " " : words.notConnected}
           </p>
         </div>
+        <ConversationMenu room={room} onAway={onBack} />
       </header>
       <History
         ref={history}
@@ -65,6 +84,8 @@ export function ChatWindow({ conversationId, me, item, onBack }: Props) {
         room={room}
         readByAll={readByAll}
         onCaughtUp={setCaughtUp}
+        onReply={(row) => setTask({ kind: "reply", row })}
+        onEdit={(row) => setTask({ kind: "edit", row })}
       />
       <p className="column typing" role="status">
         {typing.length > 0 && (
@@ -79,12 +100,18 @@ export function ChatWindow({ conversationId, me, item, onBack }: Props) {
         )}
       </p>
       <Composer
+        key={task?.kind === "edit" ? (isStored(task.row) ? task.row.seq : task.row.key) : "new"}
         conversationId={conversationId}
+        task={task && { kind: task.kind, title: task.kind === "edit" ? words.editing : words.replyingTo(subject ?? ""), text: task.row.body }}
+        people={people}
         onTyping={setTyping}
-        onSend={(body) => {
-          history.current?.toEnd();
+        onEditLast={editLast}
+        onCancel={() => setTask(null)}
+        onSend={(body, mentions) => {
+          if (task?.kind !== "edit") history.current?.toEnd();
           try {
-            send(body);
+            write(body, mentions);
+            setTask(null);
             return true;
           } catch {
             return false; // too many wait already

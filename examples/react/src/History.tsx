@@ -1,18 +1,24 @@
 /** The messages of one conversation: those on the screen are in the page, the others are numbers (shared/virtual.js). */
 import { useEffect, useEffectEvent, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState, type Ref } from "react";
-import type { useConversation } from "chat-socketserver-client/react";
+import { useChat, useStatus, type useConversation } from "chat-socketserver-client/react";
 import { keepPlace, placeIn } from "../../shared/places.js";
-import { nameOf, type Profiles } from "../../shared/names.js";
+import type { Profiles } from "../../shared/names.js";
 import { dayName, dayOf } from "../../shared/times.js";
 import { sentenceOf, words } from "../../shared/words.js";
 import { NEWEST, VirtualList } from "../../shared/virtual.js";
-import { Bubble, type RowState } from "./Bubble";
+import { Bubble, isNotice, isStored, type Row, type RowState, type Stored } from "./Bubble";
+import { MessageMenu } from "./MessageMenu";
+import { mayChange } from "./may";
 import { Icon } from "./ui";
 
 const RUN_MS = 5 * 60_000; // messages of one person closer than this stand together
 const NEAR_TOP_PX = 1_000; // then earlier ones are loaded
 /** As far back one goes by itself: to the first unread message, or to where one was. Further it takes a click. */
 const FAR = 500;
+const VAIN_MS = 100; // between two attempts to load what one seeks
+const MOST_VAIN = 50;
+/** So long a deletion waits, and can be undone. */
+const UNDO_MS = 6_000;
 const READ_MS = 500; // between two read marks while one scrolls through what is new
 
 export interface HistoryHandle {
@@ -29,14 +35,19 @@ interface Props {
   readByAll: number;
   /** Whether the newest messages are on the screen, and all before them were. */
   onCaughtUp: (caughtUp: boolean) => void;
+  onReply: (message: Stored) => void;
+  onEdit: (row: Row) => void;
   ref: Ref<HistoryHandle>;
 }
 
 type Sought = { seq: number; key?: string; px?: number } | null;
 
-export function History({ conversationId, me, profiles, room, readByAll, onCaughtUp, ref }: Props) {
+export function History({ conversationId, me, profiles, room, readByAll, onCaughtUp, onReply, onEdit, ref }: Props) {
   const { messages, pending, cursor, joined, error, hasOlder, lastSeq, readSeq, unreadCount } = room;
-  const { loadOlder, markRead, retry, discard } = room;
+  const { loadOlder, markRead, retry, discard, react, remove, quoted } = room;
+  const { limits } = useStatus();
+  const { snapshot } = useChat().room(conversationId);
+  const [menu, setMenu] = useState<{ row: Row; opener: HTMLElement } | null>(null);
   const scroller = useRef<HTMLDivElement>(null);
   const above = useRef<HTMLDivElement>(null);
   const list = useRef<HTMLOListElement>(null);
@@ -63,22 +74,17 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
   const [entered, setEntered] = useState(false);
   const sought = useRef<Sought>(null);
   const readTo = useRef(0);
-  const oldest = useRef(0);
   const away = useRef(false); // nobody looks at the page
-  const isNews = (after: number) => (each: { seq: number; senderId: string }) => each.seq > after && each.senderId !== me;
+  const isNews = (after: number) => (each: Stored) => each.seq > after && each.senderId !== me && each.deletedAt === undefined && !isNotice(each);
   const news = following ? 0 : messages.filter(isNews(leftAt)).length;
   const firstOf = (after: number) => ((messages[0]?.seq ?? Infinity) <= after + 1 ? messages.find(isNews(after))?.seq : undefined);
   const firstUnread = mark ? firstOf(mark.after) : undefined;
   const firstNews = news > 0 ? firstOf(leftAt) : undefined;
 
-  const rowAt = (index: number) => {
-    const message = messages[index];
-    if (message) return { ...message, failure: null };
-    const waiting = pending[index - messages.length];
-    if (!waiting) return null;
-    const { key, body, createdAt, error: wrong } = waiting;
-    return { body, createdAt, senderId: me, idempotencyKey: key, seq: null, failure: wrong && sentenceOf(wrong) };
-  };
+  const together = (a: Row, b: Row) => isNotice(a) === isNotice(b) && senderOf(a) === senderOf(b) && b.createdAt - a.createdAt <= RUN_MS;
+  const rowAt = (index: number): Row | undefined => messages[index] ?? pending[index - messages.length];
+  const seqAt = (index: number) => messages[index]?.seq ?? Infinity;
+  const senderOf = (row: Row) => (isStored(row) ? row.senderId : me);
 
   const show = (wanted: Exclude<Sought, null>): boolean => {
     const index = messages.findIndex(({ seq }) => seq >= wanted.seq);
@@ -89,11 +95,13 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
     return true;
   };
 
-  // The first answer says up to where one had read.
-  if (joined && !entered) {
-    setEntered(true);
-    setLeftAt(lastSeq);
-    if (unreadCount > 0) {
+  // The answer to a join says up to where one had read: the first one, and that after a connection was lost.
+  const [wasJoined, setWasJoined] = useState(false);
+  if (joined !== wasJoined) {
+    setWasJoined(joined);
+    if (joined && !entered) setLeftAt(lastSeq);
+    if (joined) setEntered(true);
+    if (joined && (!entered || following) && unreadCount > 0) {
       setMark({ after: readSeq, count: unreadCount });
       setUnseen(true);
     }
@@ -114,17 +122,17 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
     const list = view.current;
     if (!list) return;
     const [first, last] = list.visible();
-    const [top, bottom] = [rowAt(first), rowAt(last)];
-    const today = top && dayOf(top.createdAt);
+    const top = rowAt(first);
+    const today = top ? dayOf(top.createdAt) : null;
     setFollowing(list.following);
     setDay(today === dayOf(rowAt(first - 1)?.createdAt ?? 0) ? today : null);
     if (list.before < NEAR_TOP_PX && joined && hasOlder) void loadOlder();
     if (!entered || !top) return;
     // It counts as read what is on the screen, if everything before it was.
-    if ((top.seq ?? Infinity) > Math.max(readTo.current, readSeq) + 1) return;
+    if (seqAt(first) > Math.max(readTo.current, readSeq) + 1) return;
     setUnseen(false);
     if (document.visibilityState !== "visible" || !document.hasFocus()) return;
-    readTo.current = Math.max(readTo.current, bottom?.seq ?? 0);
+    readTo.current = Math.max(readTo.current, messages[Math.min(last, messages.length - 1)]?.seq ?? 0);
     if (list.following) onCaughtUp(true);
     else read();
   };
@@ -133,14 +141,17 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
   const seek = async (wanted: Exclude<Sought, null>) => {
     sought.current = wanted;
     if (show(wanted)) sought.current = null;
-    for (let before = Infinity; sought.current && oldest.current > wanted.seq && oldest.current < before; ) {
-      before = oldest.current;
+    const first = () => snapshot().messages[0]?.seq ?? 0;
+    for (let vain = 0; sought.current === wanted && first() > wanted.seq && vain < MOST_VAIN; ) {
+      const before = first();
       await loadOlder();
+      vain = first() < before ? 0 : vain + 1; // a page may be on its way already, or the connection be lost
+      if (vain > 0) await new Promise((resolve) => setTimeout(resolve, VAIN_MS));
     }
   };
 
   useLayoutEffect(() => {
-    if (!scroller.current || !above.current || !list.current || !below.current) return;
+    if (!scroller.current || !above.current || !list.current || !below.current) return undefined;
     const elements = { scroller: scroller.current, above: above.current, list: list.current, below: below.current };
     const made = new VirtualList({ ...elements, onRange: setRange });
     view.current = made;
@@ -148,7 +159,6 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
   }, []);
 
   useLayoutEffect(() => {
-    oldest.current = messages[0]?.seq ?? 0;
     view.current?.drawn(keys, from);
     if (sought.current && show(sought.current)) sought.current = null;
   });
@@ -170,6 +180,11 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
     const seq = messages[view.current?.visible()[0] ?? 0]?.seq;
     keepPlace(conversationId, place && seq ? { ...place, seq } : null);
   };
+
+  const lost = useEffectEvent(() => onCaughtUp(false));
+  useEffect(() => {
+    if (!joined) lost(); // what was missed nobody has seen
+  }, [joined]);
 
   const lookAgain = useEffectEvent(() => {
     const here = document.visibilityState === "visible" && document.hasFocus();
@@ -210,9 +225,33 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
   /** The newest line, if it is below the screen; else the end. */
   const toNews = () => {
     const line = firstNews ?? firstUnread;
-    const last = rowAt(view.current?.visible()[1] ?? 0)?.seq ?? Infinity;
-    if (line !== undefined && line > last) void seek({ seq: line });
+    const last = view.current?.visible()[1] ?? 0;
+    if (line !== undefined && line > seqAt(last)) void seek({ seq: line });
     else toEnd();
+  };
+
+  /** One listener for all buttons of all rows, so that rows need no functions. */
+  const act = (target: HTMLElement) => {
+    const button = target.closest<HTMLElement>("button[data-do]");
+    const row = rowAt(Number(button?.closest<HTMLElement>(".row")?.dataset.index));
+    if (!button || !row) return;
+    const { key = "", reaction = "" } = button.dataset;
+    switch (button.dataset.do) {
+      case "menu":
+        setMenu({ row, opener: button });
+        return;
+      case "react":
+        if (isStored(row)) attempt(() => react(row.seq, reaction, button.ariaPressed !== "true"));
+        return;
+      case "quote":
+        if (row.replyTo !== undefined) void seek({ seq: row.replyTo });
+        return;
+      case "retry":
+        retry(key);
+        return;
+      case "discard":
+        discard(key);
+    }
   };
 
   const beginning = cursor !== null ? words.beginning : words.loading;
@@ -241,41 +280,39 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
             {error ? sentenceOf(error) : hasOlder ? words.loadingEarlier : beginning}
           </p>
           <div ref={above} />
-          <ol className="messages" aria-label={words.messages} ref={list}>
+          <ol className="messages" aria-label={words.messages} ref={list} onClick={(event) => act(event.target as HTMLElement)}>
             {keys.slice(from, to).map((key, i) => {
               const index = from + i;
               const row = rowAt(index);
               if (!row) return null;
               const [before, after] = [rowAt(index - 1), rowAt(index + 1)];
               const newDay = !before || dayOf(before.createdAt) !== dayOf(row.createdAt);
-              const begins = newDay || before.senderId !== row.senderId || row.createdAt - before.createdAt > RUN_MS;
-              const ends = !after || after.senderId !== row.senderId || after.createdAt - row.createdAt > RUN_MS;
-              const state = stateOf(row, row.senderId === me, readByAll);
-              const classes = ["row", state !== "theirs" && "mine", begins && "begins", ends && "ends"];
-              const isNew = row.seq === null ? null : row.seq === firstNews ? news : row.seq === firstUnread ? (mark?.count ?? 0) : null;
+              const begins = newDay || !together(before, row);
+              const state = stateOf(row, senderOf(row) === me, readByAll);
+              const classes = ["row", state !== "theirs" && "mine", begins && "begins", !(after && together(row, after)) && "ends"];
+              const seq = isStored(row) ? row.seq : null;
+              const isNew = seq === null ? null : seq === firstNews ? news : seq === firstUnread ? (mark?.count ?? 0) : null;
               return (
                 // The idempotencyKey is the same before and after: the bubble that waited stays, and only says so.
                 <li
                   key={key}
                   className={classes.filter(Boolean).join(" ")}
                   data-state={state}
-                  data-seq={row.seq}
-                  aria-posinset={row.seq ?? lastSeq + index - messages.length + 1}
+                  data-seq={seq}
+                  data-index={index}
+                  aria-posinset={seq ?? lastSeq + index - messages.length + 1}
                   aria-setsize={lastSeq + pending.length}
                 >
                   <Bubble
-                    name={row.idempotencyKey}
-                    body={row.body}
-                    senderId={row.senderId}
-                    sender={nameOf(profiles, row.senderId)}
-                    createdAt={row.createdAt}
+                    row={row}
+                    me={me}
+                    senderId={senderOf(row)}
+                    profiles={profiles}
+                    quoted={row.replyTo === undefined ? undefined : quoted.get(row.replyTo)}
                     state={state}
-                    failure={row.failure}
                     day={newDay ? dayOf(row.createdAt) : null}
                     news={isNew}
                     begins={begins}
-                    retry={retry}
-                    discard={discard}
                   />
                 </li>
               );
@@ -284,6 +321,20 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
           <div ref={below} />
         </div>
       </div>
+      {menu && (
+        <MessageMenu
+          opener={menu.opener}
+          stored={isStored(menu.row)}
+          mayEdit={mayChange(menu.row, me, limits?.editWindowS)}
+          mayRemove={mayChange(menu.row, me, limits?.deleteWindowS)}
+          onReact={(reaction) => attempt(() => isStored(menu.row) && react(menu.row.seq, reaction))}
+          onReply={() => isStored(menu.row) && onReply(menu.row)}
+          onEdit={() => onEdit(menu.row)}
+          onRemove={() => attempt(() => (isStored(menu.row) ? remove(menu.row.seq, { undoMs: UNDO_MS }) : remove(menu.row.key)))}
+          onCopy={() => void navigator.clipboard.writeText(menu.row.body)}
+          onClose={() => setMenu(null)}
+        />
+      )}
       {day !== null && (
         <p className="day sticky" aria-hidden="true">
           <span>{dayName(day)}</span>
@@ -310,8 +361,18 @@ export function History({ conversationId, me, profiles, room, readByAll, onCaugh
   );
 }
 
-function stateOf(row: { seq: number | null; failure: string | null }, mine: boolean, readByAll: number): RowState {
-  if (row.seq === null) return row.failure === null ? "waiting" : "failed";
+function stateOf(row: Row, mine: boolean, readByAll: number): RowState {
+  if (!isStored(row)) return row.error === null ? "waiting" : "failed";
   if (!mine) return "theirs";
   return row.seq <= readByAll ? "seen" : "sent";
+}
+
+/** Too much waits already: then nothing happens, and the row shows it. What becomes of it later the row says too. */
+function attempt(act: () => { stored: Promise<unknown> } | false) {
+  try {
+    const written = act();
+    if (written) written.stored.catch(() => undefined);
+  } catch {
+    // outbox_full
+  }
 }

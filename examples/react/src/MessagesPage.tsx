@@ -3,12 +3,13 @@ import { useEffect, useRef, useState, useSyncExternalStore, type KeyboardEvent }
 import { useConversations, useProfiles } from "chat-socketserver-client/react";
 import type { User } from "chat-socketserver-client/wire";
 import { nameOf, plain, titleOf, type Profiles } from "../../shared/names.js";
+import { setNotifying } from "../../shared/notifications.js";
 import { listTime } from "../../shared/times.js";
 import { words } from "../../shared/words.js";
 import { ChatWindow } from "./ChatWindow";
 import { useDrafts } from "./drafts";
 import { NewConversation } from "./NewConversation";
-import { setNotifying, useNotifications, useNotifying } from "./notifications";
+import { useNotifications, useNotifying } from "./notifications";
 import { Avatar, Icon, Mark, type Item } from "./ui";
 import { WebSocketBar, WebSocketStatus } from "./WebSocketStatus";
 
@@ -42,12 +43,13 @@ function useOpenId(): [string | null, (id: string | null) => void] {
 }
 
 export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void }) {
-  const { items, loaded, hasMore, loadMore, unreadConversations } = useConversations();
+  const { items, archived, loaded, hasMore, loadMore, unreadConversations } = useConversations();
   const profiles = useProfiles();
   const drafts = useDrafts();
   const [openId, open] = useOpenId();
   const [creating, setCreating] = useState(false);
   const [filter, setFilter] = useState("");
+  const [unfolded, setUnfolded] = useState(false); // the archived ones show too
   const list = useRef<HTMLUListElement>(null);
   const own = profiles.get(me.id);
 
@@ -62,7 +64,12 @@ export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void 
   useEffect(() => {
     if (searching && hasMore) void loadMore();
   }, [searching, hasMore, items, loadMore]);
-  const shown = searching ? items.filter((item) => matches(item, plain(filter.trim()), me.id, profiles)) : items;
+  const all = [...items, ...archived];
+  const shown = searching
+    ? all.filter((item) => matches(item, plain(filter.trim()), me.id, profiles))
+    : unfolded
+      ? all
+      : items;
 
   const focusItem = (id: string | null) => {
     list.current?.querySelector<HTMLElement>(`[data-id="${CSS.escape(id ?? "")}"]`)?.focus();
@@ -128,6 +135,13 @@ export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void 
               />
             </li>
           ))}
+          {archived.length > 0 && !searching && (
+            <li>
+              <button className="more" type="button" aria-expanded={unfolded} onClick={() => setUnfolded(!unfolded)}>
+                {words.archived(archived.length)}
+              </button>
+            </li>
+          )}
           {hasMore && !searching && (
             <li>
               <button className="more" type="button" onClick={() => void loadMore()}>
@@ -152,7 +166,7 @@ export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void 
             key={openId}
             conversationId={openId}
             me={me}
-            item={items.find((item) => item.id === openId)}
+            item={all.find((item) => item.id === openId)}
             onBack={() => {
               focusItem(openId);
               open(null);
@@ -207,13 +221,14 @@ interface ListItemProps {
 
 function ListItem({ item, me, profiles, draft, current, onOpen }: ListItemProps) {
   const { preview, online, unreadCount: unread } = item;
+  const { muted, pinned, markedUnread } = item.settings;
   const title = titleOf(item, me, profiles);
   const group = item.kind === "group";
   const peer = group ? undefined : item.participantIds.find((id) => id !== me);
   const author = preview?.senderId === me ? words.you : group && preview ? nameOf(profiles, preview.senderId) : "";
   return (
     <button
-      className={unread > 0 ? "item unread" : "item"}
+      className={unread > 0 || markedUnread ? "item unread" : "item"}
       type="button"
       data-id={item.id}
       aria-current={current}
@@ -240,10 +255,18 @@ function ListItem({ item, me, profiles, draft, current, onOpen }: ListItemProps)
             {draft !== "" && <strong>{words.draft}: </strong>}
             {draft || (preview ? `${author && `${author}: `}${preview.text}` : words.noMessages)}
           </span>
-          {unread > 0 && (
+          {pinned && <Icon name="pin" label={words.pinned} />}
+          {muted && <Icon name="muted" label={words.muted} />}
+          {item.unreadMentions > 0 && (
             <span className="badge">
-              {unread}
-              <span className="visually-hidden"> {words.unread(unread)}</span>
+              <span aria-hidden="true">@</span>
+              <span className="visually-hidden">{words.mentioned}</span>
+            </span>
+          )}
+          {(unread > 0 || markedUnread) && (
+            <span className={muted ? "badge quiet" : "badge"}>
+              {unread > 0 ? unread : <span aria-hidden="true">•</span>}
+              <span className="visually-hidden"> {unread > 0 ? words.unread(unread) : words.markedUnread}</span>
             </span>
           )}
         </span>

@@ -189,9 +189,19 @@ class MongoDatabase:
         """What a pipeline over conversations gives."""
         return await self._conversations.aggregate(list(stages)).to_list(None)
 
-    async def raise_fields(self, changes: Sequence[tuple[ConversationId, Document]]) -> int:
-        """Raise fields of conversations to these values, where they are lower; how many changes did something."""
-        updates = [UpdateOne({"_id": conversation_id}, {"$max": fields}) for conversation_id, fields in changes]
+    async def change_conversation(self, which: Document, stage: Document) -> bool:
+        """Change a conversation durably, by a stage of a pipeline; False if it is not in the state asked for."""
+        return (await self._conversations.update_one(which, [stage])).matched_count == 1
+
+    async def drop_pending(self, conversation_id: ConversationId, message_id: str) -> None:
+        """Note that a pending message is stored."""
+        which = {"_id": conversation_id, "pending.id": message_id}
+        await self._conversations.update_one(which, {"$unset": {"pending": ""}})
+
+    async def raise_fields(self, changes: Sequence[tuple[Document, Document]]) -> int:
+        """Raise fields of conversations to these values, where they are lower: for each the state in which it must be,
+        and its fields. How many changes did something."""
+        updates = [UpdateOne(which, {"$max": fields}) for which, fields in changes]
         return (await self._conversations.bulk_write(updates, ordered=False)).modified_count
 
     async def set_settings(self, changes: Sequence[tuple[Part, Document]]) -> None:

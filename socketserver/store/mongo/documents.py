@@ -1,9 +1,10 @@
 """The shape of the MongoDB store's documents and indexes. Plain values: knows no driver and does no I/O.
 
-Three collections. `conversations` has what never changes of one, and its read marks; `messages` is a log, and the only
-thing that sending writes; `profiles` says how users are shown. What follows from the log is not stored a second time
-beside it, because two documents cannot be written as one without transactions: a conversation's newest numbers and its
-activity are those of its newest message, and a participant has read at least up to the newest message of his own.
+Three collections. `conversations` has who takes part, the title and the read marks (people.py); `messages` is a log,
+and the only thing that sending writes; `profiles` says how users are shown. What follows from the log is not stored a
+second time beside it, because two documents cannot be written as one without transactions: a conversation's newest
+numbers and its activity are those of its newest message, and a participant has read at least up to the newest message
+of his own.
 Source: docs/storage.md#mongodb
 """
 
@@ -17,9 +18,8 @@ from typing import Any, Final, NamedTuple
 from bson import ObjectId
 
 from ...chat.domain import (
+    FROM_THE_START,
     UNTOUCHED,
-    Conversation,
-    ConversationDraft,
     ConversationSummary,
     Message,
     Profile,
@@ -30,6 +30,7 @@ from ...chat.domain import (
 from ...chat.own_settings import UNSETTLED, OwnSettings, SettingsUpdate
 from ...errors import LimitExceeded
 from ..encoding import dump_extra, dump_later, dump_metadata, int64, load_extra, load_later, load_metadata
+from .people import load_conversation, load_entries
 
 Document = dict[str, Any]
 
@@ -115,53 +116,6 @@ class Move(NamedTuple):
     changes: Document
 
 
-def dump_conversation(draft: ConversationDraft, write: object) -> Document:
-    """A new conversation. `write` names the call that made it; marks are in the order of participants."""
-    document = {
-        "_id": draft.id,
-        "kind": draft.kind,
-        "title": draft.title,
-        "created_by": draft.created_by,
-        "created_at_ms": draft.created_at_ms,
-        "activity_at_ms": draft.place_ms,
-        "participants": list(draft.participant_ids),
-        "marks": [{"seq": 0, "at_ms": None} for _ in draft.participant_ids],
-        "folded": 0,
-        "write": write,
-    }
-    if draft.dedupe_key is not None:
-        document["dedupe"] = draft.dedupe_key
-    return document
-
-
-def load_conversation(document: Mapping[str, Any], participants: int | None = None) -> Conversation:
-    """With the first so many participants; None for all there are: a list's documents have only those, in `first`."""
-    return Conversation(
-        document["_id"],
-        document["kind"],
-        document["title"],
-        document["created_by"],
-        tuple(document.get("first", document["participants"])[:participants]),
-        document["created_at_ms"],
-        document.get("count", len(document["participants"])),
-    )
-
-
-def load_conversation_draft(document: Mapping[str, Any]) -> ConversationDraft:
-    """Of a conversation that was looked up with `queries.LAST`."""
-    each = load_conversation(document)
-    return ConversationDraft(
-        each.id,
-        each.kind,
-        each.title,
-        each.created_by,
-        each.participant_ids,
-        each.created_at_ms,
-        document.get("dedupe"),
-        load_tail(document).activity_at_ms,
-    )
-
-
 def load_marks(document: Mapping[str, Any], tail: Iterable[Mapping[str, Any]]) -> dict[UserId, ReadMark]:
     """Everybody's read mark: what is stored, raised by their own messages since it was `folded`."""
     marks = {
@@ -175,13 +129,15 @@ def load_marks(document: Mapping[str, Any], tail: Iterable[Mapping[str, Any]]) -
     return marks
 
 
-def mark_field(document: Mapping[str, Any], mark: ReadMark) -> Document:
-    """The field of a conversation's document that holds a participant's mark, with this mark as its value.
+def mark_field(document: Mapping[str, Any], mark: ReadMark) -> tuple[Document, Document]:
+    """The field of a conversation's document that holds a participant's mark, with this mark as its value; and the one
+    that says whose it is, because people come and go.
 
     Marks compare by their first field, seq: under `$max` one that has been raised further stays.
     """
     place = bisect.bisect_left(document["participants"], mark.user_id)
-    return {f"marks.{place}": {"seq": mark.read_seq, "at_ms": mark.read_at_ms}}
+    value = {"seq": mark.read_seq, "at_ms": mark.read_at_ms}
+    return {f"marks.{place}": value}, {f"participants.{place}": mark.user_id}
 
 
 def load_settings(document: Mapping[str, Any], mark: ReadMark) -> OwnSettings:
@@ -229,6 +185,7 @@ def load_summary(
         uncounted,
         unread_mentions,
         load_settings(document, mark),
+        load_entries(document, {mark.user_id}).get(mark.user_id, FROM_THE_START).first_seq,
     )
 
 
@@ -266,6 +223,8 @@ def dump_message(message: Message, metadata: str | None, activity_at_ms: int, wr
         document |= _dump_mentions(message)
     if message.later is not UNTOUCHED:
         document |= _dump_later(message)
+    elif not message.counts:
+        document["uncounted"] = True
     return document
 
 
@@ -311,7 +270,7 @@ def _dump_mentions(message: Message) -> Document:
 
 def load_message(document: Mapping[str, Any]) -> Message:
     later = document.get("later")
-    reply_to, mentions = load_extra(document.get("extra"))
+    reply_to, mentions, system = load_extra(document.get("extra"))
     return Message(
         document["id"],
         document["conversation"],
@@ -325,6 +284,7 @@ def load_message(document: Mapping[str, Any]) -> Message:
         reply_to,
         mentions,
         load_later(document.get("born"), later),
+        system,
     )
 
 

@@ -14,8 +14,10 @@ from typing import Final
 
 from ...chat.domain import ConversationId, ReadMark, UserId
 from ...chat.own_settings import OwnSettings
+from ...errors import Overloaded
 from ..writes import Advance, AdvancePlan, Part, Place, plan_advances
 from . import documents, queries
+from .appends import ATTEMPTS, RETRY_AFTER_MS, pause
 from .database import MongoDatabase
 from .documents import Document
 
@@ -54,13 +56,19 @@ async def find_marks(
 async def advance(database: MongoDatabase, calls: Sequence[Advance]) -> None:
     """Do these calls in their order, and leave a result or an error in each."""
     ids = list(dict.fromkeys(call.conversation_id for call in calls))
-    found = {row["_id"]: row for row in await database.aggregate_conversations(queries.with_last(ids))}
     wanted = dict.fromkeys((call.conversation_id, call.user_id) for call in calls)
-    marks = await find_marks(database, found, [part for part in wanted if part[0] in found])
-    plan = plan_advances(calls, marks, {each: documents.load_tail(row).seq for each, row in found.items()})
-    if plan.moved:
-        plan = plan.overtaken(await _move(database, plan.moved, found))
-    plan.settle(await count_uncounted(database, plan.above()), await _end_marked(database, plan, marks, found))
+    for attempt in range(ATTEMPTS):
+        found = {row["_id"]: row for row in await database.aggregate_conversations(queries.with_last(ids))}
+        marks = await find_marks(database, found, [part for part in wanted if part[0] in found])
+        plan = plan_advances(calls, marks, {each: documents.load_tail(row).seq for each, row in found.items()})
+        ahead = await _move(database, plan.moved, found) if plan.moved else {}
+        if ahead is not None:
+            plan = plan.overtaken(ahead)
+            plan.settle(await count_uncounted(database, plan.above()), await _end_marked(database, plan, marks, found))
+            return
+        await pause(attempt)
+    for call in calls:
+        call.error = Overloaded(retry_after_ms=RETRY_AFTER_MS)
 
 
 async def _end_marked(
@@ -108,19 +116,29 @@ async def count_mentions(
 
 async def _move(
     database: MongoDatabase, moved: Mapping[Part, ReadMark], found: Mapping[ConversationId, Document]
-) -> dict[Part, ReadMark]:
-    """Store read marks that are higher than what is stored; those that another process has raised further."""
-    changes = [
-        (conversation_id, documents.mark_field(found[conversation_id], mark))
-        for (conversation_id, _), mark in moved.items()
-    ]
+) -> dict[Part, ReadMark] | None:
+    """Store read marks that are higher than what is stored.
+
+    Returns: those that another process has raised further; None if people have come or gone meanwhile, so that some of
+    the marks were not where they had been seen.
+    """
+    changes = []
+    for (conversation_id, _), mark in moved.items():
+        fields, whose = documents.mark_field(found[conversation_id], mark)
+        changes.append(({"_id": conversation_id, **whose}, fields))
     if await database.raise_fields(changes) == len(changes):
         return {}
     ids = list({conversation_id for conversation_id, _ in moved})
     now = await database.find_conversations({"_id": {"$in": ids}}, {"participants": 1, "marks": 1})
     stored = {row["_id"]: documents.load_marks(row, ()) for row in now}
-    current = {(each, user_id): stored[each][user_id] for each, user_id in moved}
-    return {part: mark for part, mark in current.items() if mark != moved[part]}
+    current = {(each, user_id): stored.get(each, {}).get(user_id) for each, user_id in moved}
+    ahead = {}
+    for part, now_at in current.items():
+        if now_at is None or now_at.read_seq < moved[part].read_seq:
+            return None
+        if now_at != moved[part]:
+            ahead[part] = now_at
+    return ahead
 
 
 async def fold(database: MongoDatabase, conversation_id: ConversationId, seq: int) -> None:
@@ -128,7 +146,7 @@ async def fold(database: MongoDatabase, conversation_id: ConversationId, seq: in
 
     Nothing depends on when, or whether, it happens.
     """
-    found = await database.find_conversation({"_id": conversation_id}, {"participants": 1, "folded": 1})
+    found = await database.find_conversation({"_id": conversation_id}, {"participants": 1, "folded": 1, "rev": 1})
     assert found is not None
     own: dict[UserId, ReadMark] = {}
     for row in await find_own_messages(database, [(conversation_id, found["folded"], None)]):
@@ -140,5 +158,5 @@ async def fold(database: MongoDatabase, conversation_id: ConversationId, seq: in
     people = frozenset(found["participants"])
     for mark in own.values():
         if mark.user_id in people:
-            raised |= documents.mark_field(found, mark)
-    await database.raise_fields([(conversation_id, raised)])
+            raised |= documents.mark_field(found, mark)[0]
+    await database.raise_fields([({"_id": conversation_id, "rev": found.get("rev")}, raised)])

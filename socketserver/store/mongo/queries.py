@@ -11,6 +11,7 @@ from typing import Final
 from ...chat.domain import ConversationId, UserId
 from ..encoding import int64
 from .documents import MESSAGES, Document
+from .people import FIELDS
 
 _COUNTED: Final[Document] = {"$match": {"uncounted": {"$ne": True}}}
 
@@ -61,7 +62,8 @@ def page_of_conversations(
         "marks": {"$slice": ["$marks", own, 1]},
         "settings": {"$filter": {"input": {"$ifNull": ["$settings", []]}, "as": "this", "cond": mine}},
     }
-    kept = dict.fromkeys(("kind", "title", "created_by", "created_at_ms", "activity_at_ms", "folded"), 1)
+    kept = dict.fromkeys(FIELDS, 1)
+    del kept["participants"], kept["pending"], kept["dedupe"]
     stages: list[Document] = [
         {"$match": {"participants": user_id}},
         {"$project": {**kept, **shown}},
@@ -108,9 +110,11 @@ def unread_conversations(user_id: UserId) -> list[Document]:
     ]
 
 
-def page_of_drafts(after: ConversationId | None, limit: int) -> list[Document]:
-    """Pipeline over conversations: all of them by id, each with its newest message; those after one."""
+def page_of_drafts(after: ConversationId | None, limit: int, only: ConversationId | None = None) -> list[Document]:
+    """Pipeline over conversations: all of them by id, each with its newest message; those after one, or only one."""
     which: Document = {} if after is None else {"_id": {"$gt": after}}
+    if only is not None:
+        which = {"_id": only}
     return [{"$match": which}, {"$sort": {"_id": 1}}, {"$limit": limit}, {"$unset": "marks"}, *LAST]
 
 

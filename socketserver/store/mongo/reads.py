@@ -9,7 +9,7 @@ import bisect
 from collections.abc import Sequence
 from typing import Final
 
-from ...chat.domain import Conversation, ConversationDraft, ConversationId, Gap, Message, Profile, UserId
+from ...chat.domain import FROM_THE_START, ConversationDraft, ConversationId, Gap, Message, Profile, UserId
 from ...chat.own_settings import UNSETTLED
 from ..base import ChangePage, ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import int64
@@ -19,6 +19,7 @@ from . import documents, queries
 from .database import MongoDatabase
 from .documents import Document
 from .marks import MARK_FIELDS, count_mentions, count_uncounted, find_marks, find_own_messages
+from .people import load_conversation, load_draft, load_entries
 
 _NEWEST_MESSAGES: Final = 1000  # among which the newest activity is found
 _LOOKED_AT: Final = 300  # messages among which a page of changes is looked for, so that it costs little whatever moved
@@ -32,25 +33,28 @@ async def newest_activity(database: MongoDatabase) -> int:
     return max((row.get("activity_at_ms", 0) for row in rows), default=0)
 
 
-async def get_conversation(database: MongoDatabase, conversation_id: ConversationId) -> Conversation | None:
-    found = await database.find_conversation({"_id": conversation_id}, {"marks": 0, "settings": 0})
-    return None if found is None else documents.load_conversation(found)
+async def find_people(database: MongoDatabase, conversation_id: ConversationId) -> Document | None:
+    """A conversation's document without what participants have each."""
+    return await database.find_conversation({"_id": conversation_id}, {"marks": 0, "settings": 0})
+
+
+async def find_last(database: MongoDatabase, conversation_id: ConversationId, *fields: str) -> Document | None:
+    """A conversation's document with its newest message."""
+    rows = await database.aggregate_conversations(queries.with_last([conversation_id], *fields))
+    return rows[0] if rows else None
 
 
 async def get_snapshot(
     database: MongoDatabase,
-    conversation_id: ConversationId,
+    found: Document,
     after: int | None,
     limit: int,
     reader: UserId | None,
     participants: int | None,
-) -> Snapshot | None:
-    # The conversation and its newest numbers before its messages: its read marks are then never ahead of them, and
-    # nothing up to that change is missing.
-    rows = await database.aggregate_conversations(queries.with_last([conversation_id]))
-    if not rows:
-        return None
-    (found,) = rows
+) -> Snapshot:
+    # The conversation and its newest numbers were read before its messages: its read marks are then never ahead of
+    # them, and nothing up to that change is missing.
+    conversation_id = ConversationId(found["_id"])
     change = documents.load_tail(found).change
     newest, change = await _newest_at(database, conversation_id, change, limit + 1)
     last_seq = newest[0]["seq"] if newest else 0
@@ -72,7 +76,7 @@ async def get_snapshot(
     if newest and newest[-1]["seq"] > found["folded"] + 1:
         unfolded = await find_own_messages(database, [(conversation_id, found["folded"], None)])
     marks = documents.load_marks(found, (row for row in unfolded if found["folded"] < row["seq"] <= last_seq))
-    conversation = documents.load_conversation(found, participants)
+    conversation = load_conversation(found, participants, reader=reader)
     shown = [marks[user_id] for user_id in conversation.participant_ids]
     if reader in marks and reader not in conversation.participant_ids:
         shown.append(marks[reader])
@@ -254,12 +258,18 @@ async def list_conversations(
 
 async def list_readers(database: MongoDatabase, parts: Sequence[Part]) -> frozenset[Part]:
     which = {"_id": {"$in": list({conversation_id for conversation_id, _ in parts})}}
-    found = {row["_id"]: row for row in await database.find_conversations(which, MARK_FIELDS)}
+    found = {row["_id"]: row for row in await database.find_conversations(which, {**MARK_FIELDS, "added": 1})}
     own = [(each, found[each]["folded"], user_id) for each, user_id in parts if each in found]
-    written = await find_own_messages(database, own) if own else []
-    readers = {(row["conversation"], row["sender"]) for row in written}
+    written: dict[ConversationId, list[Document]] = {}
+    for row in await find_own_messages(database, own) if own else ():
+        written.setdefault(row["conversation"], []).append(row)
+    readers: set[Part] = set()
     for each, row in found.items():
-        readers |= {(each, mark.user_id) for mark in documents.load_marks(row, ()).values() if mark.read_seq}
+        marks = documents.load_marks(row, written.get(each, ()))
+        entries = load_entries(row, marks)
+        for user_id, mark in marks.items():
+            if mark.read_seq >= entries.get(user_id, FROM_THE_START).since:
+                readers.add((each, user_id))
     return frozenset(readers.intersection(parts))
 
 
@@ -290,11 +300,12 @@ async def count(database: MongoDatabase) -> Counts:
     return Counts(*await database.count())
 
 
-async def list_drafts(database: MongoDatabase, after: ConversationId | None, limit: int) -> list[ConversationDraft]:
-    return [
-        documents.load_conversation_draft(row)
-        for row in await database.aggregate_conversations(queries.page_of_drafts(after, limit))
-    ]
+async def list_drafts(
+    database: MongoDatabase, after: ConversationId | None, limit: int, only: ConversationId | None = None
+) -> list[tuple[ConversationDraft, bool]]:
+    """Each with whether it has a message pending. `only`: that one."""
+    rows = await database.aggregate_conversations(queries.page_of_drafts(after, limit, only))
+    return [(load_draft(row, documents.load_tail(row).activity_at_ms), "pending" in row) for row in rows]
 
 
 async def _page(database: MongoDatabase, which: Document, direction: int, limit: int) -> list[Document]:

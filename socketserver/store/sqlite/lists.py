@@ -37,7 +37,7 @@ def list_conversations(
         "SELECT c.last_seq, c.last_change, c.activity_at_ms, p.read_seq, (SELECT count(*) FROM message x"
         " WHERE x.conversation = c.num AND x.seq > p.read_seq AND x.uncounted IS NOT NULL), (SELECT count(*)"
         f" FROM mention x WHERE x.conversation = c.num AND x.user_id = p.user_id AND x.seq > p.read_seq), {SETTINGS},"
-        f" {conversation_columns(-1 if participants is None else participants)}, {MESSAGE} FROM ("
+        f" p.first_seq, {conversation_columns(-1 if participants is None else participants)}, {MESSAGE} FROM ("
         "SELECT c.num FROM participant p CROSS JOIN conversation c ON c.num = p.conversation WHERE p.user_id = ?"
         f" {'' if before is None else 'AND (c.activity_at_ms, c.id) < (?, ?)'}"
         " ORDER BY c.activity_at_ms DESC, c.id DESC LIMIT ?) v CROSS JOIN conversation c ON c.num = v.num"
@@ -48,7 +48,9 @@ def list_conversations(
         (user_id, *(() if before is None else (int64(before[0]), before[1])), limit + 1, user_id),
     ).fetchall()
     summaries = []
-    for last_seq, last_change, activity_at_ms, read_seq, uncounted, unread_mentions, bits, *row in rows[:limit]:
+    for last_seq, last_change, activity_at_ms, read_seq, uncounted, unread_mentions, bits, first_seq, *row in rows[
+        :limit
+    ]:
         conversation = load_conversation(row[:CONVERSATION_WIDTH])
         last = row[CONVERSATION_WIDTH:]
         message = None if last[0] is None else load_message(conversation.id, last)
@@ -63,6 +65,7 @@ def list_conversations(
                 uncounted,
                 unread_mentions,
                 load_settings(bits),
+                first_seq,
             )
         )
     unread = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from ...chat.domain import (
@@ -24,7 +25,7 @@ from ...chat.domain import (
 )
 from ...chat.own_settings import UNSETTLED, OwnSettings
 from ..base import ChangePage, Counts, MessagePage, ReadMarkPage, Snapshot
-from ..encoding import INT64_MAX, int64
+from ..encoding import INT64_MAX, conversation_draft, int64
 from ..numbering import page_of_changes
 from ..writes import Part
 from .rows import (
@@ -37,6 +38,7 @@ from .rows import (
     load_conversation,
     load_message,
     load_settings,
+    load_special,
     packed,
     statement,
 )
@@ -84,6 +86,7 @@ def get_snapshot(
         mark, uncounted, unread_mentions, settings = own
         if reader not in conversation.participant_ids:
             marks.append(mark)
+            conversation = _with_special(sql, num, conversation, mark.user_id)
     gap = through = None
     updates: list[Message] = []
     if after is None or after > last_change:
@@ -241,7 +244,8 @@ def list_readers(sql: sqlite3.Connection, parts: Sequence[Part]) -> frozenset[Pa
     for chunk in chunks(parts):
         wanted = statement(
             "SELECT v.column1, v.column2 FROM (VALUES {values}) v CROSS JOIN conversation c ON c.id = v.column1"
-            " CROSS JOIN participant p ON p.conversation = c.num AND p.user_id = v.column2 WHERE p.read_seq > 0",
+            " CROSS JOIN participant p ON p.conversation = c.num AND p.user_id = v.column2"
+            " WHERE p.read_seq >= p.since_seq",
             len(chunk),
             2,
         )
@@ -305,22 +309,10 @@ def list_drafts(sql: sqlite3.Connection, after: ConversationId | None, limit: in
         f" {'' if after is None else 'WHERE c.id > ?'} ORDER BY c.id LIMIT ?",
         (limit,) if after is None else (after, limit),
     ).fetchall()
-    drafts = []
-    for dedupe_key, activity_at_ms, *row in rows:
-        each = load_conversation(row)
-        drafts.append(
-            ConversationDraft(
-                each.id,
-                each.kind,
-                each.title,
-                each.created_by,
-                each.participant_ids,
-                each.created_at_ms,
-                dedupe_key,
-                activity_at_ms,
-            )
-        )
-    return drafts
+    return [
+        conversation_draft(load_conversation(row), dedupe_key, activity_at_ms)
+        for dedupe_key, activity_at_ms, *row in rows
+    ]
 
 
 def _newest(
@@ -365,3 +357,13 @@ def _part(sql: sqlite3.Connection, num: int, user_id: UserId | None) -> tuple[Re
         return None
     read_seq, read_at_ms, uncounted, unread_mentions, bits = row
     return ReadMark(user_id, read_seq, read_at_ms), uncounted, unread_mentions, load_settings(bits)
+
+
+def _with_special(sql: sqlite3.Connection, num: int, conversation: Conversation, user_id: UserId) -> Conversation:
+    """With the role and the entry of a participant who is not among the first."""
+    rows = sql.execute(
+        "SELECT user_id, role, since_seq, first_seq FROM participant WHERE conversation = ? AND user_id = ?",
+        (num, user_id),
+    )
+    roles, entries = load_special(rows.fetchall())
+    return replace(conversation, roles={**conversation.roles, **roles}, entries={**conversation.entries, **entries})

@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from ...chat.domain import UNTOUCHED, Conversation, ConversationId, Message, MessageId
+from ...chat.domain import UNTOUCHED, Conversation, ConversationId, Entry, Message, MessageId, Role, UserId
 from ...chat.own_settings import UNSETTLED, OwnSettings
 from ..encoding import load_extra, load_later, load_metadata
 
@@ -34,19 +34,19 @@ MESSAGE: Final = (
 
 def conversation_columns(participants: int = -1) -> str:
     """As `load_conversation` reads them, with the first so many participants; -1 for all."""
-    # Packed into one text, because every row more would be a turn of the GIL. The count is 0 where an earlier version,
-    # still running beside this one, has created the conversation.
+    # Packed into one text, because every row more would be a turn of the GIL: all ids, and what few participants have.
     return (
-        "c.num, c.id, c.kind, c.title, c.created_by, c.created_at_ms,"
-        " CASE c.participant_count WHEN 0 THEN"
-        " (SELECT count(*) FROM participant WHERE conversation = c.num) ELSE c.participant_count END,"
-        " (SELECT json_group_array(user_id) FROM"
-        f" (SELECT user_id FROM participant WHERE conversation = c.num ORDER BY user_id LIMIT {participants:d}))"
+        "c.num, c.id, c.kind, c.title, c.created_by, c.created_at_ms, c.participant_count, c.metadata, c.rev,"
+        " (SELECT json_array(json_group_array(user_id),"
+        " json_group_array(json_array(user_id, role, since_seq, first_seq))"
+        " FILTER (WHERE role IS NOT NULL OR since_seq > 1)) FROM"
+        " (SELECT user_id, role, since_seq, first_seq FROM participant WHERE conversation = c.num"
+        f" ORDER BY user_id LIMIT {participants:d}))"
     )
 
 
 CONVERSATION: Final = conversation_columns()
-CONVERSATION_WIDTH: Final = 8
+CONVERSATION_WIDTH: Final = 10
 
 
 # A participant's own settings, as `load_settings` reads them. What was marked as unread is so until the mark moves.
@@ -69,7 +69,7 @@ def dump_settings(settings: OwnSettings) -> int:
 def load_message(conversation_id: ConversationId, row: Sequence[Any]) -> Message:
     """Of the columns of MESSAGE."""
     seq, change, message_id, sender_id, key, body, metadata, created_at_ms, extra, born, later = row
-    reply_to, mentions = load_extra(extra)
+    reply_to, mentions, system = load_extra(extra)
     return Message(
         MessageId(message_id),
         conversation_id,
@@ -83,13 +83,34 @@ def load_message(conversation_id: ConversationId, row: Sequence[Any]) -> Message
         reply_to,
         mentions,
         UNTOUCHED if born is None and later is None else load_later(born, later),
+        system,
     )
 
 
 def load_conversation(row: Sequence[Any]) -> Conversation:
     """Of the columns that `conversation_columns` names."""
-    _, conversation_id, kind, title, created_by, created_at_ms, count, people = row
-    return Conversation(conversation_id, kind, title, created_by, json.loads(people), created_at_ms, count)
+    _, conversation_id, kind, title, created_by, created_at_ms, count, metadata, rev, people = row
+    user_ids, special = json.loads(people)
+    roles, entries = load_special(special)
+    return Conversation(
+        conversation_id,
+        kind,
+        title,
+        created_by,
+        user_ids,
+        created_at_ms,
+        count,
+        load_metadata(metadata),
+        roles,
+        entries,
+        rev,
+    )
+
+
+def load_special(special: Sequence[Sequence[Any]]) -> tuple[dict[UserId, Role], dict[UserId, Entry]]:
+    """Roles and entries, of rows with user_id, role, since_seq and first_seq."""
+    roles = {user_id: role for user_id, role, _, _ in special if role is not None}
+    return roles, {user_id: Entry(since, first) for user_id, _, since, first in special if since > 1}
 
 
 def execute_many(sql: sqlite3.Connection, template: str, rows: Sequence[Row]) -> None:

@@ -102,7 +102,16 @@ MIGRATIONS: Final = (
     CREATE UNIQUE INDEX message_moved ON message (conversation, change) WHERE born IS NOT NULL;
     CREATE INDEX message_uncounted ON message (conversation, seq) WHERE uncounted IS NOT NULL;
     """,
-    "",
+    # People come, go and have roles; titles change. The creator of a group owns it.
+    """
+    ALTER TABLE conversation ADD COLUMN metadata TEXT;
+    ALTER TABLE conversation ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE participant ADD COLUMN role TEXT;
+    ALTER TABLE participant ADD COLUMN since_seq INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE participant ADD COLUMN first_seq INTEGER NOT NULL DEFAULT 1;
+    UPDATE participant SET role = 'owner' WHERE (conversation, user_id) IN
+        (SELECT num, created_by FROM conversation WHERE kind = 'group');
+    """,
     # What participants have settled for themselves, in bits (rows.py), and up to where somebody had read who marked a
     # conversation as unread: that holds as long as it is so. And who is mentioned where.
     """

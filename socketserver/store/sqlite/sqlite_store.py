@@ -27,6 +27,7 @@ from ...chat.domain import (
     UserId,
 )
 from ...chat.own_settings import OwnSettings, SettingsUpdate
+from ...chat.people import ConversationChange
 from ...errors import StoreUnavailable
 from ..base import (
     Appended,
@@ -39,14 +40,27 @@ from ..base import (
     ProfileSet,
     ReadAdvance,
     ReadMarkPage,
+    Reformed,
     Snapshot,
     StoreObserver,
     StoreUnusable,
 )
 from ..checking import SharedCheck
 from ..encoding import dump_metadata
-from ..writes import Admission, Advance, Alter, Append, Call, Create, SetProfile, SetSettings, Unobserved, settle
-from . import lists, reads, writes
+from ..writes import (
+    Admission,
+    Advance,
+    Alter,
+    Append,
+    Call,
+    Create,
+    Reform,
+    SetProfile,
+    SetSettings,
+    Unobserved,
+    settle,
+)
+from . import conversations, lists, reads, writes
 from .database import LOG_LIMIT_BYTES, DatabaseFile, SqliteConnection
 from .threads import WRITES_PER_COMMIT, CallQueue, Job, Worker
 from .write_ahead_log import LOOK_S, LogKeeper
@@ -180,6 +194,13 @@ class SqliteStore:
     async def change_message(self, change: Change) -> Changed:
         return await self._queue(Alter(self._admit().create_future(), change))
 
+    async def change_conversation(
+        self, change: ConversationChange, numbered: Callable[[], None] = lambda: None
+    ) -> Reformed:
+        call = Reform(self._admit().create_future(), change)
+        numbered()
+        return await self._queue(call)
+
     async def advance_read(self, conversation_id: ConversationId, user_id: UserId, seq: int, at_ms: int) -> ReadAdvance:
         return await self._queue(Advance(self._admit().create_future(), conversation_id, user_id, seq, at_ms))
 
@@ -262,6 +283,13 @@ class SqliteStore:
 
     async def list_drafts(self, *, after: ConversationId | None, limit: int) -> Sequence[ConversationDraft]:
         return await self._read(lambda sql: reads.list_drafts(sql, after, limit))
+
+    async def copy_conversation(self, draft: ConversationDraft) -> None:
+        def copy(connection: SqliteConnection) -> None:
+            with connection.transaction():
+                conversations.copy_conversation(connection.sql, draft)
+
+        await self._on_writer(copy)
 
     async def list_settings(self, conversation_id: ConversationId) -> Mapping[UserId, OwnSettings]:
         return await self._read(lambda sql: lists.list_settings(sql, conversation_id))

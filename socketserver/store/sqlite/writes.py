@@ -27,12 +27,14 @@ from ..writes import (
     Numbered,
     Part,
     Place,
+    Reform,
     SetProfile,
     SetSettings,
     Write,
     plan_advances,
     plan_profiles,
 )
+from .conversations import insert_conversation, load_conversations, store_changes
 from .reads import get_profiles
 from .rows import (
     CONVERSATION,
@@ -71,7 +73,7 @@ def apply(sql: sqlite3.Connection, writes: Iterable[Write]) -> None:
     settings: list[SetSettings] = []
     for write in writes:
         write.result = write.error = None  # of a first try that was rolled back
-        if isinstance(write, Append | Alter):
+        if isinstance(write, Append | Alter | Reform):
             numbered.append(write)
         elif isinstance(write, Create):
             creates.append(write)
@@ -104,27 +106,7 @@ def _create(sql: sqlite3.Connection, create: Create) -> None:
     if row is not None:
         create.repeat(load_conversation(row))
         return
-    cursor = sql.execute(
-        "INSERT INTO conversation"
-        " (id, kind, title, created_by, created_at_ms, dedupe_key, activity_at_ms, participant_count)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            draft.id,
-            draft.kind,
-            draft.title,
-            draft.created_by,
-            draft.created_at_ms,
-            draft.dedupe_key,
-            draft.place_ms,
-            len(draft.participant_ids),
-        ),
-    )
-    num = cursor.lastrowid
-    execute_many(
-        sql,
-        "INSERT INTO participant (conversation, user_id) VALUES {values}",
-        [(num, user_id) for user_id in draft.participant_ids],
-    )
+    insert_conversation(sql, draft)
     create.result = Created(draft.made(), duplicate=False)
 
 
@@ -132,8 +114,14 @@ def _write_messages(sql: sqlite3.Connection, calls: Sequence[Numbered]) -> None:
     nums, standings = _load_standings(sql, {call.draft.conversation_id for call in calls})
     appends = [call for call in calls if isinstance(call, Append) and call.draft.conversation_id in nums]
     alters = [call for call in calls if isinstance(call, Alter) and call.draft.conversation_id in nums]
-    originals = _load_originals(sql, nums, appends) if appends else {}
-    steps = plan(calls, standings, originals, _load_stored(sql, nums, alters) if alters else {})
+    reforms = [call for call in calls if isinstance(call, Reform) and call.draft.conversation_id in nums]
+    keyed: list[Append | Reform] = [*appends, *reforms]
+    originals = _load_originals(sql, nums, keyed) if keyed else {}
+    before = load_conversations(sql, nums, reforms) if reforms else {}
+    after = dict(before)
+    steps = plan(calls, standings, originals, _load_stored(sql, nums, alters) if alters else {}, after)
+    for conversation_id, conversation in after.items():
+        store_changes(sql, nums[conversation_id], before[conversation_id], conversation)
     if not steps:
         return
     marks: _Marks = {}
@@ -210,7 +198,7 @@ def _row(num: int, message: Message, metadata: str | None) -> Row:
         metadata,
         message.created_at_ms,
     )
-    if message.later is UNTOUCHED and message.reply_to is None and not message.mentions:
+    if message.later is UNTOUCHED and message.reply_to is None and not message.mentions and message.system is None:
         return plain
     return *plain, dump_extra(message), *_later(message)
 
@@ -265,7 +253,7 @@ def _load_standings(
 
 
 def _load_originals(
-    sql: sqlite3.Connection, nums: Mapping[ConversationId, int], appends: Sequence[Append]
+    sql: sqlite3.Connection, nums: Mapping[ConversationId, int], appends: Sequence[Append | Reform]
 ) -> dict[Key, Message]:
     """The messages that are stored already. Few: most keys are new."""
     keys = [(nums[conversation_id], sender_id, key) for conversation_id, sender_id, key in (a.key for a in appends)]

@@ -9,7 +9,8 @@ export async function GET() {
   if (user === null) return Response.json({ error: "Nobody is logged in." }, { status: 401 });
   const secret = process.env.WEBSOCKET_JWT_SECRET;
   try {
-    return Response.json({ token: await (secret ? signed(user, secret) : developmentToken(user)) });
+    const token = await (secret ? signed(user, secret) : developmentToken(user));
+    return Response.json({ token }, { headers: { "Cache-Control": "no-store" } });
   } catch {
     return Response.json({ error: `${SERVER_URL} has no token.` }, { status: 502 });
   }
