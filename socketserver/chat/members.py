@@ -18,7 +18,8 @@ from ..errors import (
     RateLimited,
 )
 from ..limits import Buckets, in_ms
-from ..store.base import Reformed, Store
+from ..store.base import Store
+from ..store.results import Reformed
 from .activity import Activity
 from .changes import Outcome
 from .conversations import PARTICIPANTS_PER_TOKEN, Conversations

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .domain import Conversation, ConversationId, Message, Profile, ReadMark, Role, UserId
+from .domain import Conversation, ConversationId, Message, ReadMark, Role, UserId
+from .identity import Profile
 from .own_settings import OwnSettings
 
 log = logging.getLogger(__name__)

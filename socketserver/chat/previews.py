@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..errors import StoreUnavailable
-from ..store.base import Changed, Store
+from ..store.base import Store
+from ..store.results import Changed
 from .changes import Change, Delete, Edit, Outcome
 from .domain import Conversation, Message
 from .news import ConversationUpdated, MentionsChanged

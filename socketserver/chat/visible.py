@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..store.base import ChangePage, ConversationPage, MessagePage, Snapshot
+from ..store.results import ChangePage, ConversationPage, MessagePage, Snapshot
 from .domain import Gap, Message
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ..chat.domain import Clock, Conversation, ConversationId, Profile, UserId
+from ..chat.domain import Clock, Conversation, ConversationId, UserId
+from ..chat.identity import Profile
 from ..chat.news import (
     ConversationCreated,
     ConversationUpdated,

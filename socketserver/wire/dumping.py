@@ -1,4 +1,4 @@
-"""Domain values as the objects of shapes.py. Nothing else knows which value stands under which wire name."""
+"""Domain values as the objects of shapes.py and announced.py; nothing else knows which value has which wire name."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ from typing import Final
 import orjson
 
 from ..chat import domain
-from ..chat.domain import ConversationId, Identity, Profile, UserId
+from ..chat.domain import ConversationId, UserId
+from ..chat.identity import Identity, Profile
 from ..chat.news import ConversationUpdated, MessageCreated, MessageUpdated, PeopleChanged
 from ..chat.own_settings import OwnSettings
 from ..chat.profiles import People
 from ..errors import ChatError, End
 from ..settings import Settings
+from .announced import (
+    ActivityWire,
+    ConversationUpdatedWire,
+    MessagesReadWire,
+    ParticipantsChangedWire,
+    SessionEndedWire,
+    UserTypingWire,
+    WelcomeWire,
+)
 from .fields import MAX_REACTION_CHARS
 from .shapes import (
-    ActivityWire,
     ConversationSummaryWire,
-    ConversationUpdatedWire,
     ConversationWire,
     ErrorWire,
     FailureWire,
     GapWire,
-    MessagesReadWire,
     MessageWire,
     OwnSettingsWire,
-    ParticipantsChangedWire,
     ParticipantWire,
     PresenceWire,
     ProfileWire,
-    SessionEndedWire,
     SystemWire,
-    UserTypingWire,
     UserWire,
-    WelcomeWire,
 )
 
 # The client options that the documentation, the examples and `welcome` recommend.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, Profile, ReadMark, UserId
+from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, ReadMark, UserId
+from socketserver.chat.identity import Profile
 from socketserver.chat.news import (
     ConversationCreated,
     ConversationUpdated,
