@@ -138,6 +138,15 @@ class ConversationUpdated(News):
     sender: Profile | None = None
     mentions: MentionsChanged | None = None
 
+    def about(self) -> list[int]:
+        """The seqs of the messages of which it tells, ascending."""
+        seqs = {self.uncounted_seq}
+        if self.last_message is not None:
+            seqs.add(self.last_message.seq)
+        if self.mentions is not None:
+            seqs.add(self.mentions.seq)
+        return sorted(seq for seq in seqs if seq is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class MessagesRead(News):

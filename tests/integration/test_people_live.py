@@ -92,6 +92,21 @@ async def test_people_come_and_go(tmp_path: Path) -> None:
         assert (await ann.client.ok("list_conversations", {}))["conversations"] == []
 
 
+async def test_a_deletion_is_counted_by_who_has_no_history(tmp_path: Path) -> None:
+    """Who was added without the history had one unread too many when a message was deleted, until the next list."""
+    async with serving(tmp_path / "chat.db") as server, wire_to(server.url) as wire:
+        ann, ben = await wire.people("ann", "ben")
+        chat = await make_group(ann, "cat")
+        await ann.send(chat, "before")
+        await add(ann, chat, "ben", history="none")
+        await ann.send(chat, "yours")
+        await ann.client.ok("delete_message", {"conversationId": chat, "seq": 3})
+        updated = await ben.client.wait("conversation_updated", lambda seen: "lastMessage" in seen)
+        assert (updated["lastMessage"], updated["uncountedSeq"]) == (None, 3)
+        (listed,) = (await ben.client.ok("list_conversations", {}))["conversations"]
+        assert (listed["lastMessage"], listed["unreadCount"], listed["readSeq"]) == (None, 0, 1)
+
+
 async def test_who_may_do_what(tmp_path: Path) -> None:
     async with serving(tmp_path / "chat.db") as server, wire_to(server.url) as wire:
         ann, ben, cat = await wire.people("ann", "ben", "cat")
