@@ -80,7 +80,7 @@ class PeopleChanged(News):
         added, removed, roles: who has come and gone, and who has got which role by it.
         activity_at_ms: the conversation's place in lists by it; None if it was told before.
         duplicate: it was so, and was announced, before; told again, as the first time may have been lost in a crash.
-        people: how those are shown whom a list names.
+        people: how those are shown whom a list names, and who was added; nobody if nobody was.
         wire: as in MessageCreated.
     """
 

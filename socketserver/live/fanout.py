@@ -144,15 +144,18 @@ class Fanout:
         conversation, message = changed.conversation, changed.message
         added = [user_id for user_id in changed.added if conversation.has(user_id)]
         if added:
-            self.conversation_created(ConversationCreated(conversation, changed.people), added)
+            listed = conversation.participant_ids[: self._listed_participants or None]
+            people = {user_id: changed.people[user_id] for user_id in listed if user_id in changed.people}
+            self.conversation_created(ConversationCreated(conversation, people), added)
         room = conversation_room(conversation.id)
         blind = self._blind(conversation, message.seq)
         created = {"message": protocol.encoded(changed)}
         self._sio.emit_now(ServerEvent.MESSAGE_CREATED, created, room=room, skip_sid=blind)
         if changed.added or changed.removed or changed.roles:
-            self._sio.emit_now(
-                ServerEvent.PARTICIPANTS_CHANGED, protocol.dump_people_changed(changed), room=room, skip_sid=blind
-            )
+            newcomers = {user_id: changed.people[user_id] for user_id in changed.added if user_id in changed.people}
+            profiles = fit_profiles(newcomers, self._outbox_bytes).items
+            people_changed = protocol.dump_people_changed(changed, profiles)
+            self._sio.emit_now(ServerEvent.PARTICIPANTS_CHANGED, people_changed, room=room, skip_sid=blind)
         self.conversation_updated(ConversationUpdated(conversation), changed.activity_at_ms)
 
     def conversation_removed(self, conversation_id: ConversationId, user_id: UserId, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -272,8 +272,8 @@ def dump_activity(message: domain.Message) -> ActivityWire:
     return wire
 
 
-def dump_people_changed(changed: PeopleChanged) -> ParticipantsChangedWire:
-    """Who has come and gone, and who has another role."""
+def dump_people_changed(changed: PeopleChanged, profiles: list[Any]) -> ParticipantsChangedWire:
+    """Who has come and gone, and who has another role; `profiles` are of who has come, encoded, as many as fit."""
     return {
         "conversationId": changed.conversation.id,
         "change": changed.message.change,
@@ -282,6 +282,7 @@ def dump_people_changed(changed: PeopleChanged) -> ParticipantsChangedWire:
         "roles": [
             {"userId": user_id, "role": role} for user_id, role in changed.roles.items() if user_id not in changed.added
         ],
+        "profiles": profiles,
     }
 
 

@@ -436,6 +436,7 @@ class ParticipantsChangedWire(TypedDict):
         added: Who takes part from now on.
         removed: The user ids of those who do not any more.
         roles: Who has another role.
+        profiles: How those under `added` are shown.
     """
 
     conversationId: str
@@ -443,6 +444,7 @@ class ParticipantsChangedWire(TypedDict):
     added: list[ParticipantRoleWire]
     removed: list[str]
     roles: list[ParticipantRoleWire]
+    profiles: list[ProfileWire]
 
 
 class ConversationRemovedWire(TypedDict):

@@ -331,6 +331,8 @@ export interface ParticipantsChanged {
   removed: string[];
   /** Who has another role. */
   roles: ParticipantRole[];
+  /** How those under `added` are shown. */
+  profiles: Profile[];
 }
 
 /** A conversation is not yours any more. */
