@@ -129,6 +129,7 @@ class ConversationUpdated(News):
         uncounted_seq: of a message that counts as unread no more; told once.
         sender: how the sender of `last_message` is shown; None where that is not known.
         mentions: whom a message mentions anew, and whom no longer; told once.
+        change: the number of the message's change by which it is so; None for people, title and metadata.
     """
 
     conversation: Conversation
@@ -137,6 +138,7 @@ class ConversationUpdated(News):
     uncounted_seq: int | None = None
     sender: Profile | None = None
     mentions: MentionsChanged | None = None
+    change: int | None = None
 
     def about(self) -> list[int]:
         """The seqs of the messages of which it tells, ascending."""

@@ -289,6 +289,8 @@ def dump_people_changed(changed: PeopleChanged, profiles: list[Any]) -> Particip
 def dump_conversation_updated(updated: ConversationUpdated, *, listed: int) -> ConversationUpdatedWire:
     """What lists show; `listed` as in `dump_conversation`."""
     wire: ConversationUpdatedWire = {"conversation": dump_conversation(updated.conversation, listed=listed)}
+    if updated.change is not None:
+        wire["change"] = updated.change
     if updated.preview:
         wire["lastMessage"] = None if updated.last_message is None else dump_message(updated.last_message)
     if updated.uncounted_seq is not None:

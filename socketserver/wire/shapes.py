@@ -398,6 +398,8 @@ class ConversationUpdatedWire(TypedDict):
 
     Attributes:
         conversation: The conversation.
+        change: The number of the change of a message by which it is so. A list whose summary has this `change` or a
+            greater one has counted it already; absent where people, title or metadata have changed.
         lastMessage: The message to show, as it is now, if it is another one or has another text; null if none is left.
         uncountedSeq: The `seq` of a message that counts no more: if you have read less than that, you have one unread
             less. Told once.
@@ -408,6 +410,7 @@ class ConversationUpdatedWire(TypedDict):
     """
 
     conversation: ConversationWire
+    change: NotRequired[int]
     lastMessage: NotRequired[MessageWire | None]
     uncountedSeq: NotRequired[int]
     mentions: NotRequired[MentionsChangedWire]
