@@ -432,7 +432,7 @@ async def test_a_read_mark_that_is_ahead_of_an_answer(people: People) -> None:
 
 async def test_scrolling_up_without_a_connection(people: People, server: Server) -> None:
     """Earlier messages that were scrolled to before the conversation was joined again did not come any more."""
-    await fill(server, "bob", "alice", LONG)
+    await fill(server, "alice", "bob", LONG)
     alice = await people.meet("alice")
     cut = Cut()
     await cut.into(alice.page)
@@ -448,7 +448,7 @@ async def test_scrolling_up_without_a_connection(people: People, server: Server)
 
 async def test_scrolling_up_and_refused(people: People, server: Server) -> None:
     """Earlier messages that the server would not give just now did not come any more."""
-    await fill(server, "bob", "alice", LONG)
+    await fill(server, "alice", "bob", LONG)
     alice = await people.meet("alice")
     wire = Wire()
     await wire.into(alice.page)
@@ -498,7 +498,10 @@ async def test_a_thousand_messages_of_history(people: People, server: Server) ->
     await bob.say("News")
     jump = alice.page.get_by_role("button", name="1 new message")
     await expect(jump).to_be_visible()
-    assert await third.bounding_box() == before
+    after = await third.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert abs(after["y"] - before["y"]) < 1  # scrollers have whole pixels
     await expect(alice.badge("bob")).to_have_text("1 unread")
     await jump.click()
     await expect(alice.row("News")).to_be_in_viewport()

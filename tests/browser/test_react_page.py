@@ -13,7 +13,7 @@ import socketio
 from browser.demokit import Server
 from browser.reactkit import BUILD_S, BuiltApp, People, Person
 from browser.test_demo import fill, talking
-from browser.test_react import app, no_sideways, people, server
+from browser.test_react import app, no_sideways, no_violations, people, server
 from playwright.async_api import Browser, Route, expect
 
 __all__ = ["app", "people", "server"]
@@ -162,6 +162,54 @@ async def test_notifications_are_asked_for_and_keep_quiet_about_what_is_seen(peo
     await expect(button).to_have_attribute("aria-pressed", "true")
     await button.click()
     await expect(button).to_have_attribute("aria-pressed", "false")
+
+
+async def test_what_one_settles_for_oneself(people: People, server: Server) -> None:
+    """A conversation is pinned, muted, marked as unread and archived by its menu, and the list shows it."""
+    async with talking(server, "bob") as bob:
+        for title in ("First", "Second"):
+            made = await bob.call("create_conversation", {"participantIds": ["alice"], "title": title})
+            await bob.call(
+                "send_message",
+                {"conversationId": made["conversation"]["id"], "idempotencyKey": "1", "body": "News"},
+            )
+    alice = await people.log_in("alice")
+    titles = alice.page.locator(".item-title")
+    await expect(titles).to_have_text(["Second", "First"])
+    await alice.open("First")
+    await settle(alice, "Pin")
+    await expect(titles).to_have_text(["First", "Second"])
+    await expect(alice.item("First").get_by_label("Pinned")).to_be_visible()
+    await settle(alice, "Mute")
+    await expect(alice.item("First").get_by_label("Muted")).to_be_visible()
+    await settle(alice, "Mark as unread")
+    await expect(alice.badge("First")).to_contain_text("Marked as unread")
+    await expect(alice.title).to_have_count(0)
+    await alice.open("Second")
+    await settle(alice, "Archive")
+    await expect(titles).to_have_text(["First"])
+    await alice.page.get_by_role("button", name="Archived (1)").click()
+    await expect(titles).to_have_text(["First", "Second"])
+    await no_violations(alice.page)
+
+
+async def settle(person: Person, name: str) -> None:
+    await person.page.get_by_role("button", name="Conversation options").click()
+    await person.page.get_by_role("button", name=name, exact=True).click()
+
+
+async def test_what_the_server_says_in_the_history(people: People, server: Server) -> None:
+    """A change of the title looked like a message of somebody who had written it."""
+    alice = await people.log_in("alice")
+    async with talking(server, "bob") as bob:
+        made = await bob.call("create_conversation", {"participantIds": ["alice"], "title": "Old"})
+        await alice.open("Old")
+        change = {"conversationId": made["conversation"]["id"], "title": "New", "idempotencyKey": "1"}
+        answer = await bob.call("update_conversation", change)
+        assert answer["ok"], answer
+    await expect(alice.title).to_have_text("New")
+    await expect(alice.page.locator(".notice")).to_contain_text("New")
+    await expect(alice.rows.get_by_role("button")).to_have_count(0)
 
 
 async def notes(person: Person) -> list[str]:
