@@ -44,6 +44,7 @@ class Previews:
             conversation,
             uncounted_seq=message.seq if deletes and outcome is Outcome.DONE else None,
             mentions=_mentions(changed.before, message),
+            change=message.change,
         )
         # A reaction changes no preview; nor does an edit that was stored together with a deletion, which tells.
         if deletes or (isinstance(change, Edit) and not message.deleted):

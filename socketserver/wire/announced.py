@@ -153,6 +153,8 @@ class ConversationUpdatedWire(TypedDict):
 
     Attributes:
         conversation: The conversation.
+        change: The number of the change of a message by which it is so. A list whose summary has this `change` or a
+            greater one has counted it already; absent where people, title or metadata have changed.
         lastMessage: The message to show, as it is now, if it is another one or has another text; null if none is left.
         uncountedSeq: The `seq` of a message that counts no more: if you have read less than that, you have one unread
             less. Told once.
@@ -163,6 +165,7 @@ class ConversationUpdatedWire(TypedDict):
     """
 
     conversation: shapes.ConversationWire
+    change: NotRequired[int]
     lastMessage: NotRequired[shapes.MessageWire | None]
     uncountedSeq: NotRequired[int]
     mentions: NotRequired[MentionsChangedWire]
@@ -191,6 +194,7 @@ class ParticipantsChangedWire(TypedDict):
         added: Who takes part from now on.
         removed: The user ids of those who do not any more.
         roles: Who has another role.
+        profiles: How those under `added` are shown.
     """
 
     conversationId: str
@@ -198,6 +202,7 @@ class ParticipantsChangedWire(TypedDict):
     added: list[ParticipantRoleWire]
     removed: list[str]
     roles: list[ParticipantRoleWire]
+    profiles: list[shapes.ProfileWire]
 
 
 class ConversationRemovedWire(TypedDict):

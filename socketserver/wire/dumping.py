@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -275,8 +275,8 @@ def dump_activity(message: domain.Message) -> ActivityWire:
     return wire
 
 
-def dump_people_changed(changed: PeopleChanged) -> ParticipantsChangedWire:
-    """Who has come and gone, and who has another role."""
+def dump_people_changed(changed: PeopleChanged, profiles: list[Any]) -> ParticipantsChangedWire:
+    """Who has come and gone, and who has another role; `profiles` are of who has come, encoded, as many as fit."""
     return {
         "conversationId": changed.conversation.id,
         "change": changed.message.change,
@@ -285,12 +285,15 @@ def dump_people_changed(changed: PeopleChanged) -> ParticipantsChangedWire:
         "roles": [
             {"userId": user_id, "role": role} for user_id, role in changed.roles.items() if user_id not in changed.added
         ],
+        "profiles": profiles,
     }
 
 
 def dump_conversation_updated(updated: ConversationUpdated, *, listed: int) -> ConversationUpdatedWire:
     """What lists show; `listed` as in `dump_conversation`."""
     wire: ConversationUpdatedWire = {"conversation": dump_conversation(updated.conversation, listed=listed)}
+    if updated.change is not None:
+        wire["change"] = updated.change
     if updated.preview:
         wire["lastMessage"] = None if updated.last_message is None else dump_message(updated.last_message)
     if updated.uncounted_seq is not None:
