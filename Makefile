@@ -1,6 +1,7 @@
 # make run: start the server · make demo: and the React example · make test: run the tests · make test-all: all of them
 # make demo-next: the server and the Next.js example · make client: pack the JavaScript client, for an application
-# make types: the types of the events · make check-url URL=…: why clients cannot connect · make setup: all that one works with
+# make types: renew the types of the events in the JavaScript client (clients/js/src/wire.d.ts) · make setup: all that one works with
+# make check-url URL=…: why clients cannot connect
 # make check: format, lint, types · make lock: pin the dependencies of the image · make attack: attack it · make bench: measure
 PYTHON ?= python3
 VENV := .venv

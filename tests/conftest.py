@@ -15,7 +15,7 @@ MAY_WAIT: Final = (
     ("socketserver/app.py", "create_app"),  # before anybody is served
     ("socketserver/store/__init__.py", "open_store"),  # the same: it imports the store's driver
     ("socketserver/handlers/routes.py", "setup_routes"),  # the same
-    ("socketserver/ops/metrics.py", "resident_bytes"),  # /proc is the memory of the kernel, no disk
+    ("socketserver/ops/memory.py", "resident_bytes"),  # /proc is the memory of the kernel, no disk
 )
 
 

@@ -63,7 +63,7 @@ export class Announcer {
   look({ messages, cursor, lastSeq }) {
     const last = messages.at(-1);
     if (this.#to !== null && last && last.seq > this.#to) {
-      const newest = messages.findLast(({ seq, senderId }) => seq > this.#to && senderId !== here.me.id);
+      const newest = messages.findLast(({ seq, senderId, kind }) => seq > this.#to && senderId !== here.me.id && kind !== "system");
       if (newest) announce(`${nameFor(newest.senderId)}: ${newest.body}`);
     }
     if (cursor !== null) this.#to = lastSeq;

@@ -15,6 +15,8 @@ const RUN_MS = 5 * 60_000; // messages of one person closer than this stand toge
 const NEAR_TOP_PX = 1_000; // then earlier ones are loaded
 /** As far back one goes by itself: to the first unread message, or to where one was. Further it takes a click. */
 const FAR = 500;
+const VAIN_MS = 100; // between two attempts to load what one seeks
+const MOST_VAIN = 50;
 
 export class History {
   #room;
@@ -48,6 +50,7 @@ export class History {
   }
 
   close() {
+    this.#sought = null;
     this.#ends.abort();
     this.#view.close();
   }
@@ -79,7 +82,9 @@ export class History {
       if (this.#sought && this.#show(this.#sought)) this.#sought = null;
     }
     this.#drawing = false;
-    if (this.#news.enter()) this.#begin();
+    const joined = this.#news.joined();
+    if (joined === "first") this.#begin();
+    else if (joined) draw(this.drawSoon);
     this.#look();
   }
 
@@ -226,12 +231,14 @@ export class History {
   /** Bring a message to the screen, as soon as it is loaded. */
   async #seek(wanted) {
     this.#sought = wanted;
-    const oldest = () => this.#room.state.messages[0]?.seq ?? 0;
+    const first = () => this.#room.state.messages[0]?.seq ?? 0;
     draw(this.drawSoon);
     if (this.#show(wanted)) this.#sought = null;
-    for (let before = Infinity; this.#sought === wanted && oldest() > wanted.seq && oldest() < before; ) {
-      before = oldest();
+    for (let vain = 0; this.#sought === wanted && first() > wanted.seq && vain < MOST_VAIN; ) {
+      const before = first();
       await this.#room.loadOlder();
+      vain = first() < before ? 0 : vain + 1; // a page may be on its way already, or the connection be lost
+      if (vain > 0) await new Promise((resolve) => setTimeout(resolve, VAIN_MS));
     }
   }
 
@@ -260,4 +267,4 @@ export class History {
 
 const NOBODY = Object.freeze([]);
 const senderOf = (message) => message.senderId ?? here.me.id;
-const together = (a, b) => senderOf(a) === senderOf(b) && b.createdAt - a.createdAt <= RUN_MS;
+const together = (a, b) => a.kind === b.kind && senderOf(a) === senderOf(b) && b.createdAt - a.createdAt <= RUN_MS;

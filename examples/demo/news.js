@@ -10,6 +10,7 @@ export class News {
   /** The first of them is above the screen, and was never on it. */
   unseen = false;
   #room;
+  #joined = false;
   #entered = false;
   #caughtUp = false;
   #readTo = 0;
@@ -23,17 +24,23 @@ export class News {
     this.#room = room;
   }
 
-  /** The first answer says up to where one had read. @returns whether that is now */
-  enter() {
+  /** The answer to a join says up to where one had read: the first one, and that after a connection was lost. @returns which of them has come */
+  joined() {
     const { joined, lastSeq, unreadCount, readSeq } = this.#room.state;
-    if (this.#entered || !joined) return false;
+    if (joined === this.#joined) return null;
+    this.#joined = joined;
+    if (!joined) {
+      this.#setCaughtUp(false); // what is missed nobody has seen
+      return null;
+    }
+    const first = !this.#entered;
     this.#entered = true;
-    this.#leftAt = lastSeq;
-    if (unreadCount > 0) {
+    if (first) this.#leftAt = lastSeq;
+    if ((first || this.#following) && unreadCount > 0) {
       this.mark = { after: readSeq, count: unreadCount };
       this.unseen = true;
     }
-    return true;
+    return first ? "first" : "again";
   }
 
   /** How many came since one left the end. */
@@ -61,7 +68,7 @@ export class News {
     const line = this.#follow(following);
     const top = messages[first]?.seq ?? Infinity;
     // It counts as read what is on the screen, if everything before it was.
-    if (!this.#entered || (messages.length > 0 && top > Math.max(this.#readTo, readSeq) + 1)) return line;
+    if (!this.#joined || (messages.length > 0 && top > Math.max(this.#readTo, readSeq) + 1)) return line;
     this.unseen = false;
     if (document.visibilityState !== "visible" || !document.hasFocus()) return line;
     this.#readTo = Math.max(this.#readTo, messages[Math.min(last, messages.length - 1)]?.seq ?? 0);
@@ -111,7 +118,7 @@ export class News {
     const { messages } = this.#room.state;
     let start = messages.length;
     while (start > 0 && messages[start - 1].seq > seq) start -= 1;
-    return messages.slice(start).filter(({ senderId }) => senderId !== here.me.id);
+    return messages.slice(start).filter(({ senderId, deletedAt, kind }) => senderId !== here.me.id && deletedAt === undefined && kind !== "system");
   }
 
   #first(after) {

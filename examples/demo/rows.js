@@ -75,10 +75,12 @@ export class Row {
       this.#kept("more", !deleted, (shown) => shown && moreButton()),
       this.#kept("undo", removing?.key ?? "", (key) => key && action("discard", words.undo, { key })),
     ));
+    // What the server itself says, of people who come and go, and of titles, is no bubble.
+    const notice = message.kind === "system";
     arrange(node, parts(
       this.#kept("day", day, () => day !== null && el("p", { className: "day" }, el("span", { textContent: dayName(day) }))),
       this.#kept("news", news, () => news !== null && el("p", { className: "divider" }, el("span", { textContent: words.newMessages(news) }))),
-      this.#line,
+      notice ? this.#kept("notice", message.body, (text) => el("p", { className: "told", dir: "auto", textContent: text })) : this.#line,
       this.#reactions(message, deleted),
       this.#kept("trouble", refused ? `${refused.key} ${refused.error.code}` : "", (shown) => shown && troubleOf(refused, message.seq)),
       this.#kept("readers", readers.map((id) => `${id} ${nameFor(id)}`).join("\u0000"), (shown) => shown && readersOf(readers)),

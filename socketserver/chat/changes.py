@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from .domain import ConversationId, Later, Message, Reaction, UserId, same_json
+from .domain import ConversationId, Later, Message, Reaction, UserId
+from .repeats import same_json
 
 
 class Outcome(Enum):

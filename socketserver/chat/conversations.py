@@ -12,7 +12,8 @@ from typing import Final
 
 from ..errors import ConversationNotFound, InvalidPayload, RateLimited
 from ..limits import Buckets, in_ms
-from ..store.base import ConversationPage, ReadMarkPage, Snapshot, Store
+from ..store.base import Store
+from ..store.results import ConversationPage, ReadMarkPage, Snapshot
 from . import visible
 from .activity import Activity
 from .conversation_cache import ConversationCache
@@ -22,13 +23,13 @@ from .domain import (
     ConversationDraft,
     ConversationId,
     UserId,
-    conversation_dedupe_key,
     conversation_kind,
     new_id,
     participants,
 )
 from .news import ConversationCreated, PeopleKnown, Receiver
 from .profiles import People, Profiles
+from .repeats import conversation_dedupe_key
 
 # Participants whose conversation costs one token: a conversation is a row for each of them, and an event to each.
 PARTICIPANTS_PER_TOKEN: Final = 50

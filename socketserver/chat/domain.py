@@ -1,4 +1,4 @@
-"""The words of a chat as values: users, conversations, messages, read marks, and the rules that hold between them.
+"""The words of a chat as values: ids, conversations, messages, read marks, and the rules that hold between them.
 
 Pure: no I/O, no asyncio, no clock of its own (times come in as UTC milliseconds), no knowledge of the wire or of a
 database. Everything here is immutable and may be shared between tasks and threads.
@@ -7,7 +7,6 @@ database. Everything here is immutable and may be shared between tasks and threa
 from __future__ import annotations
 
 import bisect
-import json
 import os
 import sys
 import time
@@ -49,79 +48,6 @@ class SystemClock:
 def new_id() -> str:
     """A new identifier: 32 hexadecimal digits, 128 random bits of the system's. No id tells anything of another."""
     return os.urandom(16).hex()
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a token or a cookie says that somebody is.
-
-    Attributes:
-        user_id: stable, unique; the token's `sub`.
-        name, avatar: the token's `name` and `picture`, as a ProfileUpdate has them: None where it says nothing of them,
-            the empty text where it says that there is none.
-        expires_at_ms: when the proof ends, UTC milliseconds; None for one without an end.
-        login_id: which login a cookie stands for; None for a token.
-    """
-
-    user_id: UserId
-    name: str | None = None
-    expires_at_ms: int | None = None
-    login_id: str | None = field(default=None, compare=False)
-    avatar: str | None = None
-
-    @property
-    def display_name(self) -> str:
-        """The name, or the user id where the proof has none."""
-        return self.name or self.user_id
-
-    @property
-    def told(self) -> ProfileUpdate:
-        """What the proof says of how its user is shown."""
-        return ProfileUpdate(self.user_id, self.name, self.avatar)
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """How a user is shown to others, as it was told last. Who has a profile has been here.
-
-    Attributes:
-        name: for display; None while none is known.
-        avatar: the http or https address of a picture; None while none is known.
-    """
-
-    user_id: UserId
-    name: str | None = None
-    avatar: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileUpdate:
-    """What is told of how a user is shown.
-
-    Attributes:
-        name, avatar: None says nothing, and what was told before stays; the empty text takes it away.
-    """
-
-    user_id: UserId
-    name: str | None = None
-    avatar: str | None = None
-
-    def onto(self, before: Profile | None) -> Profile:
-        """The profile that comes of it, where there was this one."""
-        name, avatar = (None, None) if before is None else (before.name, before.avatar)
-        return Profile(
-            self.user_id,
-            name if self.name is None else self.name or None,
-            avatar if self.avatar is None else self.avatar or None,
-        )
-
-    def then(self, later: ProfileUpdate) -> ProfileUpdate:
-        """Both, one after the other, as one."""
-        return ProfileUpdate(
-            self.user_id,
-            self.name if later.name is None else later.name,
-            self.avatar if later.avatar is None else later.avatar,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +130,7 @@ class ConversationDraft:
 
     Attributes:
         dedupe_key: two drafts with the same key mean the same conversation; None for one that is always new.
-            Made by `conversation_dedupe_key`.
+            Made by `repeats.conversation_dedupe_key`.
         activity_at_ms: its place in lists (`activity.py`); None for created_at_ms.
         metadata, roles, entries, rev: of one that is copied, as of a Conversation; roles None: the creator of a group
             is its owner.
@@ -449,48 +375,3 @@ def conversation_kind(participant_ids: Sequence[UserId], title: str | None) -> C
 def first_roles(kind: ConversationKind, created_by: UserId) -> dict[UserId, Role]:
     """Who is more than a member of a new conversation: the creator of a group is its owner."""
     return {created_by: "owner"} if kind == "group" else {}
-
-
-def conversation_dedupe_key(
-    kind: ConversationKind, participant_ids: Sequence[UserId], created_by: UserId, idempotency_key: str | None
-) -> str | None:
-    """What makes two requests mean the same conversation.
-
-    Two people have one direct conversation, whoever starts it; a group is the same if the same user asked for it
-    with the same idempotency key; without a key it is always a new one.
-    """
-    if kind == "direct":
-        return json.dumps(["direct", *participant_ids])
-    if idempotency_key is not None:
-        return json.dumps(["group", created_by, idempotency_key])
-    return None
-
-
-def same_content(message: Message, draft: MessageDraft) -> bool:
-    """Whether a repeat carries what the original carried, as far as that is known: of a message that was edited or
-    deleted it is not any more. Metadata is compared as JSON: key order does not matter, `1`, `1.0`, `true` differ."""
-    if message.later.edited_at_ms is not None or message.deleted:
-        return True
-    return (
-        message.body == draft.body
-        and message.reply_to == draft.reply_to
-        and message.mentions == draft.mentions
-        and same_json(message.metadata, draft.metadata)
-    )
-
-
-def same_conversation(conversation: Conversation, draft: ConversationDraft) -> bool:
-    """Whether a repeated request asks for what the first one made, as far as that is known: of one whose people or
-    title have changed since it is not any more."""
-    if conversation.rev > draft.rev:
-        return conversation.kind == draft.kind
-    return (conversation.kind, conversation.title, conversation.participant_ids) == (
-        draft.kind,
-        draft.title,
-        draft.participant_ids,
-    )
-
-
-def same_json(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    """Whether two JSON objects are equal: key order does not matter, `1`, `1.0` and `true` differ."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -18,7 +18,8 @@ from ..errors import (
     RateLimited,
 )
 from ..limits import Buckets, in_ms
-from ..store.base import Reformed, Store
+from ..store.base import Store
+from ..store.results import Reformed
 from .activity import Activity
 from .changes import Outcome
 from .conversations import PARTICIPANTS_PER_TOKEN, Conversations
@@ -259,8 +260,8 @@ class Members:
         return self._conversations.know(reformed.conversation, reformed.removed, left)
 
     async def _people(self, conversation: Conversation, added: tuple[UserId, ...]) -> People:
-        """How those are shown whom `conversation_created` names, for those who are told of it."""
-        return await self._profiles.find(self._conversations.listed(conversation)) if added else {}
+        """How those are shown whom `conversation_created` names to new ones, `participants_changed` to the others."""
+        return await self._profiles.find((*self._conversations.listed(conversation), *added)) if added else {}
 
 
 _REFUSALS: Final[Mapping[Outcome, type[ChatError]]] = {

@@ -1,10 +1,10 @@
-"""Messages: sending one, at most once per idempotency key, changing it, and reading what was sent and what changed."""
+"""Messages: sending one, at most once per idempotency key, and changing it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,13 +21,13 @@ from ..errors import (
     VersionConflict,
 )
 from ..limits import Buckets, in_ms
-from ..store.base import Changed, ChangePage, MessagePage, Store
-from . import visible
+from ..store.base import Store
+from ..store.results import Changed
 from .activity import Activity
 from .changes import Change, Delete, Edit, Outcome, React, ReactionLimits
 from .conversations import Conversations
-from .domain import Clock, Conversation, ConversationId, Message, MessageDraft, MessageId, UserId, new_id
-from .lanes import Lanes, Slot
+from .domain import Clock, Conversation, ConversationId, MessageDraft, MessageId, UserId, new_id
+from .lanes import Lanes, Numbered, Slot
 from .news import ConversationUpdated, MessageCreated, MessageUpdated
 from .people import Action, may
 from .previews import Previews
@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 REACTION_TOKENS: Final = 0.25  # of a user's message rate, for a reaction
 _NEVER_MS: Final = 2**62  # nothing was sent as late as that
+
+# The news of a write, None if nothing was stored, and what it means for lists.
+_Told = tuple[Numbered | None, ConversationUpdated | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +87,6 @@ class SetReaction:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchChanges:
-    """Attributes: after: the change up to which the client knows everything."""
-
-    conversation_id: ConversationId
-    after: int
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class FetchMessages:
-    """Attributes: seqs: of the messages."""
-
-    conversation_id: ConversationId
-    seqs: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeRules:
     """Attributes: edit_window_s, delete_window_s: for how long a message may be edited, and deleted; 0: never, less:
     for ever. reactions: how many there may be."""
@@ -108,16 +94,6 @@ class ChangeRules:
     edit_window_s: int = 86_400
     delete_window_s: int = -1
     reactions: ReactionLimits = field(default_factory=ReactionLimits)
-
-
-@dataclass(frozen=True, slots=True)
-class FetchHistory:
-    """At most one of `before_seq` and `after_seq` is set; with neither, the newest page."""
-
-    conversation_id: ConversationId
-    limit: int
-    before_seq: int | None = None
-    after_seq: int | None = None
 
 
 class Messages:
@@ -193,7 +169,7 @@ class Messages:
             appended = await self._store.append_message(draft)
         except asyncio.CancelledError:
             # Nobody waits for the answer any more, but the message may be stored, and then the others must see it.
-            self._adopt(self._finish(conversation, slot, draft, received_s))
+            self._adopt(conversation.id, slot, lambda: self._send_again(conversation, draft, received_s))
             raise
         except BaseException:
             self._lanes.settle(conversation.id, slot, None)
@@ -284,7 +260,7 @@ class Messages:
             news = _updated(conversation, changed)
             listed = await self._previews.after(conversation, change, changed)
         except asyncio.CancelledError:
-            self._adopt(self._finish_change(conversation, slot, change, changed))
+            self._adopt(conversation.id, slot, lambda: self._change_again(conversation, change, changed))
             raise
         except BaseException:
             self._lanes.settle(conversation.id, slot, None)
@@ -292,49 +268,35 @@ class Messages:
         self._lanes.settle(conversation.id, slot, news, listed)
         return news
 
-    def _adopt(self, work: Coroutine[Any, Any, None]) -> None:
-        """Finish a write whose caller is gone."""
-        task = asyncio.get_running_loop().create_task(work)
+    async def _send_again(self, conversation: Conversation, draft: MessageDraft, received_s: float) -> _Told:
+        # The same append again tells whether the first one was stored, and stores it if not; nobody was told yet.
+        appended = await self._store.append_message(draft)
+        return MessageCreated(conversation, appended.message, False, received_s), None
+
+    async def _change_again(self, conversation: Conversation, change: Change, changed: Changed | None) -> _Told:
+        if changed is None:
+            # The same change again does nothing if the first one was stored; nobody was told of that yet.
+            changed = await self._store.change_message(change)
+            if changed.outcome in (Outcome.DUPLICATE, Outcome.UNCHANGED):
+                changed = Changed(Outcome.DONE, changed.message)
+        return _updated(conversation, changed), await self._previews.after(conversation, change, changed)
+
+    def _adopt(self, conversation_id: ConversationId, slot: Slot, again: Callable[[], Awaitable[_Told]]) -> None:
+        """Finish a write whose caller is gone, and announce it."""
+        task = asyncio.get_running_loop().create_task(self._finish(conversation_id, slot, again))
         self._orphans.add(task)
         task.add_done_callback(self._orphans.discard)
 
-    async def changes(self, user_id: UserId, command: FetchChanges) -> ChangePage:
-        """A page of the messages that were created or changed after a change, in the order of `change`.
-
-        Raises: ConversationNotFound; StoreUnavailable.
-        Source: docs/protocol.md#fetch_changes
-        """
-        first_seq = await self._first_seq(user_id, command.conversation_id)
-        page = await self._store.list_changes(command.conversation_id, after=command.after, limit=command.limit)
-        return visible.changes(page, first_seq)
-
-    async def some(self, user_id: UserId, command: FetchMessages) -> tuple[Message, ...]:
-        """The messages with some seqs, those that exist, in seq order.
-
-        Raises: ConversationNotFound; StoreUnavailable.
-        Source: docs/protocol.md#fetch_messages
-        """
-        first_seq = await self._first_seq(user_id, command.conversation_id)
-        return visible.messages(await self._store.get_messages(command.conversation_id, command.seqs), first_seq)
-
-    async def history(self, user_id: UserId, command: FetchHistory) -> MessagePage:
-        """A page of messages in seq order.
-
-        Raises: ConversationNotFound; StoreUnavailable.
-        Source: docs/protocol.md#fetch_history
-        """
-        first_seq = await self._first_seq(user_id, command.conversation_id)
-        after_seq = command.after_seq
-        page = await self._store.list_messages(
-            command.conversation_id,
-            before_seq=command.before_seq,
-            after_seq=None if after_seq is None else max(after_seq, first_seq - 1),
-            limit=command.limit,
-        )
-        return visible.page(page, first_seq)
-
-    async def _first_seq(self, user_id: UserId, conversation_id: ConversationId) -> int:
-        return (await self._conversations.get(user_id, conversation_id)).entry(user_id).first_seq
+    async def _finish(self, conversation_id: ConversationId, slot: Slot, again: Callable[[], Awaitable[_Told]]) -> None:
+        told: _Told = None, None
+        try:
+            told = await again()
+        except ChatError as error:
+            log.warning("a write whose author went away was not stored: %s", error.code)
+        except Exception:  # a bug; it must not keep `close` from waiting for the others
+            log.exception("a write whose author went away was not stored")
+        finally:
+            self._lanes.settle(conversation_id, slot, *told)
 
     async def close(self) -> None:
         """Wait until every message whose sender went away is announced."""
@@ -342,39 +304,6 @@ class Messages:
             # Not gather: from Python 3.12 on it returns without a turn of the loop when all are done, and what takes
             # them out of the set would never get its turn.
             await asyncio.wait(tuple(self._orphans))
-
-    async def _finish(self, conversation: Conversation, slot: Slot, draft: MessageDraft, received_s: float) -> None:
-        # The same append again tells whether the first one was stored, and stores it if not.
-        created: MessageCreated | None = None
-        try:
-            appended = await self._store.append_message(draft)
-            created = MessageCreated(conversation, appended.message, False, received_s)  # nobody was told yet
-        except ChatError as error:
-            log.warning("a message whose sender went away was not stored: %s", error.code)
-        except Exception:  # a bug; it must not keep `close` from waiting for the others
-            log.exception("a message whose sender went away was not stored")
-        finally:
-            self._lanes.settle(conversation.id, slot, created)
-
-    async def _finish_change(
-        self, conversation: Conversation, slot: Slot, change: Change, changed: Changed | None
-    ) -> None:
-        news: MessageUpdated | None = None
-        listed: ConversationUpdated | None = None
-        try:
-            if changed is None:
-                # The same change again does nothing if the first one was stored; nobody was told of that yet.
-                changed = await self._store.change_message(change)
-                if changed.outcome in (Outcome.DUPLICATE, Outcome.UNCHANGED):
-                    changed = Changed(Outcome.DONE, changed.message)
-            news = _updated(conversation, changed)
-            listed = await self._previews.after(conversation, change, changed)
-        except ChatError as error:
-            log.warning("a change whose author went away was not stored: %s", error.code)
-        except Exception:
-            log.exception("a change whose author went away was not stored")
-        finally:
-            self._lanes.settle(conversation.id, slot, news, listed)
 
 
 _REFUSALS: Final[Mapping[Outcome, type[ChatError]]] = {

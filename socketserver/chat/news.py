@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .domain import Conversation, ConversationId, Message, Profile, ReadMark, Role, UserId
+from .domain import Conversation, ConversationId, Message, ReadMark, Role, UserId
+from .identity import Profile
 from .own_settings import OwnSettings
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class PeopleChanged(News):
         added, removed, roles: who has come and gone, and who has got which role by it.
         activity_at_ms: the conversation's place in lists by it; None if it was told before.
         duplicate: it was so, and was announced, before; told again, as the first time may have been lost in a crash.
-        people: how those are shown whom a list names.
+        people: how those are shown whom a list names, and who was added; nobody if nobody was.
         wire: as in MessageCreated.
     """
 
@@ -129,6 +130,7 @@ class ConversationUpdated(News):
         uncounted_seq: of a message that counts as unread no more; told once.
         sender: how the sender of `last_message` is shown; None where that is not known.
         mentions: whom a message mentions anew, and whom no longer; told once.
+        change: the number of the message's change by which it is so; None for people, title and metadata.
     """
 
     conversation: Conversation
@@ -137,6 +139,16 @@ class ConversationUpdated(News):
     uncounted_seq: int | None = None
     sender: Profile | None = None
     mentions: MentionsChanged | None = None
+    change: int | None = None
+
+    def about(self) -> list[int]:
+        """The seqs of the messages of which it tells, ascending."""
+        seqs = {self.uncounted_seq}
+        if self.last_message is not None:
+            seqs.add(self.last_message.seq)
+        if self.mentions is not None:
+            seqs.add(self.mentions.seq)
+        return sorted(seq for seq in seqs if seq is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from .domain import (
     Role,
     System,
     UserId,
-    same_json,
 )
+from .repeats import same_json
 
 _NAMED: Final = 3  # people whom the text of a message names
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..errors import StoreUnavailable
-from ..store.base import Changed, Store
+from ..store.base import Store
+from ..store.results import Changed
 from .changes import Change, Delete, Edit, Outcome
 from .domain import Conversation, Message
 from .news import ConversationUpdated, MentionsChanged
@@ -43,6 +44,7 @@ class Previews:
             conversation,
             uncounted_seq=message.seq if deletes and outcome is Outcome.DONE else None,
             mentions=_mentions(changed.before, message),
+            change=message.change,
         )
         # A reaction changes no preview; nor does an edit that was stored together with a deletion, which tells.
         if deletes or (isinstance(change, Edit) and not message.deleted):

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from .domain import Profile, UserId
+from .domain import UserId
+from .identity import Profile
 
 # An entry without its texts: the objects, and its place in the cache.
 _FIXED_BYTES: Final = 400

@@ -18,8 +18,10 @@ from itertools import islice
 from typing import Final
 
 from ..errors import ChatError
-from ..store.base import ProfileSet, Store
-from .domain import Clock, Profile, ProfileUpdate, UserId
+from ..store.base import Store
+from ..store.results import ProfileSet
+from .domain import Clock, UserId
+from .identity import Profile, ProfileUpdate
 from .news import ProfileChanged, Receiver
 from .profile_cache import Entry, ProfileCache
 

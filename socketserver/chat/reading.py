@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..store.base import ReadAdvance, Store
+from ..store.base import Store
+from ..store.results import ReadAdvance
 from .conversations import Conversations
 from .domain import Clock, ConversationId, UserId
 from .news import MessagesRead, Receiver, SettingsChanged

@@ -15,6 +15,7 @@ from .activity import Activity
 from .conversation_cache import ConversationCache
 from .conversations import Conversations
 from .domain import Clock, UserId
+from .history import History
 from .lanes import Lanes
 from .members import Members
 from .messages import ChangeRules, Messages
@@ -32,6 +33,7 @@ class Chat:
 
     conversations: Conversations
     messages: Messages
+    history: History
     reading: Reading
     personal: Personal
     members: Members
@@ -96,6 +98,7 @@ def make_chat(
     return Chat(
         opened,
         Messages(store, opened, profiles, lanes, clock, activity, messages, rules or ChangeRules()),
+        History(store, opened),
         Reading(store, opened, receiver, clock),
         Personal(store, opened, receiver),
         Members(

@@ -1,6 +1,6 @@
 """What of a conversation somebody may see who was added later: nothing below the first message that is theirs. Pure.
 
-Everything that is read for a user goes through here; what is announced is told by `Conversation.blind_to`.
+Everything that is read for a user goes through here; to whom what is announced is shown `Conversation.blind_to` tells.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..store.base import ChangePage, ConversationPage, MessagePage, Snapshot
+from ..store.results import ChangePage, ConversationPage, MessagePage, Snapshot
 from .domain import Gap, Message
+from .news import ConversationUpdated
 
 
 def messages(found: Iterable[Message], first_seq: int) -> tuple[Message, ...]:
@@ -50,3 +51,17 @@ def summaries(found: ConversationPage) -> ConversationPage:
         for each in found.summaries
     )
     return replace(found, summaries=shown)
+
+
+def updated(told: ConversationUpdated, first_seq: int) -> ConversationUpdated:
+    """What lists show, for those who may see it from `first_seq` on: where the message to show is none of theirs, there
+    is none."""
+    last, seq, mentions = told.last_message, told.uncounted_seq, told.mentions
+    shown = last is not None and last.seq >= first_seq
+    return replace(
+        told,
+        last_message=last if shown else None,
+        sender=told.sender if shown else None,
+        uncounted_seq=None if seq is None or seq < first_seq else seq,
+        mentions=None if mentions is None or mentions.seq < first_seq else mentions,
+    )

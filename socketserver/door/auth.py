@@ -28,7 +28,8 @@ from cryptography import fernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ..chat.domain import Clock, Identity, SystemClock, new_id
+from ..chat.domain import Clock, SystemClock, new_id
+from ..chat.identity import Identity
 from ..errors import InvalidToken, TokenExpired
 from ..settings import Settings, SettingsError, variable
 from ..values import check_avatar, check_name

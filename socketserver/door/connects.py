@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from ..chat.domain import Clock, Identity
+from ..chat.domain import Clock
+from ..chat.identity import Identity
 from ..errors import (
     TOO_LARGE,
     AuthUnavailable,

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from ..chat.conversations import Conversations
-from ..chat.domain import Clock, Identity, UserId
+from ..chat.domain import Clock, UserId
+from ..chat.identity import Identity
 from ..errors import AuthRequired, ChatError, InternalError, InvalidPayload, RateLimited, TooLarge, UnknownEvent
 from ..live.connections import Connection, Sessions
 from ..logs import Sample, get_logger

@@ -7,7 +7,8 @@ import logging
 import time
 from typing import Any, Final
 
-from ..chat.domain import Clock, Identity
+from ..chat.domain import Clock
+from ..chat.identity import Identity
 from ..door.auth import Authenticator
 from ..door.connects import Guards
 from ..door.credentials import MisplacedTokens, misplaced

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ..chat.domain import Clock, ConversationId, Message, UserId
-from ..chat.messages import FetchChanges, FetchHistory, FetchMessages, SendMessage
+from ..chat.history import FetchChanges, FetchHistory, FetchMessages
+from ..chat.messages import SendMessage
 from ..chat.reading import MarkRead
 from ..chat.service import Chat
 from ..live.connections import Connection
@@ -99,7 +100,7 @@ class MessageHandlers:
         return ack
 
     async def _history(self, connection: Connection, user_id: UserId, command: FetchHistory) -> Ack:
-        page = await self._chat.messages.history(user_id, command)
+        page = await self._chat.history.page(user_id, command)
         newest = command.after_seq is None
         messages = fit(page.messages, dump_message, most_bytes=self._page_bytes, newest=newest)
         self._patience.charge_pages(connection, messages)
@@ -107,7 +108,7 @@ class MessageHandlers:
         return await self._with_senders(ack, user_id, command.conversation_id, page.messages)
 
     async def _changes(self, connection: Connection, user_id: UserId, command: FetchChanges) -> Ack:
-        page = await self._chat.messages.changes(user_id, command)
+        page = await self._chat.history.changes(user_id, command)
         messages = fit(page.messages, dump_message, most_bytes=self._page_bytes, newest=False)
         self._patience.charge_pages(connection, messages)
         if len(messages.items) < len(page.messages):
@@ -118,7 +119,7 @@ class MessageHandlers:
         return await self._with_senders(ack, user_id, command.conversation_id, page.messages)
 
     async def _some(self, connection: Connection, user_id: UserId, command: FetchMessages) -> Ack:
-        found = await self._chat.messages.some(user_id, command)
+        found = await self._chat.history.some(user_id, command)
         messages = fit(found, dump_message, most_bytes=self._page_bytes, newest=False)
         self._patience.charge_pages(connection, messages)
         ack = dump_ok(messages=messages.items, hasMore=len(messages.items) < len(found))

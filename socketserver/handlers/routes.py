@@ -33,7 +33,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from ..chat.domain import Identity
+from ..chat.identity import Identity
 from ..door.auth import DEVELOPMENT_LOGIN_S, Authenticator
 from ..door.connects import Guards
 from ..door.credentials import bearer, login_cookies, misplaced

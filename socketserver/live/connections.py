@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..chat.domain import ConversationId, Identity, UserId
+from ..chat.domain import ConversationId, UserId
+from ..chat.identity import Identity
 from ..door.visits import NOBODY, Guest
 from ..errors import End
 

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ..chat.domain import Clock, Conversation, ConversationId, Profile, UserId
+from ..chat import visible
+from ..chat.domain import Clock, Conversation, ConversationId, UserId
+from ..chat.identity import Profile
 from ..chat.news import (
     ConversationCreated,
     ConversationUpdated,
@@ -143,15 +145,18 @@ class Fanout:
         conversation, message = changed.conversation, changed.message
         added = [user_id for user_id in changed.added if conversation.has(user_id)]
         if added:
-            self.conversation_created(ConversationCreated(conversation, changed.people), added)
+            listed = conversation.participant_ids[: self._listed_participants or None]
+            people = {user_id: changed.people[user_id] for user_id in listed if user_id in changed.people}
+            self.conversation_created(ConversationCreated(conversation, people), added)
         room = conversation_room(conversation.id)
         blind = self._blind(conversation, message.seq)
         created = {"message": protocol.encoded(changed)}
         self._sio.emit_now(ServerEvent.MESSAGE_CREATED, created, room=room, skip_sid=blind)
         if changed.added or changed.removed or changed.roles:
-            self._sio.emit_now(
-                ServerEvent.PARTICIPANTS_CHANGED, protocol.dump_people_changed(changed), room=room, skip_sid=blind
-            )
+            newcomers = {user_id: changed.people[user_id] for user_id in changed.added if user_id in changed.people}
+            profiles = fit_profiles(newcomers, self._outbox_bytes).items
+            people_changed = protocol.dump_people_changed(changed, profiles)
+            self._sio.emit_now(ServerEvent.PARTICIPANTS_CHANGED, people_changed, room=room, skip_sid=blind)
         self.conversation_updated(ConversationUpdated(conversation), changed.activity_at_ms)
 
     def conversation_removed(self, conversation_id: ConversationId, user_id: UserId, reason: str) -> None:
@@ -180,8 +185,9 @@ class Fanout:
         )
 
     def conversation_updated(self, updated: ConversationUpdated, activity_at_ms: int | None = None) -> None:
-        """`conversation_updated` to all participants' sockets, joined or not: encoded once, and a look at each user who
-        is connected, as a new message costs. Who may not see the message that it is about is told of the conversation.
+        """`conversation_updated` to all participants' sockets, joined or not: a look at each user who is connected, as
+        a new message costs. Who may not see all messages that it is about is told of the others, and of the
+        conversation. It is encoded once for each kind of receiver.
 
         Args:
             activity_at_ms: the conversation's new place in lists; None if that is the old one.
@@ -189,22 +195,24 @@ class Fanout:
         conversation = updated.conversation
         elsewhere, _ = self._sessions.around(conversation.id, conversation.participant_ids)
         room = [conversation_room(conversation.id), *(connection.sid for connection in elsewhere)]
+        blind = [(seq, self._blind(conversation, seq) or set()) for seq in updated.about()]
+        self._tell_lists(updated, activity_at_ms, room, blind[0][1] if blind else set())
+        told: set[str] = set()
+        for seq, sids in reversed(blind):  # who may not see the newest of them may see none
+            if sids > told:
+                self._tell_lists(visible.updated(updated, seq + 1), activity_at_ms, sorted(sids - told), set())
+            told = sids
+
+    def _tell_lists(
+        self, updated: ConversationUpdated, activity_at_ms: int | None, room: list[str], skip: set[str]
+    ) -> None:
         wire = {
             **protocol.dump_conversation_updated(updated, listed=self._listed_participants),
-            **_sender(conversation, updated.sender, self._listed_participants),
+            **_sender(updated.conversation, updated.sender, self._listed_participants),
         }
         if activity_at_ms is not None:
             wire["activityAt"] = activity_at_ms
-        about = [updated.last_message.seq] if updated.last_message is not None else []
-        about += [updated.mentions.seq] if updated.mentions is not None else []
-        blind = self._blind(conversation, min(about)) if about else None
-        self._sio.emit_now(ServerEvent.CONVERSATION_UPDATED, wire, room=room, skip_sid=blind)
-        if blind:
-            nothing = ConversationUpdated(conversation)
-            bare = protocol.dump_conversation_updated(nothing, listed=self._listed_participants)
-            if updated.preview:
-                bare["lastMessage"] = None
-            self._sio.emit_now(ServerEvent.CONVERSATION_UPDATED, bare, room=sorted(blind))
+        self._sio.emit_now(ServerEvent.CONVERSATION_UPDATED, wire, room=room, skip_sid=skip or None)
 
     def messages_read(self, read: MessagesRead) -> None:
         """`messages_read` to the sockets that joined, and to the reader's own (for the unread counts)."""

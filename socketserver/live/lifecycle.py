@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from ..chat.domain import Clock, Identity
+from ..chat.domain import Clock
+from ..chat.identity import Identity
 from ..door.visits import Visit
 from ..errors import (
     AUTH_TIMEOUT,

@@ -13,7 +13,7 @@ from ..chat.own_settings import OwnSettings
 from ..chat.reading import MarkRead
 from ..chat.service import Chat
 from ..errors import LimitExceeded, NotJoined
-from ..store.base import Snapshot
+from ..store.results import Snapshot
 from ..values import MAX_SAFE_INTEGER
 from ..wire.protocol import ParticipantWire
 from .auto_read import AutoRead

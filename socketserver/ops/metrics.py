@@ -9,13 +9,10 @@ Source: docs/operations.md#metrics lists every metric; a test holds the two toge
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info
@@ -30,6 +27,7 @@ from ..errors import ENDS, InternalError, Overloaded, StoreUnavailable
 from ..limits import TokenBucket
 from ..wire.protocol import ClientEvent
 from .figures import Distribution, Reading, Snapshot
+from .memory import resident_bytes
 
 # Somebody who comes back within this time counts as coming back …
 RECONNECT_S: Final = 300.0
@@ -383,20 +381,3 @@ def _distribution(histogram: Histogram) -> Distribution:
     buckets = [(float(s.labels["le"]), int(s.value)) for s in metric.samples if s.name.endswith("_bucket")]
     total = next(sample.value for sample in metric.samples if sample.name.endswith("_sum"))
     return Distribution(tuple(bound for bound, _ in buckets), tuple(count for _, count in buckets), total)
-
-
-def resident_bytes() -> int:
-    """The memory that the process has now, in bytes; where the system does not tell, the most that it ever had."""
-    try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return _peak_bytes()
-
-
-def _peak_bytes() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -13,19 +13,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ..chat.domain import (
-    Conversation,
-    ConversationDraft,
-    ConversationId,
-    Message,
-    Profile,
-    ProfileUpdate,
-    ReadMark,
-    UserId,
-)
+from ..chat.domain import Conversation, ConversationDraft, ConversationId, Message, ReadMark, UserId
+from ..chat.identity import Profile, ProfileUpdate
 from ..chat.own_settings import OwnSettings, SettingsUpdate
 from ..errors import IdempotencyConflict
-from .base import Copyable, Counts, Store
+from .base import Copyable, Store
+from .results import Counts
 
 _PAGE: Final = 500  # messages, conversations or profiles at a time
 _AT_ONCE: Final = 8  # conversations; most are short, and a round trip each would be the whole time

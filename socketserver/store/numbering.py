@@ -16,8 +16,8 @@ from ..chat import people
 from ..chat.changes import Outcome, decide
 from ..chat.domain import Conversation, ConversationId, Message, MessageDraft
 from ..errors import ConversationNotFound
-from .base import Appended, ChangePage
 from .encoding import dump_metadata
+from .results import Appended, ChangePage
 from .writes import Alter, Append, Key, Numbered, Part, Place, Reform
 
 

@@ -13,23 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from ..chat.changes import Change, Outcome
-from ..chat.domain import (
-    Conversation,
-    ConversationDraft,
-    ConversationId,
-    Message,
-    MessageDraft,
-    Profile,
-    ProfileUpdate,
-    ReadMark,
-    UserId,
-    same_content,
-    same_conversation,
-)
+from ..chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, ReadMark, UserId
+from ..chat.identity import Profile, ProfileUpdate
 from ..chat.own_settings import OwnSettings, SettingsUpdate
 from ..chat.people import ConversationChange, Decision, same_request
+from ..chat.repeats import same_content, same_conversation
 from ..errors import ConversationNotFound, IdempotencyConflict, InternalError, Overloaded, StoreUnavailable
-from .base import Appended, Changed, Created, ProfileSet, ReadAdvance, Reformed, StoreObserver
+from .base import StoreObserver
+from .results import Appended, Changed, Created, ProfileSet, ReadAdvance, Reformed
 
 T = TypeVar("T")
 

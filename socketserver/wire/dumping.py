@@ -1,39 +1,42 @@
-"""Domain values as the objects of shapes.py. Nothing else knows which value stands under which wire name."""
+"""Domain values as the objects of shapes.py and announced.py; nothing else knows which value has which wire name."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from ..chat import domain
-from ..chat.domain import ConversationId, Identity, Profile, UserId
+from ..chat.domain import ConversationId, UserId
+from ..chat.identity import Identity, Profile
 from ..chat.news import ConversationUpdated, MessageCreated, MessageUpdated, PeopleChanged
 from ..chat.own_settings import OwnSettings
 from ..chat.profiles import People
 from ..errors import ChatError, End
 from ..settings import Settings
+from .announced import (
+    ActivityWire,
+    ConversationUpdatedWire,
+    MessagesReadWire,
+    ParticipantsChangedWire,
+    SessionEndedWire,
+    UserTypingWire,
+    WelcomeWire,
+)
 from .fields import MAX_REACTION_CHARS
 from .shapes import (
-    ActivityWire,
     ConversationSummaryWire,
-    ConversationUpdatedWire,
     ConversationWire,
     ErrorWire,
     FailureWire,
     GapWire,
-    MessagesReadWire,
     MessageWire,
     OwnSettingsWire,
-    ParticipantsChangedWire,
     ParticipantWire,
     PresenceWire,
     ProfileWire,
-    SessionEndedWire,
     SystemWire,
-    UserTypingWire,
     UserWire,
-    WelcomeWire,
 )
 
 # The client options that the documentation, the examples and `welcome` recommend.
@@ -272,8 +275,8 @@ def dump_activity(message: domain.Message) -> ActivityWire:
     return wire
 
 
-def dump_people_changed(changed: PeopleChanged) -> ParticipantsChangedWire:
-    """Who has come and gone, and who has another role."""
+def dump_people_changed(changed: PeopleChanged, profiles: list[Any]) -> ParticipantsChangedWire:
+    """Who has come and gone, and who has another role; `profiles` are of who has come, encoded, as many as fit."""
     return {
         "conversationId": changed.conversation.id,
         "change": changed.message.change,
@@ -282,12 +285,15 @@ def dump_people_changed(changed: PeopleChanged) -> ParticipantsChangedWire:
         "roles": [
             {"userId": user_id, "role": role} for user_id, role in changed.roles.items() if user_id not in changed.added
         ],
+        "profiles": profiles,
     }
 
 
 def dump_conversation_updated(updated: ConversationUpdated, *, listed: int) -> ConversationUpdatedWire:
     """What lists show; `listed` as in `dump_conversation`."""
     wire: ConversationUpdatedWire = {"conversation": dump_conversation(updated.conversation, listed=listed)}
+    if updated.change is not None:
+        wire["change"] = updated.change
     if updated.preview:
         wire["lastMessage"] = None if updated.last_message is None else dump_message(updated.last_message)
     if updated.uncounted_seq is not None:

@@ -10,21 +10,14 @@ from enum import StrEnum
 from typing import Final, Self
 
 from ..chat.conversations import CreateConversation, JoinConversation, ListConversations, ListParticipants
+from ..chat.history import FetchChanges, FetchHistory, FetchMessages
 from ..chat.members import (
     AddParticipants,
     RemoveParticipant,
     SetParticipantRole,
     UpdateConversation,
 )
-from ..chat.messages import (
-    DeleteMessage,
-    EditMessage,
-    FetchChanges,
-    FetchHistory,
-    FetchMessages,
-    SendMessage,
-    SetReaction,
-)
+from ..chat.messages import DeleteMessage, EditMessage, SendMessage, SetReaction
 from ..chat.personal import UpdateSettings
 from ..chat.reading import MarkRead
 from ..errors import (
@@ -308,7 +301,7 @@ class ClientEvent(StrEnum):
         exclusive=("before_seq", "after_seq"),
         ack=acks.FetchHistoryAck,
         errors=(ConversationNotFound, StoreUnavailable),
-        use_case=lambda chat: chat.messages.history,
+        use_case=lambda chat: chat.history.page,
     )
     FETCH_CHANGES = Request(
         name="fetch_changes",
@@ -321,7 +314,7 @@ class ClientEvent(StrEnum):
         },
         ack=acks.FetchChangesAck,
         errors=(ConversationNotFound, StoreUnavailable),
-        use_case=lambda chat: chat.messages.changes,
+        use_case=lambda chat: chat.history.changes,
     )
     FETCH_MESSAGES = Request(
         name="fetch_messages",
@@ -333,7 +326,7 @@ class ClientEvent(StrEnum):
         },
         ack=acks.FetchMessagesAck,
         errors=(ConversationNotFound, StoreUnavailable),
-        use_case=lambda chat: chat.messages.some,
+        use_case=lambda chat: chat.history.some,
     )
     LIST_PARTICIPANTS = Request(
         name="list_participants",

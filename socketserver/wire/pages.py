@@ -9,7 +9,7 @@ import orjson
 
 from ..chat.domain import Gap
 from ..chat.profiles import People
-from ..store.base import Snapshot
+from ..store.results import Snapshot
 from .dumping import dump_profile
 
 T = TypeVar("T")

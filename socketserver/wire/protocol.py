@@ -1,7 +1,7 @@
 """The room's front: what the other rooms use of the contract with clients. docs/protocol.md in code.
 
-The contract itself: events.py (the table), shapes.py and acks.py (what goes out), dumping.py (how it is made),
-loading.py (what comes in), fields.py (of what).
+The contract itself: events.py and announcements.py (the table), shapes.py, acks.py and announced.py (what goes out),
+dumping.py (how it is made), loading.py (what comes in), fields.py (of what).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Final
 
 from ..values import MAX_SAFE_INTEGER as MAX_SAFE_INTEGER
 from ..values import MAX_USER_ID_CHARS as MAX_USER_ID_CHARS
+from .announced import SessionEndedWire as SessionEndedWire
+from .announced import WelcomeWire as WelcomeWire
 from .announcements import ServerEvent as ServerEvent
 from .arguments import MAX_TOKEN_CHARS as MAX_TOKEN_CHARS
 from .dumping import RECONNECTION_ATTEMPTS as RECONNECTION_ATTEMPTS
@@ -43,8 +45,6 @@ from .shapes import ErrorWire as ErrorWire
 from .shapes import ParticipantWire as ParticipantWire
 from .shapes import PresenceWire as PresenceWire
 from .shapes import ProfileWire as ProfileWire
-from .shapes import SessionEndedWire as SessionEndedWire
-from .shapes import WelcomeWire as WelcomeWire
 
 PATH: Final = "/socket.io/"
 NAMESPACE: Final = "/"

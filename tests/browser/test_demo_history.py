@@ -7,7 +7,7 @@ import re
 
 import pytest
 from browser.demokit import People, Server
-from browser.test_demo import fill
+from browser.test_demo import Cut, fill
 from browser.test_react_history import (
     MOST_ROWS,
     SCROLL,
@@ -123,6 +123,23 @@ async def test_what_comes_while_nobody_looks_is_not_read(guests: People, one_ser
     await chip.click()
     await expect(hal.row("1").locator(".divider")).to_be_in_viewport()
     await expect(chip).to_be_hidden()
+
+
+async def test_what_was_missed_without_a_connection_is_not_read_at_once(guests: People, one_server: Server) -> None:
+    """Who was at the end when the connection was lost had read everything when it came back."""
+    lou = await guests.meet("lou")
+    cut = Cut()
+    await cut.into(lou.page)
+    await lou.log_in()
+    await lou.start_with("max")
+    await lou.say("Before")
+    await cut.cut()
+    await lou.status("retrying")
+    await fill(one_server, "max", "lou", [f"{i}" for i in range(1, 46)])
+    cut.mend()
+    await lou.status("connected")
+    await expect(lou.page.get_by_role("button", name="45 unread messages above")).to_be_visible()
+    await expect(lou.badge("max")).to_have_text("45 unread")
 
 
 @pytest.mark.thorough

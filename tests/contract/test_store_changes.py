@@ -8,7 +8,7 @@ from socketserver.chat.changes import Change, Delete, Edit, Outcome, React
 from socketserver.chat.domain import ConversationId, Gap, Message, Reaction, UserId
 from socketserver.errors import ConversationNotFound
 from socketserver.store import Store
-from socketserver.store.base import Appended, Changed
+from socketserver.store.results import Appended, Changed
 from typing import Any
 
 import pytest

@@ -8,7 +8,7 @@ from socketserver.chat.changes import Delete
 from socketserver.chat.domain import Conversation, ConversationId, ReadMark, UserId, new_id
 from socketserver.errors import ConversationNotFound, IdempotencyConflict
 from socketserver.store import Store
-from socketserver.store.base import ConversationPage, Created
+from socketserver.store.results import ConversationPage, Created
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from socketserver.chat.changes import Delete, Edit, React
-from socketserver.chat.domain import ConversationId, Message, Profile, ProfileUpdate, UserId
+from socketserver.chat.domain import ConversationId, Message, UserId
+from socketserver.chat.identity import Profile, ProfileUpdate
 from socketserver.chat.own_settings import SettingsUpdate
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Copyable, Store, open_store
-from socketserver.store.base import Counts
 from socketserver.store.copying import CopyError, Progress, copy_store
+from socketserver.store.results import Counts
 
 import pytest
 from support.stores import (

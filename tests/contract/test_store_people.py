@@ -13,7 +13,7 @@ from socketserver.chat.own_settings import OwnSettings, SettingsUpdate
 from socketserver.chat.people import ConversationChange, PeopleRules
 from socketserver.errors import ConversationNotFound
 from socketserver.store import Store, open_store
-from socketserver.store.base import Appended, Changed, Reformed
+from socketserver.store.results import Appended, Changed, Reformed
 from socketserver.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from typing import Any
 

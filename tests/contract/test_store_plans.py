@@ -8,7 +8,8 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from socketserver.chat.changes import Delete, Edit, React
-from socketserver.chat.domain import ProfileUpdate, UserId, new_id
+from socketserver.chat.domain import UserId, new_id
+from socketserver.chat.identity import ProfileUpdate
 from socketserver.chat.own_settings import SettingsUpdate
 from socketserver.store import Copyable
 from socketserver.store.mongo.database import MongoDatabase

@@ -6,11 +6,12 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from socketserver.chat.domain import Profile, ProfileUpdate, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Profile, ProfileUpdate
 from socketserver.errors import Overloaded
 from socketserver.store import Store, open_store
-from socketserver.store.base import ProfileSet
 from socketserver.store.mongo.mongo_store import MongoStore
+from socketserver.store.results import ProfileSet
 from socketserver.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 

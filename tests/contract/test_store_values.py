@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from socketserver.chat.domain import ConversationId, Profile, ProfileUpdate, UserId
+from socketserver.chat.domain import ConversationId, UserId
+from socketserver.chat.identity import Profile, ProfileUpdate
 from socketserver.errors import StoreUnavailable
 from socketserver.store import Store
 from typing import Any

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socketserver.chat.domain import Conversation, ConversationDraft, ConversationId, Identity, MessageDraft, UserId
+from socketserver.chat.domain import Conversation, ConversationDraft, ConversationId, MessageDraft, UserId
+from socketserver.chat.identity import Identity
 from socketserver.door.auth import Authenticator
 from socketserver.errors import ChatError, Overloaded, StoreUnavailable
-from socketserver.store.base import (
+from socketserver.store.results import (
     Appended,
     ConversationPage,
     Created,

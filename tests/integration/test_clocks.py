@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from socketserver.app import SHUTDOWN, STORE
 from socketserver.chat.domain import MessageDraft
-from socketserver.store.base import Appended
+from socketserver.store.results import Appended
 from typing import Any
 
 import aiohttp

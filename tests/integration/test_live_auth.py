@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from socketserver.chat.domain import Identity
+from socketserver.chat.identity import Identity
 from socketserver.door.auth import Authenticator
 from unittest import mock
 

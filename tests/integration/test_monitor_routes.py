@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from socketserver.app import HISTORY
 from socketserver.ops.history import MAX_ROWS, STEP_S
-from socketserver.ops.metrics import resident_bytes
+from socketserver.ops.memory import resident_bytes
 from typing import Any
 
 import aiohttp

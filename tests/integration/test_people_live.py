@@ -49,6 +49,7 @@ async def test_people_come_and_go(tmp_path: Path) -> None:
         assert await ben.client.wait("participants_changed") == {
             **told,
             "added": [{"userId": "cat", "role": "admin"}],
+            "profiles": [{"userId": "cat"}],
         }
         updated = await cat.client.wait("conversation_updated")
         assert updated["conversation"] == ack["conversation"]
@@ -90,6 +91,41 @@ async def test_people_come_and_go(tmp_path: Path) -> None:
         (listed,) = (await cat.client.ok("list_conversations", {}))["conversations"]
         assert (listed["lastMessage"], listed["unreadCount"], listed["title"]) == (None, 0, "Sunday")
         assert (await ann.client.ok("list_conversations", {}))["conversations"] == []
+
+
+async def test_who_is_added_has_a_name_at_once(tmp_path: Path) -> None:
+    """Whoever had the conversation open saw an id where somebody was added, until they joined or read their list again;
+    also where a list names so few that the added one is none of them."""
+    async with serving(tmp_path / "chat.db", listed_participants=2) as server, wire_to(server.url) as wire:
+        ann = await wire.person("ann", name="Ann A.")
+        cat = await wire.person("cat", name="Cat C.", picture="https://example.com/cat.png")
+        chat = await make_group(ann, "ben")
+        await ann.join(chat)
+        await add(ann, chat, "cat", "dan")
+        assert (await ann.client.wait("participants_changed"))["profiles"] == [
+            {"userId": "cat", "name": "Cat C.", "avatar": "https://example.com/cat.png"},
+            {"userId": "dan", "known": False},
+        ]
+        created = await cat.client.wait("conversation_created")
+        assert [each["userId"] for each in created["profiles"]] == ["ann", "ben"]
+        await remove(ann, chat, "dan")
+        left = await ann.client.wait("participants_changed", lambda seen: seen["removed"] == ["dan"])
+        assert left["profiles"] == []
+
+
+async def test_a_deletion_is_counted_by_who_has_no_history(tmp_path: Path) -> None:
+    """Who was added without the history had one unread too many when a message was deleted, until the next list."""
+    async with serving(tmp_path / "chat.db") as server, wire_to(server.url) as wire:
+        ann, ben = await wire.people("ann", "ben")
+        chat = await make_group(ann, "cat")
+        await ann.send(chat, "before")
+        await add(ann, chat, "ben", history="none")
+        await ann.send(chat, "yours")
+        await ann.client.ok("delete_message", {"conversationId": chat, "seq": 3})
+        updated = await ben.client.wait("conversation_updated", lambda seen: "lastMessage" in seen)
+        assert (updated["lastMessage"], updated["uncountedSeq"]) == (None, 3)
+        (listed,) = (await ben.client.ok("list_conversations", {}))["conversations"]
+        assert (listed["lastMessage"], listed["unreadCount"], listed["readSeq"]) == (None, 0, 1)
 
 
 async def test_who_may_do_what(tmp_path: Path) -> None:

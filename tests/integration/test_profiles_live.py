@@ -9,9 +9,10 @@ import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from socketserver.chat.domain import Profile, ProfileUpdate, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Profile, ProfileUpdate
 from socketserver.errors import StoreUnavailable
-from socketserver.store.base import ProfileSet
+from socketserver.store.results import ProfileSet
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
-from socketserver.chat.domain import Identity, SystemClock
+from socketserver.chat.domain import SystemClock
+from socketserver.chat.identity import Identity
 from socketserver.door.auth import COOKIE_MAX_AGE_S, COOKIE_NAME, Authenticator, setup_sessions
 from socketserver.door.origins import Origins
 from socketserver.errors import AuthUnavailable

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from socketserver.chat.domain import MessageDraft, UserId
-from socketserver.store.base import Appended, ConversationPage
+from socketserver.store.results import Appended, ConversationPage
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 

@@ -24,6 +24,7 @@ class Gated:
 
     def __init__(self, database: Path, shutdown_s: float) -> None:
         self.gate = database.with_name("gate")
+        self.still = database.with_name("still")
         self.server = ServerProcess(database, shutdown_s=shutdown_s, messages_per_second=0)
         self.server.program = (str(ROOT / "tests" / "support" / "gated_server.py"), str(self.gate))
 
@@ -105,14 +106,44 @@ async def test_what_is_under_way_is_acked(gated: Gated, node: Node, number: sign
     assert (db.holes(rows), db.doubles(rows)) == ([], [])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_second_signal_ends_it_at_once(gated: Gated, node: Node, number: signal.Signals) -> None:
-    """Even while the store hangs: status 128 + the signal, as a shell has it."""
-    _, _, tasks = await sending(gated, Stage(gated.server, node), "ana")
-    gated.server.send_signal(number)
+async def test_a_ctrl_c_that_is_sent_on_is_the_same_one(gated: Gated, node: Node) -> None:
+    """Started by npm or concurrently, the server got SIGINT from the terminal and from them a moment later, took that
+    for a second one and ended at once: nobody was told `restart`, and what was under way got no ack."""
+    _, (ana,), tasks = await sending(gated, Stage(gated.server, node), "ana")
+    gated.still.touch()
+    gated.server.send_signal(signal.SIGINT)
     await gated.draining()
-    gated.server.send_signal(number)
-    assert await gated.server.ended() == 128 + number
+    gated.server.send_signal(signal.SIGINT)
+    assert (await gated.get("/healthz"))[0] == 200
+    gated.gate.unlink()
+    acks, _ = await tasks[0]
+    assert all(ack["ok"] for ack in acks)
+    assert (await ana.client.wait("session_ended"))["code"] == "restart"
+    assert await gated.server.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGINT, signal.SIGTERM),
+        (signal.SIGTERM, signal.SIGINT),
+    ],
+)
+async def test_a_second_signal_ends_it_at_once(
+    gated: Gated, node: Node, first: signal.Signals, second: signal.Signals
+) -> None:
+    """Even while the store hangs: status 128 + the signal, as a shell has it. SIGINT again counts after a second, any
+    other at once."""
+    _, _, tasks = await sending(gated, Stage(gated.server, node), "ana")
+    gated.still.touch()
+    gated.server.send_signal(first)
+    await gated.draining()
+    if first == second:
+        gated.still.unlink()
+    gated.server.send_signal(second)
+    assert await gated.server.ended() == 128 + second
     acks, _ = await tasks[0]
     assert acks[1:] == [None] * MESSAGES
 

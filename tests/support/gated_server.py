@@ -1,4 +1,5 @@
 """The server with a store that can be made to hang: its writer waits before it stores a message while a file exists.
+For its signals the time stands still while there is a file `still` beside that.
 
 usage: python tests/support/gated_server.py GATE [arguments of python -m socketserver]
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "tests")]
 
-from socketserver import cli  # noqa: E402
+from socketserver import cli, stopping  # noqa: E402
 from socketserver.store.sqlite.database import DatabaseFile, SqliteConnection  # noqa: E402
 
 from support import watched_server  # noqa: E402
@@ -34,6 +35,15 @@ def gated_writer(file: DatabaseFile, *, create: bool) -> SqliteConnection:
     return connection
 
 
+class Clock:
+    """The clock between two signals."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return 0.0 if gate.with_name("still").exists() else time.monotonic()
+
+
+stopping.time = Clock  # type: ignore[assignment,attr-defined]
 DatabaseFile.writer = gated_writer  # type: ignore[assignment,method-assign]
 watched_server.watch()
 sys.exit(cli.main(sys.argv[2:]))

@@ -11,7 +11,7 @@ from socketserver.chat.domain import ConversationId, Message, Role, UserId, new_
 from socketserver.chat.people import ConversationChange
 from socketserver.errors import ChatError
 from socketserver.store import Store
-from socketserver.store.base import ChangePage
+from socketserver.store.results import ChangePage
 from typing import Any, Final, TypeVar
 
 from support.stores import ANN, BOB, CAT, NOW_MS, adding, giving, message_draft, removing, sequence, updating

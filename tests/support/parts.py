@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from socketserver.chat.conversations import CreateConversation
-from socketserver.chat.domain import Conversation, Identity, Profile, UserId
+from socketserver.chat.domain import Conversation, UserId
+from socketserver.chat.identity import Identity, Profile
 from socketserver.chat.messages import SendMessage
 from socketserver.chat.profiles import People
 from socketserver.chat.service import make_chat

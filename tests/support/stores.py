@@ -11,12 +11,12 @@ from socketserver.chat.domain import (
     MessageId,
     Role,
     UserId,
-    conversation_dedupe_key,
     conversation_kind,
     new_id,
     participants,
 )
 from socketserver.chat.people import AddPeople, RemovePerson, SetRole, Update, system_key
+from socketserver.chat.repeats import conversation_dedupe_key
 from socketserver.store import Copyable, Store, open_store
 from socketserver.store.base import StoreObserver
 from typing import Any

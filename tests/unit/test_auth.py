@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from socketserver.chat.domain import ProfileUpdate, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import ProfileUpdate
 from socketserver.door import auth
 from socketserver.door import keys as auth_keys
 from socketserver.door.auth import (

@@ -13,6 +13,7 @@ from socketserver.chat.conversations import (
     ListParticipants,
 )
 from socketserver.chat.domain import Conversation, ConversationId, Message, MessageDraft, ReadMark, UserId
+from socketserver.chat.history import FetchChanges, FetchHistory, FetchMessages
 from socketserver.chat.members import (
     AddParticipants,
     Members,
@@ -20,16 +21,7 @@ from socketserver.chat.members import (
     SetParticipantRole,
     UpdateConversation,
 )
-from socketserver.chat.messages import (
-    DeleteMessage,
-    EditMessage,
-    FetchChanges,
-    FetchHistory,
-    FetchMessages,
-    Messages,
-    SendMessage,
-    SetReaction,
-)
+from socketserver.chat.messages import DeleteMessage, EditMessage, Messages, SendMessage, SetReaction
 from socketserver.chat.news import ConversationCreated, MessageCreated, MessagesRead, News, Receivers
 from socketserver.chat.reading import MarkRead, Reading
 from socketserver.chat.service import Chat, make_chat
@@ -42,7 +34,7 @@ from socketserver.errors import (
     StoreUnavailable,
 )
 from socketserver.limits import Buckets
-from socketserver.store.base import Appended
+from socketserver.store.results import Appended
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 
@@ -174,9 +166,9 @@ ASKING: dict[str, Callable[[Chat, UserId, ConversationId], Awaitable[object]]] =
     "edit": lambda chat, user, c: chat.messages.edit(user, EditMessage(c, 1, "e", "other")),
     "delete": lambda chat, user, c: chat.messages.delete(user, DeleteMessage(c, 1)),
     "react": lambda chat, user, c: chat.messages.react(user, SetReaction(c, 1, "+", on=True)),
-    "changes": lambda chat, user, c: chat.messages.changes(user, FetchChanges(c, 0, 10)),
-    "some": lambda chat, user, c: chat.messages.some(user, FetchMessages(c, (1,))),
-    "history": lambda chat, user, c: chat.messages.history(user, FetchHistory(c, 10)),
+    "changes": lambda chat, user, c: chat.history.changes(user, FetchChanges(c, 0, 10)),
+    "some": lambda chat, user, c: chat.history.some(user, FetchMessages(c, (1,))),
+    "history": lambda chat, user, c: chat.history.page(user, FetchHistory(c, 10)),
     "add": lambda chat, user, c: forbidden(chat.members.add(user, AddParticipants(c, (CAT,), "all", "k"))),
     "remove": lambda chat, user, c: forbidden(chat.members.remove(user, RemoveParticipant(c, ANN))),
     "set_role": lambda chat, user, c: forbidden(chat.members.set_role(user, SetParticipantRole(c, ANN, "member"))),
@@ -515,7 +507,7 @@ async def test_snapshot_and_history(stage: Stage) -> None:
     assert [message.body for message in snapshot.messages] == ["d", "e"]
     assert snapshot.gap is not None
     assert (snapshot.gap.from_seq, snapshot.gap.to_seq) == (2, 3)
-    page = await stage.chat.messages.history(BOB, FetchHistory(conversation_id, 2, after_seq=1))
+    page = await stage.chat.history.page(BOB, FetchHistory(conversation_id, 2, after_seq=1))
     assert [message.body for message in page.messages] == ["b", "c"]
     assert page.has_more
 

@@ -26,7 +26,7 @@ from socketserver.errors import (
     VersionConflict,
 )
 from socketserver.limits import Buckets
-from socketserver.store.base import Changed
+from socketserver.store.results import Changed
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 

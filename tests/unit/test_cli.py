@@ -14,7 +14,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from socketserver import __version__, cli
-from socketserver.chat.domain import ProfileUpdate, SystemClock, UserId
+from socketserver.chat.domain import SystemClock, UserId
+from socketserver.chat.identity import ProfileUpdate
 from socketserver.cli import _banner, main
 from socketserver.door.auth import Authenticator
 from socketserver.settings import Settings, flag

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from socketserver import __version__, errors, settings
 from socketserver.chat.conversations import Conversations
+from socketserver.chat.history import History
 from socketserver.chat.members import Members
 from socketserver.chat.messages import Messages
 from socketserver.chat.people import UNSET
@@ -19,7 +20,7 @@ from socketserver.chat.service import Chat
 from socketserver.check.causes import CAUSES
 from socketserver.settings import Settings
 from socketserver.values import MAX_USER_ID_CHARS
-from socketserver.wire import events, protocol, shapes, typescript
+from socketserver.wire import acks, announced, protocol, shapes, typescript
 from socketserver.wire.protocol import ClientEvent, Payloads, ServerEvent
 from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -38,18 +39,18 @@ OBJECTS: dict[str, type] = {
     "conversation": shapes.ConversationWire,
     "conversation summary": shapes.ConversationSummaryWire,
     "own settings": shapes.OwnSettingsWire,
-    "mentions changed": shapes.MentionsChangedWire,
+    "mentions changed": announced.MentionsChangedWire,
     "message": shapes.MessageWire,
     "system": shapes.SystemWire,
     "reaction": shapes.ReactionWire,
-    "participant role": shapes.ParticipantRoleWire,
+    "participant role": announced.ParticipantRoleWire,
     "participant": shapes.ParticipantWire,
     "profile": shapes.ProfileWire,
     "presence": shapes.PresenceWire,
     "gap": shapes.GapWire,
     "error": shapes.ErrorWire,
-    "reconnection": shapes.ReconnectionWire,
-    "limits object": shapes.LimitsWire,
+    "reconnection": announced.ReconnectionWire,
+    "limits object": announced.LimitsWire,
 }
 
 
@@ -248,7 +249,8 @@ def use_case_doc(event: ClientEvent) -> str:
     """The docstring of the use case that an event's row names; nothing where it names none."""
     if event.row.use_case is None:
         return ""
-    chat = Chat(*map(object.__new__, (Conversations, Messages, Reading, Personal, Members, Profiles)))  # never called
+    subjects = (Conversations, Messages, History, Reading, Personal, Members, Profiles)
+    chat = Chat(*map(object.__new__, subjects))  # never called
     return event.row.use_case(chat).__doc__ or ""
 
 
@@ -294,7 +296,7 @@ def test_server_event_table(event: ServerEvent) -> None:
 def test_objects() -> None:
     """Every shape is an event's or an object's, and every object has its section."""
     covered = {*(event.row.payload for event in ServerEvent), *OBJECTS.values(), shapes.FailureWire}
-    assert set(typed_dicts(shapes)) == covered
+    assert {*typed_dicts(shapes), *typed_dicts(announced)} == covered
     assert subsections(PROTOCOL, "Objects") == list(OBJECTS)
 
 
@@ -304,7 +306,11 @@ def typed_dicts(module: types.ModuleType) -> list[type]:
     return [each for each in found if each.__module__ == module.__name__]
 
 
-@pytest.mark.parametrize("shape", [*typed_dicts(shapes), *typed_dicts(events)], ids=lambda shape: shape.__name__)
+@pytest.mark.parametrize(
+    "shape",
+    [each for module in (shapes, acks, announced) for each in typed_dicts(module)],
+    ids=lambda shape: shape.__name__,
+)
 def test_every_key_is_explained(shape: type) -> None:
     """A shape's docstring says what each of its own keys means, in their order; where one may be null, what null means;
     and where it is a time or a duration, its unit. TypeScript has these sentences as comments."""

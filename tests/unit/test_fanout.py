@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, Profile, ReadMark, UserId
+from dataclasses import replace
+from socketserver.chat.domain import Conversation, ConversationId, Entry, Message, MessageId, ReadMark, UserId
+from socketserver.chat.identity import Profile
 from socketserver.chat.news import (
     ConversationCreated,
     ConversationUpdated,
@@ -146,6 +148,37 @@ def test_what_lists_show_is_told_to_all_participants_sockets(
         Emitted("conversation_updated", payload, (conversation_room(C), "ann-other", "cat")),
     ]
     assert stage.seen() == []
+
+
+def test_who_may_not_see_the_preview_is_told_what_counts_no_more() -> None:
+    """Who was added without the history kept a deleted message of their own time as unread: the one that lists show
+    then was before that time, so they were told of nothing. Nor may anybody hear of messages before their time."""
+    entries = {BOB: Entry(5, 5), CAT: Entry(8, 8)}
+    conversation = replace(CONVERSATION, entries=entries)
+    stage = Stage()
+    stage.show("bob-joined", BOB, visible=True)
+    for sid, user_id in (("ann", ANN), ("bob-other", BOB), ("cat", CAT)):
+        stage.connect(sid, user_id)
+    last = replace(MESSAGE, seq=3)
+    gone = MentionsChanged(6, (), (BOB,))
+    stage.fanout.receive(ConversationUpdated(conversation, True, last, 6, mentions=gone))
+    told = {"conversation": protocol.dump_conversation(conversation)}
+    counted = {"uncountedSeq": 6, "mentions": {"seq": 6, "added": [], "removed": ["bob"]}}
+    name, room = "conversation_updated", (conversation_room(C), "ann", "bob-other", "cat")
+    assert stage.sio.take() == [
+        Emitted(
+            name,
+            {**told, "lastMessage": protocol.dump_message(last), **counted},
+            room,
+            {"bob-joined", "bob-other", "cat"},
+        ),
+        Emitted(name, {**told, "lastMessage": None}, ("cat",)),
+        Emitted(name, {**told, "lastMessage": None, **counted}, ("bob-joined", "bob-other")),
+    ]
+    stage.fanout.receive(ConversationUpdated(conversation, uncounted_seq=6))
+    everybody, cat = stage.sio.take()
+    assert (everybody.data["uncountedSeq"], everybody.skip_sid) == (6, {"cat"})
+    assert (cat.data, cat.rooms) == (told, ("cat",))
 
 
 def test_own_settings_are_told_to_ones_own_sockets() -> None:

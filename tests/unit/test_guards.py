@@ -7,7 +7,8 @@ import functools
 import json
 import logging
 from dataclasses import dataclass
-from socketserver.chat.domain import Identity, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Identity
 from socketserver.door.connects import Guards
 from socketserver.door.loops import DROPS, HOLD_S, REPLACEMENTS, SHORT_S
 from socketserver.door.origins import Origins

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from socketserver import housekeeping
-from socketserver.chat.domain import ConversationId, Identity, UserId
+from socketserver.chat.domain import ConversationId, UserId
+from socketserver.chat.identity import Identity
 from socketserver.errors import AUTH_TIMEOUT
 from socketserver.live.auto_read import Seen
 from socketserver.live.connections import Connection

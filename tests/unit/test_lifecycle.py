@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from socketserver.chat.domain import ConversationId, Identity, UserId
+from socketserver.chat.domain import ConversationId, UserId
+from socketserver.chat.identity import Identity
 from socketserver.errors import (
     AUTH_TIMEOUT,
     KICKED,

@@ -15,7 +15,7 @@ from socketserver.chat.reading import MarkRead
 from socketserver.chat.service import Chat, make_chat
 from socketserver.errors import ConversationNotFound, StoreUnavailable
 from socketserver.limits import Buckets
-from socketserver.store.base import Appended, ReadAdvance, Reformed
+from socketserver.store.results import Appended, ReadAdvance, Reformed
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 
 import pytest

@@ -6,7 +6,6 @@ import asyncio
 import math
 import platform
 import time
-from pathlib import Path
 from socketserver import __version__
 from socketserver.chat.domain import Conversation, ConversationId, Message, MessageId, UserId
 from socketserver.chat.news import MessageUpdated
@@ -26,7 +25,6 @@ from socketserver.ops.metrics import (
 )
 from socketserver.realtime.engine.reasons import Gone
 from socketserver.wire.protocol import ClientEvent
-from typing import NoReturn
 
 import pytest
 from support.clock import FakeClock
@@ -164,18 +162,6 @@ async def test_a_blocked_event_loop_is_seen(metrics: Metrics) -> None:
         await task
     lag = metrics.snapshot().lag
     assert lag.counts[lag.bounds.index(0.25)] < lag.count, "one was late by more than a quarter of a second"
-
-
-def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What /proc says now, and elsewhere the peak; a Python process takes megabytes."""
-    now = module.resident_bytes()
-
-    def missing(self: Path) -> NoReturn:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_bytes", missing)
-    peak = module.resident_bytes()
-    assert 5_000_000 < now <= 1.1 * peak
 
 
 def test_who_scrapes_without_end_gets_the_last_answer_again(metrics: Metrics, clock: FakeClock) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from socketserver.chat.domain import Identity, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Identity
 from socketserver.door.visits import Guest
 from socketserver.errors import KICKED
 from socketserver.live.connections import Connection, Sessions

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from socketserver.chat.domain import Profile, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Profile
 from socketserver.chat.profile_cache import Entry, ProfileCache
 
 from hypothesis import given

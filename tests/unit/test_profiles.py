@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from socketserver.chat.domain import Profile, ProfileUpdate, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Profile, ProfileUpdate
 from socketserver.chat.news import News, ProfileChanged
 from socketserver.chat.profile_cache import ProfileCache
 from socketserver.chat.profiles import KEPT_S, People, Profiles
 from socketserver.errors import ChatError, Overloaded, StoreUnavailable
-from socketserver.store.base import ProfileSet
+from socketserver.store.results import ProfileSet
 from socketserver.store.sqlite.sqlite_store import SqliteStore
 from typing import Any
 

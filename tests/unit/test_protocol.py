@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from socketserver.chat import conversations, domain, members, messages, personal, reading
-from socketserver.chat.domain import ConversationId, Identity, MessageId, UserId
+from socketserver.chat import conversations, domain, history, members, messages, personal, reading
+from socketserver.chat.domain import ConversationId, MessageId, UserId
+from socketserver.chat.identity import Identity
 from socketserver.chat.own_settings import OwnSettings
 from socketserver.errors import ENDS, ChatError, InvalidPayload, RateLimited, UnknownEvent, VersionConflict
 from socketserver.settings import Settings
@@ -43,11 +44,11 @@ SMALLEST: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
     ),
     ClientEvent.FETCH_CHANGES: (
         {"conversationId": "c", "after": 0},
-        messages.FetchChanges(ConversationId("c"), 0, 50),
+        history.FetchChanges(ConversationId("c"), 0, 50),
     ),
     ClientEvent.FETCH_MESSAGES: (
         {"conversationId": "c", "seqs": [3, 1]},
-        messages.FetchMessages(ConversationId("c"), (3, 1)),
+        history.FetchMessages(ConversationId("c"), (3, 1)),
     ),
     ClientEvent.MARK_READ: ({"conversationId": "c", "seq": 0}, reading.MarkRead(ConversationId("c"), 0)),
     ClientEvent.ADD_PARTICIPANTS: (
@@ -64,7 +65,7 @@ SMALLEST: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
     ),
     ClientEvent.UPDATE_CONVERSATION: ({"conversationId": "c"}, members.UpdateConversation(ConversationId("c"))),
     ClientEvent.UPDATE_SETTINGS: ({"conversationId": "c"}, personal.UpdateSettings(ConversationId("c"))),
-    ClientEvent.FETCH_HISTORY: ({"conversationId": "c"}, messages.FetchHistory(ConversationId("c"), 50)),
+    ClientEvent.FETCH_HISTORY: ({"conversationId": "c"}, history.FetchHistory(ConversationId("c"), 50)),
     ClientEvent.LIST_PARTICIPANTS: ({"conversationId": "c"}, conversations.ListParticipants(ConversationId("c"), 50)),
     ClientEvent.SET_TYPING: ({"conversationId": "c", "typing": True}, commands.SetTyping(ConversationId("c"), True)),
     ClientEvent.SET_VISIBILITY: (
@@ -122,7 +123,7 @@ EVERYTHING: dict[ClientEvent, tuple[dict[str, Any], Any]] = {
     ),
     ClientEvent.FETCH_HISTORY: (
         {"conversationId": "c", "afterSeq": 0, "limit": 1},
-        messages.FetchHistory(ConversationId("c"), 1, None, 0),
+        history.FetchHistory(ConversationId("c"), 1, None, 0),
     ),
     ClientEvent.LIST_PARTICIPANTS: (
         {"conversationId": "c", "after": "ann", "limit": 1},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from socketserver.chat.domain import Identity, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Identity
 from socketserver.door.rates import REFUSALS_BURST, Rates
 from socketserver.errors import RateLimited
 from socketserver.live.connections import Connection

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from socketserver.chat.domain import ConversationId, Identity, UserId
+from socketserver.chat.domain import ConversationId, UserId
+from socketserver.chat.identity import Identity
 from socketserver.errors import REPLACED
 from socketserver.live.connections import Connection, Sessions
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from socketserver.chat.domain import Identity, UserId
+from socketserver.chat.domain import UserId
+from socketserver.chat.identity import Identity
 from socketserver.live.shutdown import ANSWERS_SHARE, CLOSE_SHARE, GOODBYE_SHARE, RESTART_SPREAD_MS, Shutdown
 
 import pytest

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from socketserver.chat.changes import React
 from socketserver.chat.domain import Gap, ReadMark, new_id
 from socketserver.errors import InternalError, LimitExceeded, Overloaded, StoreUnavailable
-from socketserver.store.base import Appended
 from socketserver.store.mongo.database import MongoDatabase, options_for
 from socketserver.store.mongo.documents import INDEXES, Document, Move
 from socketserver.store.mongo.mongo_store import MongoStore
+from socketserver.store.results import Appended
 from typing import Any
 
 import pytest

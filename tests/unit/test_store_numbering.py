@@ -6,8 +6,8 @@ import asyncio
 from socketserver.chat.changes import Delete, Edit, Outcome, React
 from socketserver.chat.domain import ConversationId, Message, UserId
 from socketserver.errors import ConversationNotFound, IdempotencyConflict
-from socketserver.store.base import Changed
 from socketserver.store.numbering import Standing, page_of_changes, plan
+from socketserver.store.results import Changed
 from socketserver.store.writes import Alter, Append, Numbered
 
 from support.stores import ANN, BOB, NOW_MS, message_draft

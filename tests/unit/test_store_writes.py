@@ -8,8 +8,8 @@ from dataclasses import fields
 from socketserver.chat.changes import Change, Delete, Edit, React
 from socketserver.chat.domain import ConversationId, Later, Reaction, ReadMark, UserId
 from socketserver.errors import ConversationNotFound, IdempotencyConflict, Overloaded
-from socketserver.store.base import ReadAdvance
 from socketserver.store.encoding import dump_later, dump_metadata, int64, load_later, load_metadata, texts_of
+from socketserver.store.results import ReadAdvance
 from socketserver.store.writes import Admission, Advance, Append, Call, Create, Outages, plan_advances, settle
 
 import pytest

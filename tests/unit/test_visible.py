@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from socketserver.chat import visible
 from socketserver.chat.domain import Conversation, ConversationId, ConversationSummary, Gap, Message, MessageId, UserId
-from socketserver.store.base import ChangePage, ConversationPage, MessagePage, Snapshot
+from socketserver.store.results import ChangePage, ConversationPage, MessagePage, Snapshot
 
 import pytest
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from socketserver.chat.domain import Conversation, ConversationId, Profile, ReadMark, UserId
+from socketserver.chat.domain import Conversation, ConversationId, ReadMark, UserId
+from socketserver.chat.identity import Profile
 from socketserver.live import watching
 from socketserver.live.connections import Connection
 from socketserver.live.fanout import watch_room

@@ -298,6 +298,7 @@ export class Chat extends Listenable {
         return this.conversations.apply({ type: "updated", event: payload, counts: !room?.state.joined });
       }
       case "participants_changed":
+        this.profiles.learn(payload.profiles);
         return this.#rooms.get(payload.conversationId)?.apply({ type: "people", event: payload });
       case "conversation_removed":
         this.#rooms.get(payload.conversationId)?.removed(payload.reason);

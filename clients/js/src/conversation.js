@@ -10,7 +10,7 @@
 import { merged, NO_SETTINGS } from "./list.js";
 
 /** @import { ChatError } from "./errors.js" */
-/** @import { Conversation, JoinConversationAck, Message, MessagesRead, OwnSettings, Participant, Presence, UserTyping } from "./wire.js" */
+/** @import { Conversation, JoinConversationAck, Message, MessagesRead, OwnSettings, Participant, Presence, Profile, UserTyping } from "./wire.js" */
 
 /**
  * @typedef {object} State  never changed; another object when something does
@@ -36,7 +36,7 @@ import { merged, NO_SETTINGS } from "./list.js";
  * @property {number | null} cursor  the change up to which nothing is missing; null before the first join
  * @property {number} target  the change up to which the last answer says that there are changes; they are fetched from the cursor on
  * @property {readonly Message[]} ahead  what came before it was joined, or beyond the cursor
- * @property {ReadonlyMap<string, {change: number, role: Role | undefined}>} people  by user id, who was added (with a role),
+ * @property {ReadonlyMap<string, {change: number, role: Role | undefined, shown?: Profile}>} people  by user id, who was added (with a role),
  *   removed (undefined), or got another role since the last answer
  * @property {ReadonlyMap<number, Message>} aside  by `seq`, the latest changes of what is not loaded: an answer on its way may be older
  * @property {number} uncounted  how many after the read mark do not count as unread
@@ -66,7 +66,7 @@ import { merged, NO_SETTINGS } from "./list.js";
  *
  * @typedef {"owner" | "admin" | "member"} Role
  * @typedef {{change: number, added: readonly {userId: string, role: Role}[], removed: readonly string[],
- *   roles: readonly {userId: string, role: Role}[]}} PeopleChanged
+ *   roles: readonly {userId: string, role: Role}[], profiles?: readonly Profile[]}} PeopleChanged
  * @typedef {Pick<State, "conversation" | "messages" | "participants" | "lastSeq" | "readSeq" | "cursor" | "uncounted"
  *   | "unreadMentions" | "settings">} Kept
  */
@@ -175,11 +175,12 @@ function step(state, action) {
       return { ...state, participants: state.participants.map(seen) };
     }
     case "people": {
-      const { change, added, removed, roles } = action.event;
+      const { change, added, removed, roles, profiles = [] } = action.event;
       const people = new Map(state.people);
       const gone = removed.map((userId) => ({ userId, role: undefined }));
       for (const { userId, role } of [...added, ...roles, ...gone]) {
-        if ((people.get(userId)?.change ?? 0) < change) people.set(userId, { change, role });
+        const shown = profiles.find((each) => each.userId === userId);
+        if ((people.get(userId)?.change ?? 0) < change) people.set(userId, { change, role, shown });
       }
       return withPeople({ ...state, people });
     }
@@ -305,10 +306,10 @@ function withPeople(state) {
   const participants = /** @type {(Participant & {role?: Role})[]} */ ([...state.participants])
     .filter(({ userId }) => people.get(userId)?.role !== undefined || !people.has(userId))
     .map((each) => ({ ...each, role: people.get(each.userId)?.role ?? each.role }));
-  for (const [userId, { role }] of people) {
+  for (const [userId, { role, shown }] of people) {
     if (role === undefined || participants.some((each) => each.userId === userId)) continue;
     // Who is added starts with everything before as read.
-    participants.push({ userId, role, readSeq: lastSeq, readAt: null, online: false, lastSeenAt: null });
+    participants.push({ ...shown, userId, role, readSeq: lastSeq, readAt: null, online: false, lastSeenAt: null });
   }
   return { ...state, participants, role: people.get(me ?? "")?.role ?? state.role };
 }

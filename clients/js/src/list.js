@@ -5,8 +5,8 @@
 
 /**
  * @typedef {Conversation & {lastSeq: number, readSeq: number, activityAt: number, unreadCount: number, unreadMentions: number,
- *   uncounted: number, settings: OwnSettings, preview: Preview | null, online: boolean, stale: boolean}} Item  `uncounted`: after the read mark, what does not count as
- *   unread, such as deleted messages. `online`: the other side of a direct conversation. `stale`: the present connection
+ *   uncounted: number, change?: number, settings: OwnSettings, preview: Preview | null, online: boolean, stale: boolean}} Item  `uncounted`: after the read mark, what does not count as
+ *   unread, such as deleted messages. `change`: of the last answer that counted; what events tell of before is in it. `online`: the other side of a direct conversation. `stale`: the present connection
  *   has said nothing of it yet
  * @typedef {{senderId: string, text: string, createdAt: number}} Preview  of the newest message that is not deleted
  */
@@ -140,6 +140,8 @@ function step(state, action) {
     case "updated": {
       const { conversation, lastMessage, uncountedSeq = 0, mentions, ...event } = /** @type {ConversationUpdated & {activityAt?: number}} */ (action.event);
       return changed(state, conversation.id, (item) => {
+        // The answer that told of the conversation may have had it already.
+        if ((event.change ?? Infinity) <= (item.change ?? 0)) return { ...item, ...conversation };
         const preview = lastMessage === undefined ? item.preview : previewOf(lastMessage);
         const activityAt = Math.max(item.activityAt, event.activityAt ?? 0);
         if (!action.counts) return { ...item, ...conversation, activityAt, preview };
@@ -190,13 +192,13 @@ const mentionsMore = ({ added, removed }, me) => Number(added.includes(me ?? "")
 const previewOf = (message) => message && { senderId: message.senderId, text: cut(message.body), createdAt: message.createdAt };
 
 /** @param {ConversationSummary} summary @param {Item | undefined} found @returns {Item} */
-function summarized({ lastMessage, change, ...summary }, found) {
+function summarized({ lastMessage, ...summary }, found) {
   // An event may have overtaken the answer: numbers only grow. But those of a database that was replaced count anew.
   const known = found?.stale && Math.max(found.lastSeq, found.readSeq) > summary.lastSeq ? undefined : found;
   const uncounted = summary.lastSeq - summary.readSeq - summary.unreadCount;
   const common = { readSeq: Math.max(summary.readSeq, known?.readSeq ?? 0), stale: false };
   if (!known || known.lastSeq <= summary.lastSeq) return { ...summary, ...common, uncounted, preview: previewOf(lastMessage), online: false };
-  return { ...known, ...common, ...(known.readSeq <= summary.readSeq && { uncounted }) };
+  return { ...known, ...common, ...(known.readSeq <= summary.readSeq && { uncounted, change: summary.change }) };
 }
 
 /** @param {ListState} state @param {string} id @param {(item: Item) => Item} change @returns {ListState} */

@@ -331,6 +331,8 @@ export interface ParticipantsChanged {
   removed: string[];
   /** Who has another role. */
   roles: ParticipantRole[];
+  /** How those under `added` are shown. */
+  profiles: Profile[];
 }
 
 /** A conversation is not yours any more. */
@@ -355,6 +357,8 @@ export interface MentionsChanged {
 export interface ConversationUpdated {
   /** The conversation. */
   conversation: Conversation;
+  /** The number of the change of a message by which it is so. A list whose summary has this `change` or a greater one has counted it already; absent where people, title or metadata have changed. */
+  change?: number;
   /** The message to show, as it is now, if it is another one or has another text; null if none is left. */
   lastMessage?: Message | null;
   /** The `seq` of a message that counts no more: if you have read less than that, you have one unread less. Told once. */

@@ -37,6 +37,18 @@ async function known() {
 const people = (room) => Object.fromEntries(room.state.participants.map(({ userId, role }) => [userId, role]));
 const item = (chat, id) => chat.conversations.state.all.find((each) => each.id === id);
 
+test("who is added was shown as an id to those who had it open, until they joined again", async () => {
+  const [ana, ben] = [await chatOf("ana"), await chatOf("ben")];
+  await chatOf("dora");
+  const anas = await group(ana, "ben");
+  const bens = ben.open(anas.id);
+  await until("in", () => bens.state.joined);
+  await anas.addParticipants(["dora"], {});
+  await until("Dora is in", () => people(bens).dora === "member");
+  assert.equal(bens.state.participants.find(({ userId }) => userId === "dora").name, "dora");
+  assert.equal(ben.profiles.state.get("dora").name, "dora");
+});
+
 test("people come and go, and have roles; everybody who has it open sees it, and a message of the server's own says so", async (t) => {
   if (!(await known())) return t.skip("this server does not know of people yet");
   const [ana, ben] = [await chatOf("ana"), await chatOf("ben")];

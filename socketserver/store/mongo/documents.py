@@ -17,16 +17,8 @@ from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 
-from ...chat.domain import (
-    FROM_THE_START,
-    UNTOUCHED,
-    ConversationSummary,
-    Message,
-    Profile,
-    ProfileUpdate,
-    ReadMark,
-    UserId,
-)
+from ...chat.domain import FROM_THE_START, UNTOUCHED, ConversationSummary, Message, ReadMark, UserId
+from ...chat.identity import Profile, ProfileUpdate
 from ...chat.own_settings import UNSETTLED, OwnSettings, SettingsUpdate
 from ...errors import LimitExceeded
 from ..encoding import dump_extra, dump_later, dump_metadata, int64, load_extra, load_later, load_metadata

@@ -13,20 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ...chat.changes import Change
-from ...chat.domain import (
-    Conversation,
-    ConversationDraft,
-    ConversationId,
-    Message,
-    MessageDraft,
-    Profile,
-    ProfileUpdate,
-    UserId,
-)
+from ...chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, UserId
+from ...chat.identity import Profile, ProfileUpdate
 from ...chat.own_settings import OwnSettings, SettingsUpdate
 from ...chat.people import ConversationChange
 from ...errors import ConversationNotFound, IdempotencyConflict, Overloaded
-from ..base import (
+from ..base import StoreObserver
+from ..checking import SharedCheck
+from ..encoding import dump_metadata, texts_of
+from ..lanes import Lanes
+from ..results import (
     Appended,
     Changed,
     ChangePage,
@@ -39,11 +35,7 @@ from ..base import (
     ReadMarkPage,
     Reformed,
     Snapshot,
-    StoreObserver,
 )
-from ..checking import SharedCheck
-from ..encoding import dump_metadata, texts_of
-from ..lanes import Lanes
 from ..writes import Advance, Alter, Create, Part, Reform, SetProfile, SetSettings, Unobserved
 from . import documents, marks, own_settings, people, profiles, queries, reads
 from .access import Access

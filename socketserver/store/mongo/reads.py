@@ -9,11 +9,12 @@ import bisect
 from collections.abc import Sequence
 from typing import Final
 
-from ...chat.domain import FROM_THE_START, ConversationDraft, ConversationId, Gap, Message, Profile, UserId
+from ...chat.domain import FROM_THE_START, ConversationDraft, ConversationId, Gap, Message, UserId
+from ...chat.identity import Profile
 from ...chat.own_settings import UNSETTLED
-from ..base import ChangePage, ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import int64
 from ..numbering import page_of_changes
+from ..results import ChangePage, ConversationPage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..writes import Part
 from . import documents, queries
 from .database import MongoDatabase

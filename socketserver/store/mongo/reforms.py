@@ -18,8 +18,8 @@ from ...chat.changes import Outcome
 from ...chat.domain import ConversationDraft, ConversationId, MessageDraft
 from ...chat.people import decide
 from ...errors import ChatError, ConversationNotFound, IdempotencyConflict, Overloaded
-from ..base import Appended
 from ..encoding import may_become
+from ..results import Appended
 from ..writes import Reform
 from . import documents, people, reads
 from .access import Access

@@ -11,8 +11,8 @@ import sqlite3
 
 from ...chat.domain import ConversationId, ConversationSummary, UserId
 from ...chat.own_settings import OwnSettings
-from ..base import ConversationPage
 from ..encoding import int64
+from ..results import ConversationPage
 from .rows import (
     CONVERSATION_WIDTH,
     MESSAGE,

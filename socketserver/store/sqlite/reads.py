@@ -13,20 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from ...chat.domain import (
-    Conversation,
-    ConversationDraft,
-    ConversationId,
-    Gap,
-    Message,
-    Profile,
-    ReadMark,
-    UserId,
-)
+from ...chat.domain import Conversation, ConversationDraft, ConversationId, Gap, Message, ReadMark, UserId
+from ...chat.identity import Profile
 from ...chat.own_settings import UNSETTLED, OwnSettings
-from ..base import ChangePage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..encoding import INT64_MAX, conversation_draft, int64
 from ..numbering import page_of_changes
+from ..results import ChangePage, Counts, MessagePage, ReadMarkPage, Snapshot
 from ..writes import Part
 from .rows import (
     CONVERSATION,

@@ -16,20 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from ...chat.changes import Change
-from ...chat.domain import (
-    Conversation,
-    ConversationDraft,
-    ConversationId,
-    Message,
-    MessageDraft,
-    Profile,
-    ProfileUpdate,
-    UserId,
-)
+from ...chat.domain import Conversation, ConversationDraft, ConversationId, Message, MessageDraft, UserId
+from ...chat.identity import Profile, ProfileUpdate
 from ...chat.own_settings import OwnSettings, SettingsUpdate
 from ...chat.people import ConversationChange
 from ...errors import StoreUnavailable
-from ..base import (
+from ..base import StoreObserver, StoreUnusable
+from ..checking import SharedCheck
+from ..encoding import dump_metadata
+from ..results import (
     Appended,
     Changed,
     ChangePage,
@@ -42,11 +37,7 @@ from ..base import (
     ReadMarkPage,
     Reformed,
     Snapshot,
-    StoreObserver,
-    StoreUnusable,
 )
-from ..checking import SharedCheck
-from ..encoding import dump_metadata
 from ..writes import (
     Admission,
     Advance,

@@ -15,9 +15,9 @@ from typing import Final
 from ...chat.domain import UNTOUCHED, ConversationId, Message, ReadMark, UserId
 from ...chat.own_settings import OwnSettings
 from ...errors import ConversationNotFound, IdempotencyConflict
-from ..base import Created
 from ..encoding import dump_extra, dump_later, dump_metadata, int64
 from ..numbering import Standing, plan
+from ..results import Created
 from ..writes import (
     Advance,
     Alter,
