@@ -1,7 +1,7 @@
 /** Who takes part in a group: with which role, whether they are there, and what one's own role allows to do about it. */
-import { useEffect, useId, useMemo, useRef, useState, type SubmitEvent } from "react";
+import { useEffect, useId, useRef, useState, type SubmitEvent } from "react";
 import { ChatError } from "chat-socketserver-client";
-import { useChat, useProfiles, type useConversation } from "chat-socketserver-client/react";
+import { useProfiles, type useConversation } from "chat-socketserver-client/react";
 import type { Participant } from "chat-socketserver-client/wire";
 import { nameOf, type Profiles } from "../../shared/names.js";
 import { clockTime, dayInWords } from "../../shared/times.js";
@@ -20,7 +20,7 @@ interface Props {
 /** A dialog. What is refused it says in words, and loses nothing of what was typed. */
 export function PeoplePanel({ room, me, onClose }: Props) {
   const { conversation, participants, role } = room;
-  const profiles = useLookedUp(conversation?.id, participants);
+  const profiles = useProfiles();
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useRef<HTMLHeadingElement>(null);
   const id = useId();
@@ -240,32 +240,6 @@ function Confirm({ question, yes, onNo, onYes }: ConfirmProps) {
       </div>
     </div>
   );
-}
-
-/** How people are shown, those too who were added a moment ago: no event says who they are. */
-function useLookedUp(conversationId: string | undefined, participants: readonly Participant[]): Profiles {
-  const chat = useChat();
-  const profiles = useProfiles();
-  const [found, setFound] = useState<ReadonlyMap<string, Participant>>(new Map());
-  const missing = participants.filter(({ userId }) => !profiles.has(userId) && !found.has(userId)).map(({ userId }) => userId).join();
-
-  useEffect(() => {
-    if (missing === "" || conversationId === undefined) return undefined;
-    let wanted = true;
-    const look = async () => {
-      for (let after: string | null | undefined; wanted && after !== null; ) {
-        const page = await chat.request("list_participants", { conversationId, ...(after && { after }) });
-        if (wanted) setFound((known) => new Map([...known, ...page.participants.map((each: Participant) => [each.userId, each] as const)]));
-        after = page.nextAfter;
-      }
-    };
-    look().catch(() => undefined); // their ids do for a name
-    return () => {
-      wanted = false;
-    };
-  }, [chat, conversationId, missing]);
-
-  return useMemo(() => new Map<string, { name?: string; avatar?: string; known?: boolean }>([...found, ...profiles]), [found, profiles]);
 }
 
 /** Whether somebody is there, or when they were. */
