@@ -84,6 +84,32 @@ const en = {
   archive: "Archive",
   unarchive: "Unarchive",
 
+  // The people of a group
+  thePeople: "People",
+  title: "Title",
+  roles: { owner: "Owner", admin: "Admin", member: "Member" },
+  /** @param {string} name */
+  roleOf: (name) => `Role of ${name}`,
+  addPeople: "Add people",
+  theySee: "What they see",
+  withHistory: "With the history",
+  fromNowOn: "From now on",
+  add: "Add",
+  /** @param {string} name */
+  removePerson: (name) => `Remove ${name}`,
+  /** @param {string} name */
+  reallyRemove: (name) => `Remove ${name} from the group?`,
+  takeOut: "Remove",
+  leaveGroup: "Leave the group",
+  reallyLeave: "Leave the group for good? You will see nothing of it any more.",
+  leave: "Leave",
+  /** By reason. @type {Record<"removed" | "left" | "deleted", (title: string) => string>} */
+  gone: {
+    removed: (title) => `You were removed from “${title}”.`,
+    left: (title) => `You left “${title}”.`,
+    deleted: (title) => `“${title}” was deleted.`,
+  },
+
   // The history
   history: "Message history",
   beginning: "This is where the conversation begins.",
@@ -233,6 +259,27 @@ const fr = {
   markUnread: "Marquer comme non lue",
   archive: "Archiver",
   unarchive: "Désarchiver",
+
+  thePeople: "Participants",
+  title: "Titre",
+  roles: { owner: "Propriétaire", admin: "Administrateur", member: "Membre" },
+  roleOf: (name) => `Rôle de ${name}`,
+  addPeople: "Ajouter des personnes",
+  theySee: "Ce qu’elles voient",
+  withHistory: "Avec l’historique",
+  fromNowOn: "À partir de maintenant",
+  add: "Ajouter",
+  removePerson: (name) => `Retirer ${name}`,
+  reallyRemove: (name) => `Retirer ${name} du groupe ?`,
+  takeOut: "Retirer",
+  leaveGroup: "Quitter le groupe",
+  reallyLeave: "Quitter le groupe pour de bon ? Vous n’en verrez plus rien.",
+  leave: "Quitter",
+  gone: {
+    removed: (title) => `Vous avez été retiré de « ${title} ».`,
+    left: (title) => `Vous avez quitté « ${title} ».`,
+    deleted: (title) => `« ${title} » a été supprimé.`,
+  },
 
   history: "Historique des messages",
   beginning: "La conversation commence ici.",

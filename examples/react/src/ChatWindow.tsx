@@ -1,15 +1,15 @@
 /** One conversation on the screen: header, history, who types, and the field to write in. */
-import { useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useConversation, useProfiles, useStatus } from "chat-socketserver-client/react";
 import type { Message, Participant, User } from "chat-socketserver-client/wire";
 import { nameOf, titleOf, type Profiles } from "../../shared/names.js";
-import { clockTime, dayInWords } from "../../shared/times.js";
 import { listOf, words } from "../../shared/words.js";
 import { isStored, type Row } from "./Bubble";
 import { ConversationMenu } from "./ConversationMenu";
 import { Composer } from "./Composer";
 import { History, type HistoryHandle } from "./History";
 import { mayChange } from "./may";
+import { whereabouts } from "./PeoplePanel";
 import { Avatar, Icon, type Item } from "./ui";
 
 interface Props {
@@ -18,9 +18,11 @@ interface Props {
   /** What the list knows of it; undefined before the list has arrived. */
   item: Item | undefined;
   onBack: () => void;
+  /** One takes part no more: what to say of it. */
+  onGone: (sentence: string) => void;
 }
 
-export function ChatWindow({ conversationId, me, item, onBack }: Props) {
+export function ChatWindow({ conversationId, me, item, onBack, onGone }: Props) {
   const [caughtUp, setCaughtUp] = useState(false);
   const room = useConversation(conversationId, { visible: caughtUp });
   const profiles = useProfiles();
@@ -36,6 +38,14 @@ export function ChatWindow({ conversationId, me, item, onBack }: Props) {
   const peer = group ? undefined : conversation?.participantIds.find((id) => id !== me.id);
   const title = conversation ? titleOf(conversation, me.id, profiles) : "…";
   const count = room.conversation?.participantCount ?? 0;
+
+  // Of what happens here only: who was removed once, and is added again, has a room that remembers it until it is joined.
+  const { removed } = room;
+  const before = useRef(removed);
+  useEffect(() => {
+    if (removed !== null && before.current === null) onGone(words.gone[removed](title));
+    before.current = removed;
+  });
 
   const people = others.map(({ userId }) => ({ userId, name: nameOf(profiles, userId) }));
   const subject = task && (isStored(task.row) ? nameOf(profiles, task.row.senderId) : nameOf(profiles, me.id));
@@ -74,7 +84,7 @@ export function ChatWindow({ conversationId, me, item, onBack }: Props) {
             {joined ? subtitle(others, count, profiles) : room.cursor === null ? " " : words.notConnected}
           </p>
         </div>
-        <ConversationMenu room={room} onAway={onBack} />
+        <ConversationMenu room={room} me={me.id} group={group} onAway={onBack} />
       </header>
       <History
         ref={history}
@@ -125,12 +135,7 @@ export function ChatWindow({ conversationId, me, item, onBack }: Props) {
 
 function subtitle(others: readonly Participant[], count: number, profiles: Profiles): string {
   const [only] = others;
-  if (only && others.length === 1) {
-    if (only.online) return words.online;
-    if (profiles.get(only.userId)?.known === false) return words.neverHere;
-    if (only.lastSeenAt === null) return words.offline;
-    return words.lastSeen(`${dayInWords(only.lastSeenAt)}, ${clockTime(only.lastSeenAt)}`);
-  }
+  if (only && others.length === 1) return whereabouts(only, profiles);
   return words.people(count, others.filter((each) => each.online).length);
 }
 

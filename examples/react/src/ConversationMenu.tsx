@@ -1,19 +1,23 @@
-/** What one settles for oneself about a conversation, on all one's devices. */
+/** What one settles for oneself about a conversation, on all one's devices; and, of a group, its people. */
 import { useState } from "react";
 import { ChatError } from "chat-socketserver-client";
 import type { useConversation } from "chat-socketserver-client/react";
 import { sentenceOf, words } from "../../shared/words.js";
 import { Menu } from "./Menu";
+import { PeoplePanel } from "./PeoplePanel";
 import { Icon } from "./ui";
 
 interface Props {
   room: ReturnType<typeof useConversation>;
+  me: string;
+  group: boolean;
   /** It is out of sight from now on: archived, or to be read later. */
   onAway: () => void;
 }
 
-export function ConversationMenu({ room, onAway }: Props) {
+export function ConversationMenu({ room, me, group, onAway }: Props) {
   const [opener, setOpener] = useState<HTMLElement | null>(null);
+  const [people, setPeople] = useState(false);
   const [trouble, setTrouble] = useState("");
   const { muted, pinned, archived } = room.settings;
 
@@ -44,6 +48,11 @@ export function ConversationMenu({ room, onAway }: Props) {
         <Menu opener={opener} label={words.conversationOptions} onClose={() => setOpener(null)}>
           {(done) => (
             <>
+              {group && (
+                <button type="button" onClick={done(() => setPeople(true))}>
+                  <Icon name="people" /> {words.thePeople}
+                </button>
+              )}
               <button type="button" onClick={done(() => void settle({ pinned: !pinned }))}>
                 <Icon name="pin" /> {pinned ? words.unpin : words.pin}
               </button>
@@ -60,6 +69,7 @@ export function ConversationMenu({ room, onAway }: Props) {
           )}
         </Menu>
       )}
+      {people && <PeoplePanel room={room} me={me} onClose={() => setPeople(false)} />}
     </>
   );
 }

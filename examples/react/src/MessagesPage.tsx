@@ -50,6 +50,7 @@ export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void 
   const [creating, setCreating] = useState(false);
   const [filter, setFilter] = useState("");
   const [unfolded, setUnfolded] = useState(false); // the archived ones show too
+  const [gone, setGone] = useState(""); // where one takes part no more, as a sentence
   const list = useRef<HTMLUListElement>(null);
   const own = profiles.get(me.id);
 
@@ -122,6 +123,16 @@ export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void 
             }}
           />
         </search>
+        <div className="gone" role="status">
+          {gone !== "" && (
+            <>
+              <p dir="auto">{gone}</p>
+              <button className="icon-button" type="button" aria-label={words.close} autoFocus onClick={() => setGone("")}>
+                <Icon name="close" />
+              </button>
+            </>
+          )}
+        </div>
         <ul className="list" ref={list} onKeyDown={moveFocus}>
           {shown.map((item) => (
             <li key={item.id}>
@@ -131,7 +142,10 @@ export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void 
                 profiles={profiles}
                 draft={item.id === openId ? "" : (drafts[item.id] ?? "")}
                 current={item.id === openId}
-                onOpen={() => open(item.id)}
+                onOpen={() => {
+                  setGone("");
+                  open(item.id);
+                }}
               />
             </li>
           ))}
@@ -169,6 +183,10 @@ export function MessagesPage({ me, onLogOut }: { me: User; onLogOut: () => void 
             item={all.find((item) => item.id === openId)}
             onBack={() => {
               focusItem(openId);
+              open(null);
+            }}
+            onGone={(sentence) => {
+              setGone(sentence);
               open(null);
             }}
           />

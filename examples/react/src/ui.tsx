@@ -9,6 +9,7 @@ export type Item = Chat["conversations"]["state"]["items"][number];
 const ICONS = {
   plus: "M12 5v14M5 12h14",
   leave: "M10 4H6a2 2 0 0 0-2 2v12a2 2 0 0 0 2 2h4M15 8l4 4-4 4M19 12H9",
+  people: "M9 5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7M2.5 19c.6-3.4 3.2-5 6.5-5s5.9 1.6 6.5 5M16 5.5a3.3 3.3 0 0 1 0 6.2M18 14.4c2 .7 3.2 2.3 3.5 4.6",
   pin: "M9 4h6l-1 7 3 3H7l3-3zM12 14v6",
   muted: "M4 10v4h3l5 4V6L7 10zM16 10l4 4M20 10l-4 4",
   unread: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8",
