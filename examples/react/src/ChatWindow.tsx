@@ -8,7 +8,7 @@ import { isStored, type Row } from "./Bubble";
 import { ConversationMenu } from "./ConversationMenu";
 import { Composer } from "./Composer";
 import { History, type HistoryHandle } from "./History";
-import { mayChange } from "./may";
+import { mayChange } from "../../shared/may.js";
 import { whereabouts } from "./PeoplePanel";
 import { Avatar, Icon, type Item } from "./ui";
 

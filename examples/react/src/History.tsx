@@ -8,7 +8,7 @@ import { sentenceOf, words } from "../../shared/words.js";
 import { NEWEST, VirtualList } from "../../shared/virtual.js";
 import { Bubble, isNotice, isStored, type Row, type RowState, type Stored } from "./Bubble";
 import { MessageMenu } from "./MessageMenu";
-import { mayChange } from "./may";
+import { mayChange } from "../../shared/may.js";
 import { Icon } from "./ui";
 
 const RUN_MS = 5 * 60_000; // messages of one person closer than this stand together

@@ -6,7 +6,7 @@ import type { Participant } from "chat-socketserver-client/wire";
 import { nameOf, type Profiles } from "../../shared/names.js";
 import { clockTime, dayInWords } from "../../shared/times.js";
 import { sentenceOf, words } from "../../shared/words.js";
-import { mayRemove, mayRun, maySetRole } from "./may";
+import { mayRemove, mayRun, maySetRole } from "../../shared/may.js";
 import { Avatar, Icon } from "./ui";
 
 const ROLES = ["owner", "admin", "member"] as const;
