@@ -31,6 +31,7 @@ def program(tmp_path: Path) -> Path:
     (react / NODE_MODULES).symlink_to(EXAMPLE / NODE_MODULES)
     (react / "dist").mkdir()
     (react / "dist" / "index.html").write_text("built for the usual port")
+    (react.parent / "shared").symlink_to(EXAMPLE.parent / "shared")
     (tmp_path / "socketserver").symlink_to(ROOT / "socketserver")
     return react / "demo.py"
 

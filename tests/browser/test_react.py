@@ -256,7 +256,7 @@ async def test_a_refused_message_can_be_tried_again(people: People) -> None:
     await alice.write("Stubborn")
     row = alice.row("Stubborn")
     await expect(row).to_have_attribute("data-state", "failed")
-    await expect(row.get_by_role("alert")).to_contain_text("Not sent. A bug.")
+    await expect(row.get_by_role("alert")).to_contain_text("Not sent. The server made a mistake.")
     await row.get_by_role("button", name="Try again").click()
     await expect(row).to_have_attribute("data-state", "sent")
     assert len(keys) == 2

@@ -134,7 +134,7 @@ async def test_everything_is_under_the_prefix(prefix: str) -> None:
             async with session.get(f"{chat.url}{path}", allow_redirects=False) as answer:
                 return answer.status, await answer.text()
 
-        for path in ("/healthz", "/readyz", "/metrics", "/monitor", "/monitor/monitor.js", "/", "/demo/app.js"):
+        for path in ("/healthz", "/readyz", "/metrics", "/monitor", "/monitor/monitor.js", "/", "/demo/app.js", "/demo/all.js"):
             assert (await get(root + path))[0] == 200, path
         for path in ("/healthz", "/readyz", "/metrics"):
             assert (await get(path))[0] == 200, path
@@ -144,7 +144,7 @@ async def test_everything_is_under_the_prefix(prefix: str) -> None:
         assert (status, f"{root}/socket.io/" in text) == (404, True)
         assert (await get(root))[0] == 302
         _, page = await get(root + "/")
-        assert f'src="{root}/demo/app.js"' in page
+        assert f'src="{root}/demo/all.js"' in page
         assert '"/demo/' not in page
         async with session.post(f"{chat.url}{root}/session", json={"user": "ann"}) as answer:
             assert f"Path={root};" in answer.headers["Set-Cookie"] + ";"

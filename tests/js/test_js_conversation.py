@@ -48,6 +48,7 @@ async def test_two_people_chat_live_both_ways(stage: Stage) -> None:
         "participantCount": 2,
         "createdBy": "ana",
         "createdAt": created["conversation"]["createdAt"],
+        "metadata": None,
     }
     await ana.join(chat)
     await ben.join(chat)
@@ -378,11 +379,14 @@ async def test_the_list_page_by_page(stage: Stage, server: LocalServer) -> None:
         "participantCount": 2,
         "createdBy": "ana",
         "createdAt": found[0]["createdAt"],
+        "metadata": None,
         "lastMessage": last,
         "lastSeq": 1,
         "change": 1,
         "readSeq": 1,
         "unreadCount": 0,
+        "unreadMentions": 0,
+        "settings": {"muted": False, "pinned": False, "archived": False, "markedUnread": False},
         "activityAt": last["createdAt"],
     }
     assert found[1]["lastMessage"] is None
