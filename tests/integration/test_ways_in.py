@@ -134,7 +134,16 @@ async def test_everything_is_under_the_prefix(prefix: str) -> None:
             async with session.get(f"{chat.url}{path}", allow_redirects=False) as answer:
                 return answer.status, await answer.text()
 
-        for path in ("/healthz", "/readyz", "/metrics", "/monitor", "/monitor/monitor.js", "/", "/demo/app.js", "/demo/all.js"):
+        for path in (
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/monitor",
+            "/monitor/monitor.js",
+            "/",
+            "/demo/app.js",
+            "/demo/all.js",
+        ):
             assert (await get(root + path))[0] == 200, path
         for path in ("/healthz", "/readyz", "/metrics"):
             assert (await get(path))[0] == 200, path
