@@ -11,6 +11,7 @@ from browser.test_demo import fill, no_sideways, talking
 from browser.test_react import no_violations
 from browser.test_react_history import look
 from browser.test_react_page import PICTURE, known
+from browser.visitors import no_files
 from playwright.async_api import Browser, Locator, Page, Route, expect
 from support.node import require
 
@@ -134,23 +135,7 @@ async def test_links_indents_and_what_is_no_text(guests: People) -> None:
     await expect(fay.rows.last.locator(".body")).to_have_text("    if it:\n        stands", use_inner_text=True)
     assert await fay.rows.last.locator(".body").inner_text() == "    if it:\n        stands"
     counter = fay.page.locator("#counter")
-    for event, way in (("paste", "clipboardData"), ("dragover", "dataTransfer")):
-        prevented = await fay.body.evaluate(
-            """(node, [type, way]) => {
-                const data = new DataTransfer();
-                data.items.add(new File(["x"], "x.png", { type: "image/png" }));
-                const Kind = type === "paste" ? ClipboardEvent : DragEvent;
-                const event = new Kind(type, { [way]: data, bubbles: true, cancelable: true });
-                node.dispatchEvent(event);
-                return event.defaultPrevented;
-            }""",
-            [event, way],
-        )
-        assert prevented == (event == "dragover")
-        await expect(counter).to_have_text("Files and pictures cannot be sent here.")
-        await fay.body.fill("a")
-        await expect(counter).to_be_hidden()
-        await fay.body.fill("")
+    await no_files(fay.body, counter)
 
 
 async def test_the_keyboard_stays_down_on_a_phone_and_back_leads_to_the_list(chromium: Browser, guests: People) -> None:

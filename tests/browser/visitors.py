@@ -176,3 +176,25 @@ class Visitors(Generic[V]):
             await context.close()
         faults = [fault for visitor in self._everybody for fault in visitor.faults]
         assert not faults, faults
+
+
+async def no_files(body: Locator, counter: Locator) -> None:
+    """A pasted picture, and a file that is dragged over the page, are refused in words until something is typed; the
+    browser does not open the file in place of the page."""
+    for event, way in (("paste", "clipboardData"), ("dragover", "dataTransfer")):
+        prevented = await body.evaluate(
+            """(node, [type, way]) => {
+                const data = new DataTransfer();
+                data.items.add(new File(["x"], "x.png", { type: "image/png" }));
+                const Kind = type === "paste" ? ClipboardEvent : DragEvent;
+                const event = new Kind(type, { [way]: data, bubbles: true, cancelable: true });
+                node.dispatchEvent(event);
+                return event.defaultPrevented;
+            }""",
+            [event, way],
+        )
+        assert prevented == (event == "dragover")
+        await expect(counter).to_have_text("Files and pictures cannot be sent here.")
+        await body.fill("a")
+        await expect(counter).to_be_hidden()
+        await body.fill("")
